@@ -1,1 +1,5 @@
+//! Center loss for Burn.
+#![cfg_attr(not(feature = "std"), no_std)]
+#![deny(missing_docs, unsafe_code)]
 
+extern crate alloc;

@@ -1,0 +1,45 @@
+//! Reads the golden numbers under `tests/fixtures`, or under `CENTER_LOSS_FIXTURES` if that is set.
+
+use serde::de::DeserializeOwned;
+use std::path::PathBuf;
+
+/// The cases of one fixture file, whatever their names and however many there are.
+///
+/// Panics where the file is missing, is not of the expected form or holds no case: a golden test that compares nothing
+/// must not pass.
+pub fn cases<C: DeserializeOwned>(file: &str) -> Vec<C> {
+    #[derive(serde::Deserialize)]
+    struct Fixture<C> {
+        cases: Vec<C>,
+    }
+    let path = directory().join(file);
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("fixture {}: {error}", path.display()));
+    let fixture: Fixture<C> = serde_json::from_str(&text)
+        .unwrap_or_else(|error| panic!("fixture {}: {error}", path.display()));
+    assert!(
+        !fixture.cases.is_empty(),
+        "fixture {} has no cases",
+        path.display()
+    );
+    fixture.cases
+}
+
+fn directory() -> PathBuf {
+    match std::env::var_os("CENTER_LOSS_FIXTURES") {
+        Some(directory) => directory.into(),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"),
+    }
+}
+
+/// Asserts that each value is within `tolerance`, relative to the largest absolute expected value.
+pub fn assert_close(name: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len(), "{name}: length");
+    let scale = expected.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!(
+            (a - e).abs() <= tolerance * scale.max(f64::MIN_POSITIVE),
+            "{name}[{i}]: {a} is not {e} within {tolerance} of {scale}"
+        );
+    }
+}
