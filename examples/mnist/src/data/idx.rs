@@ -1,0 +1,171 @@
+//! The IDX file format: a magic number, the sizes as big-endian 32-bit numbers, then one byte per value.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use flate2::read::GzDecoder;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// "Unsigned bytes in three dimensions".
+const IMAGES_MAGIC: u32 = 0x0000_0803;
+/// "Unsigned bytes in one dimension".
+const LABELS_MAGIC: u32 = 0x0000_0801;
+
+/// Grey-scale images of one size, row by row.
+pub struct Images {
+    pub pixels: Vec<u8>,
+    pub count: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Reads the image file `name` of `directory`, plain or with `.gz` after its name.
+pub fn read_images(directory: &Path, name: &str) -> Result<(PathBuf, Images)> {
+    let path = locate(directory, name)?;
+    let images = parse_images(&decompressed(&path)?).with_context(|| path.display().to_string())?;
+    Ok((path, images))
+}
+
+/// Reads the label file `name` of `directory`, plain or with `.gz` after its name.
+pub fn read_labels(directory: &Path, name: &str) -> Result<(PathBuf, Vec<u8>)> {
+    let path = locate(directory, name)?;
+    let labels = parse_labels(&decompressed(&path)?).with_context(|| path.display().to_string())?;
+    Ok((path, labels))
+}
+
+fn locate(directory: &Path, name: &str) -> Result<PathBuf> {
+    let plain = directory.join(name);
+    let zipped = directory.join(format!("{name}.gz"));
+    [plain, zipped]
+        .into_iter()
+        .find(|path| path.is_file())
+        .with_context(|| {
+            format!(
+                "no {name} or {name}.gz in {}: --data-dir must name a directory with the four IDX files of MNIST, \
+                 Fashion-MNIST, KMNIST or EMNIST",
+                directory.display()
+            )
+        })
+}
+
+/// The content of `path`, which the first two bytes, not the name, show to be gzipped or not.
+fn decompressed(path: &Path) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .with_context(|| format!("{}: cannot be read", path.display()))?;
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        return Ok(bytes);
+    }
+    let mut content = Vec::new();
+    GzDecoder::new(bytes.as_slice())
+        .read_to_end(&mut content)
+        .with_context(|| format!("{}: truncated or corrupt gzip data", path.display()))?;
+    Ok(content)
+}
+
+fn parse_images(bytes: &[u8]) -> Result<Images> {
+    let ([count, height, width], pixels) = parse_header(bytes, IMAGES_MAGIC, "an image")?;
+    Ok(Images {
+        pixels: pixels.to_vec(),
+        count,
+        height,
+        width,
+    })
+}
+
+fn parse_labels(bytes: &[u8]) -> Result<Vec<u8>> {
+    let ([_], labels) = parse_header(bytes, LABELS_MAGIC, "a label")?;
+    Ok(labels.to_vec())
+}
+
+/// Splits a file into its `N` sizes and its values, whose number must be the product of the sizes.
+fn parse_header<'a, const N: usize>(
+    bytes: &'a [u8],
+    magic: u32,
+    kind: &str,
+) -> Result<([usize; N], &'a [u8])> {
+    let header = 4 * (1 + N);
+    if bytes.len() < header {
+        bail!(
+            "truncated: {} bytes, but the header of {kind} file has {header}",
+            bytes.len()
+        );
+    }
+    let word = |index: usize| {
+        let field = &bytes[4 * index..4 * index + 4];
+        u32::from_be_bytes([field[0], field[1], field[2], field[3]])
+    };
+    if word(0) != magic {
+        bail!(
+            "not {kind} file: magic number {:#010x}, expected {magic:#010x}",
+            word(0)
+        );
+    }
+    let sizes: [usize; N] = std::array::from_fn(|index| word(1 + index) as usize);
+    let values = &bytes[header..];
+    let expected = sizes
+        .iter()
+        .try_fold(1usize, |product, &size| product.checked_mul(size));
+    if expected != Some(values.len()) {
+        let fault = match expected {
+            Some(expected) if expected < values.len() => "too long",
+            _ => "truncated",
+        };
+        bail!(
+            "{fault}: {} bytes after the header, which announces sizes {sizes:?}",
+            values.len()
+        );
+    }
+    Ok((sizes, values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image_file(count: u32, height: u32, width: u32, values: usize) -> Vec<u8> {
+        let mut bytes = IMAGES_MAGIC.to_be_bytes().to_vec();
+        for size in [count, height, width] {
+            bytes.extend(size.to_be_bytes());
+        }
+        bytes.extend((0..values).map(|value| value as u8));
+        bytes
+    }
+
+    fn fault(bytes: &[u8]) -> String {
+        parse_images(bytes).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn images_are_read_row_by_row() {
+        let images = parse_images(&image_file(2, 1, 3, 6)).unwrap();
+        assert_eq!((images.count, images.height, images.width), (2, 1, 3));
+        assert_eq!(images.pixels, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn faulty_files_are_refused() {
+        assert_eq!(
+            fault(&image_file(2, 1, 3, 5)),
+            "truncated: 5 bytes after the header, which announces sizes [2, 1, 3]"
+        );
+        assert_eq!(
+            fault(&image_file(2, 1, 3, 7)),
+            "too long: 7 bytes after the header, which announces sizes [2, 1, 3]"
+        );
+        assert_eq!(
+            fault(&[0, 0, 8]),
+            "truncated: 3 bytes, but the header of an image file has 16"
+        );
+        let mut labels = image_file(2, 1, 3, 6);
+        labels[3] = 1;
+        assert_eq!(
+            fault(&labels),
+            "not an image file: magic number 0x00000801, expected 0x00000803"
+        );
+        assert!(fault(&image_file(u32::MAX, u32::MAX, u32::MAX, 6)).starts_with("truncated"));
+    }
+}

@@ -1,0 +1,251 @@
+//! The data: four IDX files, checked, and split into training, validation and test samples.
+
+mod idx;
+
+use std::path::Path;
+
+use anyhow::{Result, bail, ensure};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+/// The smallest side that three halvings leave something of.
+const MIN_SIDE: usize = 8;
+
+/// How many samples of each kind a run works with; fewer where the files hold fewer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SplitSizes {
+    pub train: usize,
+    /// Taken from the training files, apart from the training samples.
+    pub validation: usize,
+    pub test: usize,
+}
+
+/// The samples of a run.
+pub struct Dataset {
+    pub train: Samples,
+    pub validation: Samples,
+    pub test: Samples,
+    pub num_classes: usize,
+}
+
+/// Labelled grey-scale images of one size.
+#[derive(Clone)]
+pub struct Samples {
+    pixels: Vec<u8>,
+    labels: Vec<u8>,
+    height: usize,
+    width: usize,
+}
+
+impl Dataset {
+    /// Reads the four files of `directory`.
+    ///
+    /// Without `num_classes` there are as many classes as the largest training label says. The split depends on the
+    /// files and `sizes` alone, so that runs of different seeds are measured on the same samples.
+    pub fn load(directory: &Path, num_classes: Option<usize>, sizes: SplitSizes) -> Result<Self> {
+        let (_, train_images) = idx::read_images(directory, "train-images-idx3-ubyte")?;
+        let (train_labels_path, train_labels) =
+            idx::read_labels(directory, "train-labels-idx1-ubyte")?;
+        let (test_images_path, test_images) =
+            idx::read_images(directory, "t10k-images-idx3-ubyte")?;
+        let (test_labels_path, test_labels) =
+            idx::read_labels(directory, "t10k-labels-idx1-ubyte")?;
+
+        let side = |images: &idx::Images| (images.height, images.width);
+        ensure!(
+            side(&test_images) == side(&train_images),
+            "{}: images of {:?}, but the training images are {:?}",
+            test_images_path.display(),
+            side(&test_images),
+            side(&train_images)
+        );
+        let num_classes = num_classes.unwrap_or_else(|| {
+            let largest = train_labels.iter().max();
+            largest.map_or(0, |&label| usize::from(label) + 1)
+        });
+        let train = Samples::checked(train_images, train_labels, num_classes, &train_labels_path)?;
+        let test = Samples::checked(test_images, test_labels, num_classes, &test_labels_path)?;
+
+        // Some of the files are sorted by difficulty or by writer: what a smaller run takes must not be.
+        let order = shuffled(train.len(), &mut StdRng::seed_from_u64(0));
+        let validation_len = sizes.validation.min(train.len() / 2);
+        let train_len = sizes.train.min(train.len() - validation_len);
+        let (validation_order, rest) = order.split_at(validation_len);
+        let test_order = shuffled(test.len(), &mut StdRng::seed_from_u64(0));
+        Ok(Self {
+            validation: train.subset(validation_order),
+            train: train.subset(&rest[..train_len]),
+            test: test.subset(&test_order[..sizes.test.min(test.len())]),
+            num_classes,
+        })
+    }
+
+    /// The numbers of samples that there really are.
+    pub fn sizes(&self) -> SplitSizes {
+        SplitSizes {
+            train: self.train.len(),
+            validation: self.validation.len(),
+            test: self.test.len(),
+        }
+    }
+}
+
+impl Samples {
+    fn checked(
+        images: idx::Images,
+        labels: Vec<u8>,
+        num_classes: usize,
+        labels_path: &Path,
+    ) -> Result<Self> {
+        let path = labels_path.display();
+        ensure!(
+            images.count == labels.len(),
+            "{path}: {} labels for {} images",
+            labels.len(),
+            images.count
+        );
+        ensure!(!labels.is_empty(), "{path}: no samples");
+        ensure!(
+            images.height.min(images.width) >= MIN_SIDE,
+            "the images beside {path} are {}x{}; LeNet++ needs at least {MIN_SIDE}x{MIN_SIDE}",
+            images.height,
+            images.width
+        );
+        let misfit = labels
+            .iter()
+            .position(|&label| usize::from(label) >= num_classes);
+        if let Some(index) = misfit {
+            bail!(
+                "{path}: label {} at index {index}; labels must be below the number of classes, {num_classes}",
+                labels[index]
+            );
+        }
+        Ok(Self {
+            pixels: images.pixels,
+            labels,
+            height: images.height,
+            width: images.width,
+        })
+    }
+
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Height and width of every image.
+    pub fn image_size(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The samples at `indices`, in that order.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let area = self.height * self.width;
+        let mut pixels = Vec::with_capacity(indices.len() * area);
+        for &index in indices {
+            pixels.extend_from_slice(&self.pixels[index * area..(index + 1) * area]);
+        }
+        Self {
+            pixels,
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            ..*self
+        }
+    }
+
+    /// The first `count` samples, or all if there are fewer.
+    pub fn first(&self, count: usize) -> Self {
+        self.subset(&Vec::from_iter(0..count.min(self.len())))
+    }
+
+    /// The images at `indices`, `[batch_size, 1, height, width]`, with values from 0 to 1.
+    pub fn images_at(&self, indices: &[usize], device: &Device) -> Tensor<4> {
+        let area = self.height * self.width;
+        let values: Vec<f32> = indices
+            .iter()
+            .flat_map(|&index| &self.pixels[index * area..(index + 1) * area])
+            .map(|&pixel| f32::from(pixel) / 255.0)
+            .collect();
+        let shape = [indices.len(), 1, self.height, self.width];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// The labels at `indices`, `[batch_size]`.
+    pub fn labels_at(&self, indices: &[usize], device: &Device) -> Tensor<1, Int> {
+        let values: Vec<i32> = indices
+            .iter()
+            .map(|&index| i32::from(self.labels[index]))
+            .collect();
+        Tensor::from_data(TensorData::new(values, [indices.len()]), device)
+    }
+
+    /// The order of an epoch. It follows from `seed` and `epoch` alone, so a resumed run goes through the same batches.
+    pub fn epoch_order(&self, seed: u64, epoch: usize) -> Vec<usize> {
+        // An own generator stream per epoch: neighbouring seeds would share orders if the two were added.
+        let mut seeding = [0; 32];
+        seeding[..8].copy_from_slice(&seed.to_le_bytes());
+        seeding[8..16].copy_from_slice(&(epoch as u64).to_le_bytes());
+        shuffled(self.len(), &mut StdRng::from_seed(seeding))
+    }
+}
+
+fn shuffled(len: usize, rng: &mut StdRng) -> Vec<usize> {
+    let mut order = Vec::from_iter(0..len);
+    order.shuffle(rng);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(len: usize) -> Samples {
+        let images = idx::Images {
+            pixels: (0..len * 64).map(|value| (value / 64) as u8).collect(),
+            count: len,
+            height: 8,
+            width: 8,
+        };
+        let labels = (0..len).map(|index| (index % 10) as u8).collect();
+        Samples::checked(images, labels, 10, Path::new("labels")).unwrap()
+    }
+
+    #[test]
+    fn a_subset_keeps_images_and_labels_together() {
+        let subset = samples(20).subset(&[13, 4]);
+        assert_eq!(subset.labels, [3, 4]);
+        assert_eq!((subset.pixels[0], subset.pixels[64]), (13, 4));
+    }
+
+    #[test]
+    fn every_seed_and_epoch_has_its_own_order() {
+        let samples = samples(50);
+        let order = samples.epoch_order(1, 2);
+        assert_eq!(order, samples.epoch_order(1, 2));
+        assert_ne!(order, samples.epoch_order(2, 1));
+        assert_ne!(order, samples.epoch_order(1, 3));
+        let mut sorted = order;
+        sorted.sort_unstable();
+        assert_eq!(sorted, Vec::from_iter(0..50));
+    }
+
+    #[test]
+    fn a_label_beyond_the_classes_is_an_error() {
+        let images = idx::Images {
+            pixels: vec![0; 128],
+            count: 2,
+            height: 8,
+            width: 8,
+        };
+        let error = Samples::checked(images, vec![1, 10], 10, Path::new("labels"));
+        assert_eq!(
+            error.map(|_| ()).unwrap_err().to_string(),
+            "labels: label 10 at index 1; labels must be below the number of classes, 10"
+        );
+    }
+}

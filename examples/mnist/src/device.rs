@@ -1,0 +1,120 @@
+//! The choice of the device to compute on.
+
+use std::fmt;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+#[cfg(feature = "wgpu")]
+use burn::tensor::{DeviceKind, DeviceType};
+use clap::ValueEnum;
+
+/// What `--device` can be set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DeviceChoice {
+    /// A GPU if the program was built for it and there is one, else the CPU
+    Auto,
+    /// The CPU
+    Flex,
+    /// A GPU through wgpu; needs a build with `--features wgpu`
+    Wgpu,
+    /// A software adapter of wgpu, which `auto` never takes; needs a build with `--features wgpu`
+    WgpuCpu,
+}
+
+/// A device and its name for people.
+#[derive(Clone)]
+pub struct Chosen {
+    pub device: Device,
+    pub name: String,
+}
+
+impl fmt::Display for Chosen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl DeviceChoice {
+    /// The device, not in autodiff mode.
+    pub fn open(self) -> Result<Chosen> {
+        match self {
+            Self::Auto => match gpu() {
+                Some(gpu) => Ok(gpu),
+                None => flex(),
+            },
+            Self::Flex => flex(),
+            Self::Wgpu if cfg!(feature = "wgpu") => match gpu() {
+                Some(gpu) => Ok(gpu),
+                None => bail!(
+                    "--device wgpu: no GPU found; check its Vulkan, Metal or DirectX driver, or use --device flex (the \
+                     CPU) or --device wgpu-cpu (a software adapter, slow)"
+                ),
+            },
+            Self::WgpuCpu if cfg!(feature = "wgpu") => match software_gpu() {
+                Some(adapter) => Ok(adapter),
+                None => bail!(
+                    "--device wgpu-cpu: no software adapter found; install one, such as Mesa's lavapipe, or use \
+                     --device flex (the CPU)"
+                ),
+            },
+            Self::Wgpu | Self::WgpuCpu => bail!(
+                "--device {}: this program was built without wgpu; build it with --features wgpu, or use --device flex",
+                self.to_possible_value()
+                    .expect("no choice is hidden")
+                    .get_name()
+            ),
+        }
+    }
+}
+
+#[cfg(feature = "flex")]
+fn flex() -> Result<Chosen> {
+    Ok(Chosen {
+        device: Device::flex(),
+        name: "flex (CPU)".to_owned(),
+    })
+}
+
+#[cfg(not(feature = "flex"))]
+fn flex() -> Result<Chosen> {
+    bail!(
+        "no GPU found, and this program was built without the CPU backend: build it with --features flex"
+    )
+}
+
+/// The first adapter behind which there is a card.
+#[cfg(feature = "wgpu")]
+fn gpu() -> Option<Chosen> {
+    Device::enumerate(DeviceType::Wgpu)
+        .into_vec()
+        .into_iter()
+        .find_map(|device| {
+            let identity = device.identity()?;
+            identity.physical.as_ref()?;
+            let name = format!("wgpu ({})", identity.name);
+            Some(Chosen { device, name })
+        })
+}
+
+#[cfg(feature = "wgpu")]
+fn software_gpu() -> Option<Chosen> {
+    let listed = Device::enumerate(DeviceType::Wgpu).into_vec();
+    let device = Device::wgpu(DeviceKind::Cpu);
+    listed.contains(&device).then(|| Chosen {
+        name: match device.identity() {
+            Some(identity) => format!("wgpu ({}, software)", identity.name),
+            None => "wgpu (software)".to_owned(),
+        },
+        device,
+    })
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn gpu() -> Option<Chosen> {
+    None
+}
+
+#[cfg(not(feature = "wgpu"))]
+fn software_gpu() -> Option<Chosen> {
+    None
+}

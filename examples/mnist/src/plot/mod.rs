@@ -1,0 +1,11 @@
+//! The pictures: feature maps and curves.
+
+mod canvas;
+mod curves;
+mod feature_map;
+mod palette;
+mod projection;
+
+pub use curves::{Series, curves};
+pub use feature_map::{Axes, FeatureMap};
+pub use projection::Projection;

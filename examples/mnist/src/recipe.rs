@@ -1,0 +1,157 @@
+//! How a network is trained: everything that decides the result, in one serializable place.
+
+use anyhow::{Result, anyhow, ensure};
+use burn::nn::Initializer;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::lr_scheduler::LrSchedulerConfig;
+use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
+use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
+use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
+use burn::optim::lr_scheduler::step::StepLrSchedulerConfig;
+use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::data::SplitSizes;
+
+/// The part of all steps in which the one-cycle rate rises.
+const RISE: f64 = 0.2;
+
+/// Configuration of one training run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    pub epochs: usize,
+    pub batch_size: usize,
+    pub optimizer: Optimizer,
+    pub learning_rate: f64,
+    pub rate: Rate,
+    pub weight_decay: f64,
+    pub feature_dim: usize,
+    pub bias: bool,
+    pub initialization: Initialization,
+    pub num_classes: Option<usize>,
+    pub sizes: SplitSizes,
+    pub seed: u64,
+}
+
+/// The optimizer of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    Adam,
+    /// Without momentum
+    Sgd,
+}
+
+/// How the learning rate goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rate {
+    /// Rises to the learning rate for a fifth of the steps, then falls to zero, both in a straight line.
+    OneCycle,
+    /// Starts at the learning rate and is multiplied by `factor` every `epochs` epochs.
+    Steps { epochs: usize, factor: f64 },
+}
+
+/// The distribution that the weights are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Initialization {
+    /// Burn's default: uniform, as wide as the inputs of a layer ask for
+    Kaiming,
+    /// Uniform, of magnitude 2.24 over the mean of a layer's inputs and outputs, as in the MXNet programs
+    Xavier,
+}
+
+impl Initialization {
+    pub fn initializer(self) -> Initializer {
+        match self {
+            Self::Kaiming => Initializer::KaimingUniform {
+                gain: 1.0 / 3f64.sqrt(),
+                fan_out_only: false,
+            },
+            // MXNet's bound is sqrt(2.24 / mean of fan in and fan out), Burn's is gain * sqrt(3 / that mean).
+            Self::Xavier => Initializer::XavierUniform {
+                gain: (2.24f64 / 3.0).sqrt(),
+            },
+        }
+    }
+}
+
+impl Recipe {
+    /// Says what is wrong with the recipe, by the name of the option.
+    pub fn validate(&self) -> Result<()> {
+        for (option, value) in [
+            ("--epochs", self.epochs),
+            ("--batch-size", self.batch_size),
+            ("--feature-dim", self.feature_dim),
+            ("--train-size", self.sizes.train),
+            ("--validation-size", self.sizes.validation),
+            ("--test-size", self.sizes.test),
+        ] {
+            ensure!(value > 0, "{option} is 0, but must be at least 1");
+        }
+        if let Some(num_classes) = self.num_classes {
+            ensure!(
+                (2..=256).contains(&num_classes),
+                "--num-classes is {num_classes}, but must be from 2 to 256"
+            );
+        }
+        let rate = self.learning_rate;
+        ensure!(
+            rate > 0.0 && rate <= 1.0,
+            "--lr is {rate}, but must be above 0 and at most 1"
+        );
+        let decay = self.weight_decay;
+        ensure!(
+            (0.0..1.0).contains(&decay),
+            "--weight-decay is {decay}, but must be from 0 to below 1"
+        );
+        if let Rate::Steps { epochs, factor } = self.rate {
+            ensure!(epochs > 0, "--lr-step is 0, but must be at least 1");
+            ensure!(
+                factor > 0.0 && factor <= 1.0,
+                "--lr-factor is {factor}, but must be above 0 and at most 1"
+            );
+        }
+        Ok(())
+    }
+
+    pub fn optimizer(&self) -> ModuleOptimizer {
+        let decay = (self.weight_decay > 0.0).then_some(WeightDecayConfig {
+            penalty: self.weight_decay as f32,
+        });
+        match self.optimizer {
+            Optimizer::Adam => AdamConfig::new().with_weight_decay(decay).init(),
+            Optimizer::Sgd => SgdConfig::new().with_weight_decay(decay).init(),
+        }
+    }
+
+    pub fn scheduler(&self, steps_per_epoch: usize) -> Result<ModuleLrScheduler> {
+        ModuleLrSchedulerConfig::new(self.rate_schedule(self.learning_rate, steps_per_epoch))
+            .init()
+            .map_err(|message| anyhow!("--lr: {message}"))
+    }
+
+    fn rate_schedule(&self, peak: f64, steps_per_epoch: usize) -> LrSchedulerConfig {
+        match self.rate {
+            Rate::OneCycle => {
+                let steps = self.epochs * steps_per_epoch;
+                let rising = ((steps as f64 * RISE) as usize).max(1);
+                let falling = steps.saturating_sub(rising).max(1);
+                let rise = LinearLrSchedulerConfig::new(peak / rising as f64, peak, rising);
+                let fall = LinearLrSchedulerConfig::new(peak, 0.0, falling);
+                LrSchedulerConfig::Sequential(SequentialLrSchedulerConfig::new(
+                    vec![
+                        LrSchedulerConfig::Linear(rise),
+                        LrSchedulerConfig::Linear(fall),
+                    ],
+                    vec![rising],
+                ))
+            }
+            Rate::Steps { epochs, factor } => LrSchedulerConfig::Step(
+                StepLrSchedulerConfig::new(peak, epochs * steps_per_epoch).with_gamma(factor),
+            ),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the program says when it cannot do its work.
+
+use std::fs;
+
+use crate::dataset::{self, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
+use crate::launch::Scene;
+
+/// Asserts that the main job fails with a complaint that holds all of `parts`, and writes nothing.
+fn assert_fault(scene: &Scene, arguments: &[&str], parts: &[&str]) {
+    let fault = scene.launch(arguments).fault();
+    for part in parts {
+        assert!(fault.contains(part), "{part:?} is not in: {fault}");
+    }
+    assert!(!scene.out().exists(), "something was written");
+}
+
+#[test]
+fn a_bad_option_is_named() {
+    let scene = Scene::new();
+    assert_fault(&scene, &["--no-such-option"], &["--no-such-option"]);
+    assert_fault(&scene, &["--epochs", "many"], &["--epochs", "many"]);
+    assert_fault(&scene, &["--epochs", "0"], &["--epochs is 0"]);
+    assert_fault(&scene, &["--lr", "-1"], &["--lr"]);
+    assert_fault(&scene, &["--lr", "2"], &["--lr is 2"]);
+    assert_fault(&scene, &["--device", "abacus"], &["--device", "abacus"]);
+}
+
+#[cfg(not(feature = "wgpu"))]
+#[test]
+fn a_device_that_was_not_built_is_an_error_with_a_way_out() {
+    let parts = ["--device wgpu", "--features wgpu", "--device flex"];
+    assert_fault(&Scene::new(), &["--device", "wgpu"], &parts);
+}
+
+#[test]
+fn missing_data_is_named() {
+    let scene = Scene::new();
+    fs::remove_file(scene.data().join(format!("{TEST_LABELS}.gz"))).unwrap();
+    assert_fault(&scene, &[], &[TEST_LABELS, "--data-dir"]);
+}
+
+#[test]
+fn truncated_data_is_named() {
+    let scene = Scene::new();
+    let bytes = dataset::images(48);
+    fs::write(scene.data().join(TRAIN_IMAGES), &bytes[..bytes.len() - 1]).unwrap();
+    assert_fault(&scene, &[], &[TRAIN_IMAGES, "truncated"]);
+
+    let scene = Scene::new();
+    let zipped = scene.data().join(format!("{TEST_IMAGES}.gz"));
+    let bytes = fs::read(&zipped).unwrap();
+    fs::write(&zipped, &bytes[..bytes.len() / 2]).unwrap();
+    assert_fault(&scene, &[], &[TEST_IMAGES, "truncated or corrupt gzip"]);
+}
+
+#[test]
+fn wrong_data_is_named() {
+    let scene = Scene::new();
+    fs::write(scene.data().join(TRAIN_IMAGES), dataset::labels(48)).unwrap();
+    assert_fault(&scene, &[], &[TRAIN_IMAGES, "not an image file"]);
+
+    let scene = Scene::new();
+    dataset::write_gzipped(&scene.data(), TEST_LABELS, &dataset::labels(11));
+    assert_fault(&scene, &[], &[TEST_LABELS, "11 labels for 12 images"]);
+
+    let parts = [TRAIN_LABELS, "label 2", "number of classes, 2"];
+    assert_fault(&Scene::new(), &["--num-classes", "2"], &parts);
+}
+
+#[test]
+fn an_unusable_out_dir_is_named() {
+    let scene = Scene::new();
+    let file = scene.data().join(TRAIN_IMAGES);
+    let fault = scene.launch_into(&file.join("below"), &[]).fault();
+    assert!(fault.contains("--out-dir"), "{fault}");
+    let fault = scene.launch_into(&scene.data(), &[]).fault();
+    assert!(fault.contains("not empty"), "{fault}");
+}

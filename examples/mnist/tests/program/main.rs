@@ -1,0 +1,7 @@
+//! The program itself, launched as a user would, on a small data set made here.
+
+mod dataset;
+mod launch;
+
+mod faults;
+mod main_job;
