@@ -3,3 +3,10 @@
 #![deny(missing_docs, unsafe_code)]
 
 extern crate alloc;
+
+mod distance;
+mod knn;
+
+pub use knn::{
+    KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
+};
