@@ -3,3 +3,10 @@
 #![deny(missing_docs, unsafe_code)]
 
 extern crate alloc;
+
+mod loss;
+
+pub use loss::{
+    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate, Checking,
+    ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+};

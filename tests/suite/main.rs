@@ -1,4 +1,7 @@
 //! The public API, checked from outside: every test runs on each backend the crate was built with.
 
+mod center_golden;
+mod center_plain;
 mod devices;
 mod fixtures;
+mod storage;
