@@ -1,5 +1,7 @@
 //! The public API, checked from outside: every test runs on each backend the crate was built with.
 
+mod center_contract;
+mod center_errors;
 mod center_golden;
 mod center_plain;
 mod devices;

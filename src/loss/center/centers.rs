@@ -37,13 +37,14 @@ impl Centers {
         self.with(|param| param.lazy_shape().dims())
     }
 
-    /// The device of the values, without autodiff.
-    pub fn device(&self) -> Device {
-        self.with(|param| param.lazy_device().without_autodiff())
+    /// The device of the values, with autodiff if the module trains.
+    pub fn autodiff_device(&self) -> Device {
+        self.with(|param| param.lazy_device())
     }
 
-    pub fn is_autodiff(&self) -> bool {
-        self.with(|param| param.lazy_device().is_autodiff())
+    /// The device of the values, without autodiff.
+    pub fn device(&self) -> Device {
+        self.autodiff_device().without_autodiff()
     }
 
     pub fn dtype(&self) -> FloatDType {
@@ -68,19 +69,14 @@ impl Centers {
         let mut cell = self.cell.lock();
         if let Some(param) = cell.take() {
             let (id, values, mapper) = param.consume();
-            let strategy = values.gradient_checkpointing_strategy();
+            let device = values.device();
             let values = values.without_autodiff().select_assign(
                 0,
                 classes,
                 rows,
                 IndexingUpdateOp::Add,
             );
-            let values = match strategy {
-                Some(strategy) => values
-                    .autodiff()
-                    .with_gradient_checkpointing_strategy(strategy),
-                None => values,
-            };
+            let values = with_autodiff_of(values, &device);
             *cell = Some(Param::from_mapped_value(id, values, mapper));
         }
     }
@@ -90,6 +86,7 @@ impl Centers {
         let (trainable, dtype) = (self.trainable, self.dtype);
         let param = self.into_param();
         let id = param.id;
+        let values = with_autodiff_of(values, &param.lazy_device());
         Self::new(param.transform_for_load(values, id), trainable, dtype)
     }
 
@@ -163,6 +160,16 @@ impl Module for Centers {
     }
 }
 
+/// Brings plain values into the autodiff state of a device.
+pub(super) fn with_autodiff_of(values: Tensor<2>, device: &Device) -> Tensor<2> {
+    match device.gradient_checkpointing_strategy() {
+        Some(strategy) => values
+            .autodiff()
+            .with_gradient_checkpointing_strategy(strategy),
+        None => values,
+    }
+}
+
 /// A record loads with its own dtype, and a half-precision model is made by mapping every parameter: the centers keep
 /// theirs, since in half precision small steps would be rounded away.
 fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
@@ -170,13 +177,11 @@ fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
         return param;
     }
     let (id, values, mapper) = param.consume();
-    let (autodiff, require_grad) = (values.is_autodiff(), values.is_require_grad());
-    let values = values.without_autodiff().cast(dtype);
-    let values = if autodiff { values.autodiff() } else { values };
-    let values = if require_grad {
-        values.require_grad()
-    } else {
-        values
+    let (device, require_grad) = (values.device(), values.is_require_grad());
+    let values = with_autodiff_of(values.without_autodiff().cast(dtype), &device);
+    let values = match require_grad {
+        true => values.require_grad(),
+        false => values,
     };
     Param::from_mapped_value(id, values, mapper)
 }

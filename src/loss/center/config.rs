@@ -6,7 +6,7 @@ use burn::nn::Initializer;
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::centers::Centers;
+use super::centers::{Centers, with_autodiff_of};
 use super::rates::Rates;
 use super::shared::Shared;
 use super::{CenterLoss, CenterLossError, Schedule};
@@ -272,12 +272,7 @@ impl CenterLossConfig {
                     )
                     .val()
                     .cast(dtype);
-                let values = if device.is_autodiff() {
-                    values.to_device(device)
-                } else {
-                    values
-                };
-                values.set_require_grad(require_grad)
+                with_autodiff_of(values, device).set_require_grad(require_grad)
             },
             device.clone(),
             self.update_rule == UpdateRule::Gradient,
@@ -295,11 +290,7 @@ impl CenterLossConfig {
         self.validate()?;
         let device = centers.device();
         let centers = self.accept_centers(centers)?;
-        let centers = if device.is_autodiff() {
-            centers.to_device(&device)
-        } else {
-            centers
-        };
+        let centers = with_autodiff_of(centers, &device);
         Ok(self.assemble(Param::from_tensor(centers)))
     }
 

@@ -28,7 +28,7 @@ use burn::module::{
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 use batch::{Batch, CheckedBatch};
-use centers::Centers;
+use centers::{Centers, with_autodiff_of};
 use config::setting;
 use rates::Rates;
 use samples::{PerSample, Samples, class_totals_on_device};
@@ -446,10 +446,7 @@ impl CenterLoss {
             weights.resize(config.num_classes, 1.0);
         }
         let all = Tensor::cat(vec![self.centers.constant(), added], 0);
-        let all = match self.centers.is_autodiff() {
-            true => all.autodiff(),
-            false => all,
-        };
+        let all = with_autodiff_of(all, &self.centers.autodiff_device());
         let extended = config.init_with_centers(all)?;
         let rates = self.rates.get();
         extended.rates.change(|state| *state = rates);
