@@ -300,6 +300,7 @@ fn updates_where_none_are_taken() {
 }
 
 #[cfg(feature = "ndarray")]
+#[expect(deprecated, reason = "supported as long as Burn has it")]
 #[test]
 fn tensors_on_different_devices() {
     let (flex, ndarray) = (Device::flex().autodiff(), Device::ndarray().autodiff());

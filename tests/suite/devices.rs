@@ -8,6 +8,7 @@ pub fn devices() -> Vec<Device> {
         #[cfg(feature = "flex")]
         Device::flex(),
         #[cfg(feature = "ndarray")]
+        #[expect(deprecated, reason = "supported as long as Burn has it")]
         Device::ndarray(),
         #[cfg(feature = "wgpu")]
         Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),

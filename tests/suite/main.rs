@@ -7,3 +7,4 @@ mod center_plain;
 mod devices;
 mod fixtures;
 mod storage;
+mod training;

@@ -610,7 +610,7 @@ impl ModuleDisplay for CenterLoss {
         content
             .add("num_classes", &self.num_classes())
             .add("feature_dim", &self.feature_dim())
-            .add_formatted(&format!("update_rule: {:?}", self.config.update_rule))
+            .add("update_rule", &format!("{:?}", self.config.update_rule))
             .add("alpha", &self.alpha())
             .add("lambda", &self.lambda())
             .optional()

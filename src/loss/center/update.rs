@@ -73,7 +73,7 @@ impl CenterUpdate {
     ///
     /// [`CenterLossError::UpdateShape`] if the two differ in their feature dimension.
     pub fn merge(self, other: Self) -> Result<Self, CenterLossError> {
-        self.expect_feature_dim(other.feature_dim())?;
+        other.expect_feature_dim(self.feature_dim())?;
         let device = self.pulls.device();
         let dtype = self.pulls.dtype();
                 let classes = other.classes.to_device(&device).cast(self.classes.dtype());
