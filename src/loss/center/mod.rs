@@ -610,7 +610,7 @@ impl ModuleDisplay for CenterLoss {
         content
             .add("num_classes", &self.num_classes())
             .add("feature_dim", &self.feature_dim())
-            .add("update_rule", &format!("{:?}", self.config.update_rule))
+            .add_debug_attribute("update_rule", &self.config.update_rule)
             .add("alpha", &self.alpha())
             .add("lambda", &self.lambda())
             .optional()
