@@ -1,9 +1,10 @@
 //! Exact search for the k nearest references.
 //!
-//! The device computes a key for every pair, a dot product of lifted rows, and keeps only the smallest key of each block of
-//! references. The host then looks into those blocks which can hold a neighbor, given what rounding may have done to the
-//! keys, and there compares the rows directly in `f64`. So the product only says where to look; order, ties and zero distances
-//! come from direct differences alone, and where keys are too coarse to exclude anything, all is compared.
+//! The device computes a key for every pair, a dot product of lifted rows, and keeps only the smallest key of each
+//! block of references. The host then looks into those blocks which can hold a neighbor, given what rounding may have
+//! done to the keys, and there compares the rows directly in `f64`. So the product only says where to look; order, ties
+//! and zero distances come from direct differences alone, and where keys are too coarse to exclude anything, all is
+//! compared.
 
 use super::error::KnnError;
 use super::lift::{Lift, Tolerance};

@@ -2,3 +2,6 @@
 
 mod devices;
 mod fixtures;
+mod knn;
+mod nearest_center;
+mod tensors;
