@@ -23,7 +23,7 @@ pub struct KnnClassifierConfig {
     #[config(default = "KnnVotes::Uniform")]
     pub votes: KnnVotes,
     /// Bounds the memory of a query: the most pairs of query and reference that the device compares at one time (4
-    /// bytes each), rounded up to whole blocks of at most 256 references. It changes no answer. Default: `4194304`.
+    /// bytes each), rounded up to whole blocks of at most 256 references. It changes no answer. Default: `1048576`.
     #[config(default = "DEFAULT_MAX_PAIRS")]
     pub max_pairs: usize,
 }
@@ -66,13 +66,23 @@ impl KnnClassifierConfig {
         let mut classes = labels.clone();
         classes.sort_unstable();
         classes.dedup();
-        let class_of = labels
+        let class_of: Vec<usize> = labels
             .iter()
             .map(|label| classes.partition_point(|class| class < label))
             .collect();
+        // References of one class tend to lie near each other.
+        let mut by_class: Vec<usize> = (0..references.len()).collect();
+        by_class.sort_unstable_by_key(|&index| (class_of[index], index));
         Ok(KnnClassifier {
             config: self.clone(),
-            search: Search::new(references, self.metric, self.k, self.max_pairs, &device),
+            search: Search::new(
+                references,
+                by_class,
+                self.metric,
+                self.k,
+                self.max_pairs,
+                &device,
+            ),
             class_of,
             classes,
             label_dtype,

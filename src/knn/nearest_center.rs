@@ -70,9 +70,17 @@ impl NearestCenter {
         let centers = full_precision(centers);
         let rows = Rows::read(centers.clone(), "centers")?;
         let device = centers.device();
+        let num_classes = rows.len();
         let metric = KnnMetric::SquaredEuclidean;
         Ok(Self {
-            search: Search::new(rows, metric, 1, DEFAULT_MAX_PAIRS, &device),
+            search: Search::new(
+                rows,
+                (0..num_classes).collect(),
+                metric,
+                1,
+                DEFAULT_MAX_PAIRS,
+                &device,
+            ),
             centers,
         })
     }
