@@ -128,8 +128,8 @@ pub struct Neighbors {
 /// # Differences from the references
 ///
 /// scikit-learn's `KNeighborsClassifier` leaves the order of equally far neighbors open, here it is by index. Its votes
-/// by distance treat a cosine distance as zero only where rounding makes it so; here it is zero for rows of equal
-/// direction.
+/// by distance treat a cosine distance as zero only where rounding makes it so; here it is zero for rows that are
+/// exact multiples of each other.
 ///
 /// # Example
 ///

@@ -445,7 +445,7 @@ fn at_distance_zero_only_equal_references_vote() {
             .with_votes(KnnVotes::InverseDistance)
             .fit(references.clone(), labels(&[1, 0, 0], &device))
             .unwrap();
-        let queries = references.slice([0..2]);
+        let queries = references.narrow(0, 0, 2);
         assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [1, 0]);
         let shares = floats(classifier.predict_proba(queries).unwrap());
         assert_eq!(shares, [0.0, 1.0, 1.0, 0.0]);
@@ -534,7 +534,7 @@ fn f64_distances_keep_their_precision() {
         let classifier = KnnClassifierConfig::new(3)
             .fit(references.clone(), labels(&[0, 1, 2, 3], &device))
             .unwrap();
-        let neighbors = classifier.kneighbors(references.slice([1..2])).unwrap();
+        let neighbors = classifier.kneighbors(references.narrow(0, 1, 1)).unwrap();
         assert_eq!(neighbors.distances.dtype(), DType::F64);
         assert_eq!(ints(neighbors.indices), [1, 2, 0]);
         let expected = [0.0, (1e8 + 1e-7) - 1e8, (1e8 + 3e-7) - 1e8];
