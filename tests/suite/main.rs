@@ -6,5 +6,8 @@ mod center_golden;
 mod center_plain;
 mod devices;
 mod fixtures;
+mod knn;
+mod nearest_center;
 mod storage;
+mod tensors;
 mod training;

@@ -1,0 +1,115 @@
+//! What can be wrong with the input of a classifier.
+
+use alloc::string::String;
+use thiserror::Error;
+
+/// Why a classifier could not be fitted or could not answer.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum KnnError {
+    /// A matrix without rows: there is nothing to fit, or nothing to answer.
+    #[error("{name} has 0 rows; it must have at least 1")]
+    NoRows {
+        /// The argument.
+        name: &'static str,
+    },
+    /// A matrix without columns.
+    #[error("{name} has 0 columns; it must have at least 1")]
+    NoColumns {
+        /// The argument.
+        name: &'static str,
+    },
+    /// `k` neighbors do not exist.
+    #[error("k is {k}; it must be at least 1 and at most {references}, the number of references")]
+    K {
+        /// The number of neighbors asked for.
+        k: usize,
+        /// The number of references.
+        references: usize,
+    },
+    /// A memory bound that allows no work.
+    #[error("max_pairs is 0; it must be at least 1")]
+    MaxPairs,
+    /// Votes by inverse distance were asked for a metric that is not a distance.
+    #[error(
+        "votes is InverseDistance and metric is InnerProduct; an inner product is not a distance, so votes must be Uniform"
+    )]
+    InverseInnerProduct,
+    /// Queries of another width than what the classifier was fitted on.
+    #[error(
+        "queries has shape {queries:?} and {name} has shape {fitted:?}; the second numbers must be equal"
+    )]
+    FeatureDim {
+        /// Shape of the queries.
+        queries: [usize; 2],
+        /// What the classifier was made from: `references` or `centers`.
+        name: &'static str,
+        /// Its shape.
+        fitted: [usize; 2],
+    },
+    /// Not one label for each row.
+    #[error("labels has {labels} entries and {name} has {rows} rows; the numbers must be equal")]
+    LabelCount {
+        /// The number of labels.
+        labels: usize,
+        /// The matrix that the labels belong to.
+        name: &'static str,
+        /// Its number of rows.
+        rows: usize,
+    },
+    /// A NaN or an infinity among the features.
+    #[error("{name} holds {value} in row {row}, column {column}; every value must be finite")]
+    NonFinite {
+        /// The argument.
+        name: &'static str,
+        /// The value found: NaN, inf or -inf.
+        value: f64,
+        /// The first row with such a value.
+        row: usize,
+        /// Its first column with such a value.
+        column: usize,
+    },
+    /// Tensors on different devices.
+    #[error(
+        "{name} is on {device} and {expected_name} is on {expected}; the devices must be equal"
+    )]
+    Devices {
+        /// The argument on the other device.
+        name: &'static str,
+        /// Its device.
+        device: String,
+        /// The tensor whose device is expected.
+        expected_name: &'static str,
+        /// The expected device.
+        expected: String,
+    },
+    /// No classes.
+    #[error("num_classes is 0; it must be at least 1")]
+    NumClasses,
+    /// A label that is no class.
+    #[error("labels holds {label} at index {index}; it must be in 0..{num_classes}")]
+    LabelRange {
+        /// The label.
+        label: i64,
+        /// Where it stands.
+        index: usize,
+        /// The number of classes.
+        num_classes: usize,
+    },
+    /// A class whose mean does not exist.
+    #[error("labels holds no sample of class {class}; each of the {num_classes} classes needs one")]
+    EmptyClass {
+        /// The lowest class without a sample.
+        class: usize,
+        /// The number of classes.
+        num_classes: usize,
+    },
+    /// The device did not hand out a tensor's values.
+    #[error("{name} could not be read from its device: {reason}")]
+    Read {
+        /// The argument.
+        name: &'static str,
+        /// What the device said.
+        reason: String,
+    },
+}
