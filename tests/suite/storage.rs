@@ -259,7 +259,7 @@ fn display_names_the_settings() {
     let loss = CenterLossConfig::new(10, 2).init(&Device::flex());
     assert_eq!(
         loss.to_string(),
-        "CenterLoss {num_classes: 10, feature_dim: 2, update_rule: Paper, alpha: 0.5, lambda: 1}"
+        "CenterLoss {num_classes: 10, feature_dim: 2, update_rule: Paper, alpha: 0.5, lambda: 1, params: 20}"
     );
 }
 
