@@ -1,12 +1,85 @@
-//! Center loss for Burn.
+//! Center loss for [Burn](https://burn.dev), and classification by distance on the same features.
+//!
+//! Center loss keeps one center per class in feature space, pulls every feature towards the center of its class and
+//! moves the centers after the features. Beside a softmax loss it gives features that cluster by class: for k-NN and
+//! nearest-center classification, for retrieval, for telling known classes from unknown ones.
+//!
+//! # Which one when
+//!
+//! | you want | use |
+//! |---|---|
+//! | compact classes beside cross-entropy | [`CenterLoss`] with [`UpdateRule::Paper`], the default |
+//! | centers that are exactly the class means of the batch, slowly followed | [`UpdateRule::Mean`] |
+//! | numbers that compare with an MXNet or PyTorch port | [`CenterLossConfig::mxnet`], [`UpdateRule::Gradient`] |
+//! | center loss alone, on a trained network | [`CenterLoss::init_from_data`], then [`UpdateRule::Frozen`] |
+//! | the class of the closest center | [`NearestCenter`] |
+//! | the class of most of the closest samples | [`KnnClassifier`] |
+//!
+//! # Example
+//!
+//! A training step, written by hand. The same module fits Burn's `Learner`, see the `training` example of the
+//! repository.
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::nn::loss::CrossEntropyLossConfig;
+//! use burn::nn::{Linear, LinearConfig};
+//! use burn::optim::{AdamConfig, GradientsParams};
+//! use burn::tensor::{Device, Tensor};
+//! use burn_center_loss::{CenterLoss, CenterLossConfig, NearestCenter};
+//!
+//! #[derive(Module, Debug)]
+//! struct Model {
+//!     features: Linear,
+//!     classes: Linear,
+//!     center_loss: CenterLoss,
+//! }
+//!
+//! let device = Device::flex().autodiff();
+//! let mut model = Model {
+//!     features: LinearConfig::new(4, 2).init(&device),
+//!     classes: LinearConfig::new(2, 3).init(&device),
+//!     center_loss: CenterLossConfig::new(3, 2).with_lambda(0.1).init(&device),
+//! };
+//! let mut optimizer = AdamConfig::new().init();
+//! let inputs = Tensor::<2>::from_data([[1.0, 0.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]], &device);
+//! let labels = Tensor::from_data([0, 1, 2], &device);
+//!
+//! for _ in 0..100 {
+//!     let features = model.features.forward(inputs.clone());
+//!     let logits = model.classes.forward(features.clone());
+//!     let softmax = CrossEntropyLossConfig::new().init(&device).forward(logits, labels.clone());
+//!     let loss = softmax + model.center_loss.forward(features, labels.clone());
+//!     let gradients = GradientsParams::from_grads(loss.backward(), &model);
+//!     model = optimizer.step(0.1, model, gradients);
+//! }
+//!
+//! let classifier = NearestCenter::from_centers(model.center_loss.centers())?;
+//! let features = model.features.forward(inputs).inner();
+//! assert_eq!(classifier.score(features, labels.inner())?, 1.0);
+//! # Ok::<(), burn_center_loss::KnnError>(())
+//! ```
+//!
+//! # Features
+//!
+//! `std`, `flex`, `simd` and `rayon` are on by default and give a fast CPU backend. The other backends and their
+//! accelerations are Burn's own, under Burn's names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`,
+//! `ndarray` (deprecated by Burn in favour of `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`,
+//! `blas-netlib`, `accelerate`, `apple-amx`, `x86-v4`. Without `std` the crate needs `alloc` alone.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
 extern crate alloc;
 
 mod distance;
 mod knn;
+mod loss;
 
 pub use knn::{
     KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
+};
+pub use loss::{
+    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate, Checking,
+    ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
 };

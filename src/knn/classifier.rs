@@ -23,7 +23,7 @@ pub struct KnnClassifierConfig {
     #[config(default = "KnnVotes::Uniform")]
     pub votes: KnnVotes,
     /// Bounds the memory of a query: the most pairs of query and reference that the device compares at one time (4
-    /// bytes each), rounded up to whole blocks of at most 256 references. It changes no answer. Default: `4194304`.
+    /// bytes each), rounded up to whole blocks of at most 256 references. It changes no answer. Default: `1048576`.
     #[config(default = "DEFAULT_MAX_PAIRS")]
     pub max_pairs: usize,
 }
@@ -38,9 +38,9 @@ impl KnnClassifierConfig {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no references or no columns, `k` is not in `1..=num_references`, `max_pairs` is 0, a reference is not finite,
-    /// the labels are not one per reference or not on the references' device, or inverse distances are asked of
-    /// inner products.
+    /// [`KnnError`] where there are no references or no columns, `k` is not in `1..=num_references`, `max_pairs` is 0,
+    /// a reference is not finite, the labels are not one per reference or not on the references' device, or inverse
+    /// distances are asked of inner products.
     pub fn fit(
         &self,
         references: Tensor<2>,
@@ -66,13 +66,23 @@ impl KnnClassifierConfig {
         let mut classes = labels.clone();
         classes.sort_unstable();
         classes.dedup();
-        let class_of = labels
+        let class_of: Vec<usize> = labels
             .iter()
             .map(|label| classes.partition_point(|class| class < label))
             .collect();
+        // References of one class tend to lie near each other.
+        let mut by_class: Vec<usize> = (0..references.len()).collect();
+        by_class.sort_unstable_by_key(|&index| (class_of[index], index));
         Ok(KnnClassifier {
             config: self.clone(),
-            search: Search::new(references, self.metric, self.k, self.max_pairs, &device),
+            search: Search::new(
+                references,
+                by_class,
+                self.metric,
+                self.k,
+                self.max_pairs,
+                &device,
+            ),
             class_of,
             classes,
             label_dtype,
@@ -97,18 +107,18 @@ pub struct Neighbors {
 /// proba(q, l)   = votes(q, l) / sum over all labels of votes(q, .)
 /// ```
 ///
-/// [`KnnMetric`] gives the distance and [`KnnVotes`] the weight w. Of references equally far from the query the one with the lowest
-/// index is nearer; of labels with equally many votes the lowest wins.
+/// [`KnnMetric`] gives the distance and [`KnnVotes`] the weight w. Of references equally far from the query the one
+/// with the lowest index is nearer; of labels with equally many votes the lowest wins.
 ///
-/// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed in
-/// the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
-/// queries' type. A matrix product on the device, with a bound on its rounding, only rules out references that can't
-/// be among the nearest. Where many references are nearly as far as the k-th, few can be ruled out and a query costs up to one comparison
-/// with each reference.
+/// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed
+/// in the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
+/// queries' type. A matrix product on the device, with a bound on its rounding, only rules out references that can't be
+/// among the nearest. Where many references are nearly as far as the k-th, few can be ruled out and a query costs up to
+/// one comparison with each reference.
 ///
-/// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing
-/// receives gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision floats are taken as
-/// `f32`. Squares of `f64` values above about 1e154 are infinite.
+/// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing receives
+/// gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision
+/// floats are taken as `f32`. Squares of `f64` values above about 1e154 are infinite.
 ///
 /// # Shapes
 ///
@@ -117,8 +127,9 @@ pub struct Neighbors {
 ///
 /// # Differences from the references
 ///
-/// scikit-learn's `KNeighborsClassifier` leaves the order of equally far neighbors open, here it is by index. Its votes by distance
-/// treat a cosine distance as zero only where rounding makes it so; here it is zero for rows of equal direction.
+/// scikit-learn's `KNeighborsClassifier` leaves the order of equally far neighbors open, here it is by index. Its votes
+/// by distance treat a cosine distance as zero only where rounding makes it so; here it is zero for rows that are
+/// exact multiples of each other.
 ///
 /// # Example
 ///

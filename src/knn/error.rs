@@ -70,7 +70,9 @@ pub enum KnnError {
         column: usize,
     },
     /// Tensors on different devices.
-    #[error("{name} is on {device} and {expected_name} on {expected}; the devices must be equal")]
+    #[error(
+        "{name} is on {device} and {expected_name} is on {expected}; the devices must be equal"
+    )]
     Devices {
         /// The argument on the other device.
         name: &'static str,

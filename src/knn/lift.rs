@@ -6,8 +6,8 @@
 //! ```
 //!
 //! For one query both sides grow with the distance. Neither a positive factor on the query's vector nor one on all
-//! reference vectors changes the order, so both are scaled to at most unit length, and the rounding of the device is then at most
-//! one constant.
+//! reference vectors changes the order, so both are scaled to at most unit length, and the rounding of the device is
+//! then at most one constant.
 
 use super::metric::KnnMetric;
 use super::rows::Rows;
@@ -117,10 +117,10 @@ impl Lift {
 
     /// Bound on |computed key - true key| for a query at this scaled distance from the origin.
     ///
-    /// An accelerator may cut the factors of a matrix product to 11 significant bits (TF32). Each vector is therefore given
-    /// as high + low with high such a number; products of high parts are exact, and the low parts, at most 2^-10 of
-    /// the whole, lose at most 2^-20 each when cut, like the product of two low parts that is left out: 3 * 2^-20 in all.
-    /// Each of the `width` additions loses at most 2^-22, allowing for accelerators that cut instead of rounding.
+    /// An accelerator may cut the factors of a matrix product to 11 significant bits (TF32). Each vector is therefore
+    /// given as high + low with high such a number; products of high parts are exact, and the low parts, at most 2^-10
+    /// of the whole, lose at most 2^-20 each when cut, like the product of two low parts that is left out: 3 * 2^-20 in
+    /// all. Each of the `width` additions loses at most 2^-22, allowing for accelerators that cut instead of rounding.
     /// The last term covers the f64 arithmetic, of the keys as of the ranks that are compared afterwards.
     fn rounding(&self, distance: f64) -> f64 {
         let columns = self.lifted_columns() as f64;
@@ -174,7 +174,13 @@ fn length(values: &[f64]) -> f64 {
     if largest == 0.0 {
         return 0.0;
     }
-    largest * Float::sqrt(values.iter().map(|v| (v / largest) * (v / largest)).sum::<f64>())
+    largest
+        * Float::sqrt(
+            values
+                .iter()
+                .map(|v| (v / largest) * (v / largest))
+                .sum::<f64>(),
+        )
 }
 
 /// High parts of 11 significant bits, and the rests.

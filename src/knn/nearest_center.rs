@@ -2,7 +2,9 @@
 
 use super::error::KnnError;
 use super::metric::KnnMetric;
-use super::rows::{Rows, check_device, full_precision, full_precision_dtype, index_dtype, read_labels};
+use super::rows::{
+    Rows, check_device, full_precision, full_precision_dtype, index_dtype, read_labels,
+};
 use super::score::accuracy;
 use super::search::{DEFAULT_MAX_PAIRS, Search};
 use crate::distance::squared_euclidean;
@@ -18,9 +20,10 @@ use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 /// proba(q, j)  = exp(-|q - c_j|^2) / sum_l exp(-|q - c_l|^2)
 /// ```
 ///
-/// c_j is row j of the centers. Predictions compare direct differences in `f64`, summed in the order of the columns, so that
-/// they and their ties are the same on every backend. Distances and probabilities are computed on the device in the wider float type of queries and
-/// centers, half-precision floats taken as `f32`; two that differ by less than that type holds can come out equal.
+/// c_j is row j of the centers. Predictions compare direct differences in `f64`, summed in the order of the columns, so
+/// that they and their ties are the same on every backend. Distances and probabilities are computed on the device in
+/// the wider float type of queries and centers, half-precision floats taken as `f32`; two that differ by less than that
+/// type holds can come out equal.
 ///
 /// Every call reads the queries back from the device. Nothing receives gradients: tensors of an autodiff device are
 /// accepted, results are on the device without autodiff.
@@ -67,9 +70,17 @@ impl NearestCenter {
         let centers = full_precision(centers);
         let rows = Rows::read(centers.clone(), "centers")?;
         let device = centers.device();
+        let num_classes = rows.len();
         let metric = KnnMetric::SquaredEuclidean;
         Ok(Self {
-            search: Search::new(rows, metric, 1, DEFAULT_MAX_PAIRS, &device),
+            search: Search::new(
+                rows,
+                (0..num_classes).collect(),
+                metric,
+                1,
+                DEFAULT_MAX_PAIRS,
+                &device,
+            ),
             centers,
         })
     }
@@ -84,8 +95,8 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no features, columns or classes, a feature is not finite, the labels are not one per
-    /// row or not on the features' device, a label is not in `0..num_classes`, or a class has no sample.
+    /// [`KnnError`] where there are no features, columns or classes, a feature is not finite, the labels are not one
+    /// per row or not on the features' device, a label is not in `0..num_classes`, or a class has no sample.
     pub fn fit(
         features: Tensor<2>,
         labels: Tensor<1, Int>,
@@ -113,7 +124,8 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no queries, or they are not finite, not as wide as the centers or on another device.
+    /// [`KnnError`] where there are no queries, or they are not finite, not as wide as the centers or on another
+    /// device.
     pub fn predict(&self, queries: Tensor<2>) -> Result<Tensor<1, Int>, KnnError> {
         let classes = self.predict_classes(queries)?;
         let count = classes.len();
@@ -191,11 +203,7 @@ impl core::fmt::Debug for NearestCenter {
 }
 
 /// The mean of the features of each class, row after row.
-fn class_means(
-    features: &Rows,
-    labels: &[i64],
-    num_classes: usize,
-) -> Result<Vec<f64>, KnnError> {
+fn class_means(features: &Rows, labels: &[i64], num_classes: usize) -> Result<Vec<f64>, KnnError> {
     let mut sums = Rows::from_values(
         vec![0.0; num_classes * features.columns()],
         features.columns(),

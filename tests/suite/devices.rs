@@ -1,6 +1,6 @@
 //! The devices that every test runs on: one for each backend of the build.
 
-use burn::tensor::{DType, Device};
+use burn::tensor::{DType, Device, Tensor};
 
 /// The plain (not autodiff) devices of the backends that this build has.
 pub fn devices() -> Vec<Device> {
@@ -8,6 +8,7 @@ pub fn devices() -> Vec<Device> {
         #[cfg(feature = "flex")]
         Device::flex(),
         #[cfg(feature = "ndarray")]
+        #[expect(deprecated, reason = "supported as long as Burn has it")]
         Device::ndarray(),
         #[cfg(feature = "wgpu")]
         Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
@@ -20,4 +21,9 @@ pub fn devices_with(dtype: DType) -> Vec<Device> {
         .into_iter()
         .filter(|device| device.supports_dtype(dtype))
         .collect()
+}
+
+/// The values of a tensor of any float type.
+pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+    tensor.into_data().iter::<f64>().collect()
 }

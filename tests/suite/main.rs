@@ -1,4 +1,13 @@
 //! The public API, checked from outside: every test runs on each backend the crate was built with.
 
+mod center_contract;
+mod center_errors;
+mod center_golden;
+mod center_plain;
 mod devices;
 mod fixtures;
+mod knn;
+mod nearest_center;
+mod storage;
+mod tensors;
+mod training;

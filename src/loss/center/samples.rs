@@ -1,0 +1,148 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+/// What the loss and the update know of the samples of a batch besides their features: class and weight.
+///
+/// A sample that is ignored or left out has class 0 and weight 0. Strict checking knows the samples on the host;
+/// deferred checking must not read them, so the same numbers are computed on the device.
+#[derive(Clone, Debug)]
+pub(super) enum Samples {
+    Host(HostSamples),
+    /// The weights, `[batch_size]`; the classes are with the batch, on the device.
+    Device(Tensor<1>),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct HostSamples {
+    pub classes: Vec<usize>,
+    pub weights: Vec<f64>,
+    /// An upper bound of the entries of the pulls, for the check that an update stays finite.
+    pub reach: f64,
+}
+
+/// One number per sample.
+#[derive(Clone, Debug)]
+pub(super) enum PerSample {
+    Host(Vec<f64>),
+    Device(Tensor<1>),
+}
+
+impl HostSamples {
+    /// For each sample the total weight of its class.
+    pub fn class_totals(&self) -> Vec<f64> {
+        let num_classes = self.classes.iter().max().map_or(0, |class| class + 1);
+        if num_classes <= 8 * self.classes.len() {
+            let mut totals = vec![0.0; num_classes];
+            for (class, weight) in self.classes.iter().zip(&self.weights) {
+                totals[*class] += weight;
+            }
+            return self.classes.iter().map(|class| totals[*class]).collect();
+        }
+        // Few samples of many classes: nothing here may cost O(num_classes).
+        let (slots, count) = self.slots();
+        let mut totals = vec![0.0; count];
+        for (slot, weight) in slots.iter().zip(&self.weights) {
+            totals[*slot] += weight;
+        }
+        slots.iter().map(|slot| totals[*slot]).collect()
+    }
+
+    /// Numbers the distinct classes in ascending order: the number of each sample's class, and how many there are.
+    pub fn slots(&self) -> (Vec<usize>, usize) {
+        let mut order: Vec<usize> = (0..self.classes.len()).collect();
+        order.sort_unstable_by_key(|i| self.classes[*i]);
+        let mut slots = vec![0; order.len()];
+        let mut slot = 0;
+        for pair in 0..order.len() {
+            if pair > 0 && self.classes[order[pair]] != self.classes[order[pair - 1]] {
+                slot += 1;
+            }
+            slots[order[pair]] = slot;
+        }
+        (slots, if order.is_empty() { 0 } else { slot + 1 })
+    }
+}
+
+/// For each sample the total weight of its class, `[batch_size]`.
+///
+/// Compares the labels with each other in pieces of at most 2^20 pairs or one row: a histogram would take
+/// `[num_classes]`.
+pub(super) fn class_totals_on_device(classes: &Tensor<1, Int>, weights: &Tensor<1>) -> Tensor<1> {
+    let [batch_size] = classes.dims();
+    let rows = ((1_usize << 20) / batch_size).clamp(1, batch_size);
+    let all = classes.clone().unsqueeze_dim::<2>(0);
+    let weights = weights.clone().unsqueeze_dim::<2>(0);
+    let pieces = classes
+        .clone()
+        .split(rows, 0)
+        .into_iter()
+        .map(|piece| {
+            let shape = [piece.dims()[0], batch_size];
+            let other = piece
+                .unsqueeze_dim::<2>(1)
+                .expand(shape)
+                .not_equal(all.clone().expand(shape));
+            weights
+                .clone()
+                .expand(shape)
+                .mask_fill(other, 0.0)
+                .sum_dim(1)
+                .squeeze_dim::<1>(1)
+        })
+        .collect();
+    Tensor::cat(pieces, 0)
+}
+
+impl Samples {
+    /// The weights as a tensor, `[batch_size]`.
+    pub fn weights_on(self, device: &Device, dtype: DType) -> Tensor<1> {
+        match self {
+            Self::Host(host) => column(host.weights, device, dtype).squeeze_dim(1),
+            Self::Device(weights) => weights.to_device(device).cast(dtype),
+        }
+    }
+}
+
+impl PerSample {
+    /// The numbers as a column, `[batch_size, 1]`.
+    pub fn column(self, device: &Device, dtype: DType) -> Tensor<2> {
+        match self {
+            Self::Host(values) => column(values, device, dtype),
+            Self::Device(values) => values.unsqueeze_dim(1),
+        }
+    }
+}
+
+fn column(values: Vec<f64>, device: &Device, dtype: DType) -> Tensor<2> {
+    let rows = values.len();
+    Tensor::from_data(TensorData::new(values, [rows, 1]), (device, dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn samples(classes: &[usize], weights: &[f64]) -> HostSamples {
+        HostSamples {
+            classes: classes.to_vec(),
+            weights: weights.to_vec(),
+            reach: 0.0,
+        }
+    }
+
+    #[test]
+    fn class_totals_add_the_weights_of_each_class() {
+        for offset in [0, 1_000_000] {
+            let classes = [3, 1, 3, 0].map(|class| class + offset);
+            let totals = samples(&classes, &[1.0, 2.0, 0.5, 4.0]).class_totals();
+            assert_eq!(totals, [1.5, 2.0, 1.5, 4.0]);
+        }
+    }
+
+    #[test]
+    fn slots_number_the_distinct_classes() {
+        let (slots, count) = samples(&[7, 2, 7, 9], &[1.0; 4]).slots();
+        assert_eq!((slots.as_slice(), count), (&[1, 0, 1, 2][..], 3));
+    }
+}

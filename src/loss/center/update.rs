@@ -1,0 +1,267 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
+
+use super::samples::{HostSamples, PerSample, Samples, class_totals_on_device};
+use super::{CenterLossError, UpdateRule};
+
+/// What a batch would do to the centers, as a value: per class the mean of its pulls and its total weight.
+///
+/// Updates of shards or micro-batches that were measured against the same centers [merge](Self::merge) into the update
+/// of the whole batch, up to float association; sample weights and ignored labels included. It holds
+/// `O(batch_size x feature_dim)` values however many classes there are, and none of it belongs to an autodiff graph.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor, Tolerance};
+/// use burn_center_loss::CenterLossConfig;
+///
+/// let device = Device::flex();
+/// let features = Tensor::<2>::from_data([[1.0, 0.0], [3.0, 0.0], [0.0, 2.0], [5.0, 5.0]], &device);
+/// let labels = Tensor::from_data([0, 0, 1, 0], &device);
+/// let config = CenterLossConfig::new(3, 2);
+///
+/// let whole = config.init_with_centers(Tensor::zeros([3, 2], &device))?;
+/// let (_, update) = whole.measure(features.clone(), labels.clone(), None)?;
+/// whole.apply(update)?;
+///
+/// let parts = config.init_with_centers(Tensor::zeros([3, 2], &device))?;
+/// let (_, first) = parts.measure(features.clone().slice([0..2]), labels.clone().slice([0..2]), None)?;
+/// let (_, second) = parts.measure(features.slice([2..4]), labels.slice([2..4]), None)?;
+/// parts.apply(first.merge(second)?)?;
+///
+/// let tolerance = Tolerance::<f32>::default();
+/// parts.centers().into_data().assert_approx_eq(&whole.centers().into_data(), tolerance);
+/// # Ok::<(), burn_center_loss::CenterLossError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct CenterUpdate {
+    /// `[entries]`; classes may repeat.
+    classes: Tensor<1, Int>,
+    /// `[entries, feature_dim]`: a mean of `p_i` over some samples of the class; zero where the weight is zero.
+    pulls: Tensor<2>,
+    samples: Samples,
+}
+
+/// Rows to add to the centers.
+pub(super) struct Step {
+    pub classes: Tensor<1, Int>,
+    pub rows: Tensor<2>,
+}
+
+impl CenterUpdate {
+    pub(super) fn new(classes: Tensor<1, Int>, pulls: Tensor<2>, samples: Samples) -> Self {
+        Self {
+            classes,
+            pulls,
+            samples,
+        }
+    }
+
+    /// The width of the features it was measured on.
+    pub fn feature_dim(&self) -> usize {
+        self.pulls.dims()[1]
+    }
+
+    /// The update of both batches together. The other one may come from another device; the result is on this one's.
+    ///
+    /// Under strict checking the result has at most one entry per class, so that any number of micro-batches takes
+    /// bounded memory; under deferred checking it grows with every batch.
+    ///
+    /// # Errors
+    ///
+    /// [`CenterLossError::UpdateShape`] if the two differ in their feature dimension.
+    pub fn merge(self, other: Self) -> Result<Self, CenterLossError> {
+        other.expect_feature_dim(self.feature_dim())?;
+        let device = self.pulls.device();
+        let dtype = self.pulls.dtype();
+                let classes = other.classes.to_device(&device).cast(self.classes.dtype());
+        let pulls = other.pulls.to_device(&device).cast(dtype);
+        let samples = match (self.samples, other.samples) {
+            (Samples::Host(mut a), Samples::Host(b)) => {
+                a.classes.extend(b.classes);
+                a.weights.extend(b.weights);
+                a.reach = a.reach.max(b.reach);
+                Samples::Host(a)
+            }
+            (a, b) => {
+                let weights = [a, b].map(|samples| samples.weights_on(&device, dtype));
+                Samples::Device(Tensor::cat(weights.to_vec(), 0))
+            }
+        };
+        Ok(Self {
+            classes: Tensor::cat(vec![self.classes, classes], 0),
+            pulls: Tensor::cat(vec![self.pulls, pulls], 0),
+            samples,
+        }
+        .compact())
+    }
+
+    /// One entry per class, where the classes are known on the host.
+    fn compact(self) -> Self {
+        let Samples::Host(host) = &self.samples else {
+            return self;
+        };
+        let (slots, count) = host.slots();
+        if count == slots.len() {
+            return self;
+        }
+        let mut weights = vec![0.0; count];
+        let mut classes = vec![0; count];
+        for (entry, slot) in slots.iter().enumerate() {
+            weights[*slot] += host.weights[entry];
+            classes[*slot] = host.classes[entry];
+        }
+        let shares = host
+            .weights
+            .iter()
+            .zip(&slots)
+            .map(|(weight, slot)| share(*weight, weights[*slot]))
+            .collect();
+        let device = self.pulls.device();
+        let int = |values: &[usize]| -> Tensor<1, Int> {
+            let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
+            Tensor::from_data(values.as_slice(), (&device, self.classes.dtype()))
+        };
+        let dtype = self.pulls.dtype();
+        let rows = self.pulls.clone() * PerSample::Host(shares).column(&device, dtype);
+        let pulls = Tensor::zeros([count, self.feature_dim()], (&device, dtype)).select_assign(
+            0,
+            int(&slots),
+            rows,
+            IndexingUpdateOp::Add,
+        );
+        Self {
+            classes: int(&classes),
+            pulls,
+            samples: Samples::Host(HostSamples {
+                classes,
+                weights,
+                reach: host.reach,
+            }),
+        }
+    }
+
+    /// The rows that the rule adds to the centers.
+    pub(super) fn step(self, rule: UpdateRule, alpha: f64) -> Result<Step, CenterLossError> {
+        let device = self.pulls.device();
+        let dtype = self.pulls.dtype();
+        let (factors, still) = match self.samples {
+            Samples::Host(host) => {
+                let totals = host.class_totals();
+                let factors: Vec<f64> = host
+                    .weights
+                    .iter()
+                    .zip(&totals)
+                    .map(|(weight, total)| match *total > 0.0 {
+                        true => alpha * weight * rule.normalization(*total),
+                        false => 0.0,
+                    })
+                    .collect();
+                // No center goes further than the total of its factors times the longest pull.
+                let largest = totals
+                    .iter()
+                    .filter(|total| **total > 0.0)
+                    .map(|total| alpha * total * rule.normalization(*total))
+                    .fold(0.0, f64::max);
+                let (step, limit) = (largest * host.reach, limit(dtype));
+                if !(step < limit && largest < limit) {
+                    return Err(CenterLossError::UpdateOverflow { step, limit, alpha });
+                }
+                let still: Vec<bool> = factors.iter().map(|factor| *factor == 0.0).collect();
+                let still = still.contains(&true).then(|| {
+                    let rows = still.len();
+                    Tensor::<2, Bool>::from_data(TensorData::new(still, [rows, 1]), &device)
+                });
+                (PerSample::Host(factors), still)
+            }
+            Samples::Device(weights) => {
+                let totals = class_totals_on_device(&self.classes, &weights);
+                let empty = totals.clone().lower_equal_elem(0.0);
+                let totals = totals.mask_fill(empty, 1.0);
+                let weights = weights.mul_scalar(alpha);
+                let factors = match rule {
+                    UpdateRule::Paper => weights / totals.add_scalar(1.0),
+                    UpdateRule::Mean => weights / totals,
+                    UpdateRule::Sum => weights,
+                    UpdateRule::Gradient | UpdateRule::Frozen => weights.mul_scalar(0.0),
+                };
+                let still = factors.clone().equal_elem(0.0).unsqueeze_dim(1);
+                (PerSample::Device(factors), Some(still))
+            }
+        };
+        let rows = self.pulls * factors.column(&device, dtype);
+        let rows = match still {
+            // Adding -0 leaves every value as it is, bit by bit; adding +0 turns -0 into +0.
+            Some(still) => {
+                let shape = rows.dims();
+                rows.mask_fill(still.expand(shape), -0.0)
+            }
+            None => rows,
+        };
+        Ok(Step {
+            classes: self.classes,
+            rows,
+        })
+    }
+
+    /// The rows that bring centers at the means of the samples seen before to the means of those and these. `seen` has
+    /// the number of samples of each class and is brought up to date.
+    ///
+    /// For updates of strict checking alone, which know their classes on the host.
+    pub(super) fn running_mean_step(self, seen: &mut [f64]) -> Step {
+        let (device, dtype) = (self.pulls.device(), self.pulls.dtype());
+        let factors = match &self.samples {
+            Samples::Host(host) => {
+                for (class, weight) in host.classes.iter().zip(&host.weights) {
+                    seen[*class] += weight;
+                }
+                let entries = host.classes.iter().zip(&host.weights);
+                entries
+                    .map(|(class, weight)| share(*weight, seen[*class]))
+                    .collect()
+            }
+            Samples::Device(_) => unreachable!("the caller measures with strict checking"),
+        };
+        Step {
+            classes: self.classes,
+            rows: self.pulls * PerSample::Host(factors).column(&device, dtype),
+        }
+    }
+
+    pub(super) fn to_device(self, device: &Device) -> Self {
+        let samples = match self.samples {
+            Samples::Host(host) => Samples::Host(host),
+            Samples::Device(weights) => Samples::Device(weights.to_device(device)),
+        };
+        Self {
+            classes: self.classes.to_device(device),
+            pulls: self.pulls.to_device(device),
+            samples,
+        }
+    }
+
+    pub(super) fn expect_feature_dim(&self, expected: usize) -> Result<(), CenterLossError> {
+        match self.feature_dim() {
+            found if found != expected => Err(CenterLossError::UpdateShape { found, expected }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The part that a sample has in its class; none in a class without weight.
+fn share(weight: f64, total: f64) -> f64 {
+    match total > 0.0 {
+        true => weight / total,
+        false => 0.0,
+    }
+}
+
+/// A quarter of the largest finite value: below it, a center that is finite stays so.
+fn limit(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => f64::MAX / 4.0,
+        _ => f64::from(f32::MAX) / 4.0,
+    }
+}

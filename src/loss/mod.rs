@@ -1,0 +1,8 @@
+//! Losses that hold a center, prototype or proxy per class.
+
+mod center;
+
+pub use center::{
+    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate, Checking,
+    ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+};

@@ -1,0 +1,336 @@
+//! Values and gradients against nested loops in f64, and gradients against central differences.
+
+use burn::optim::GradientsParams;
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_center_loss::{
+    CenterDistance, CenterLoss, CenterLossConfig, Checking, ClassBalance, Precision, Reduction,
+    UpdateRule,
+};
+
+use crate::devices::{devices_with, values};
+use crate::fixtures::assert_close;
+use crate::storage::centers_id;
+
+/// A batch and centers in f64 on the host; the same numbers on every run.
+#[derive(Clone)]
+pub struct Plain {
+    pub features: Vec<Vec<f64>>,
+    pub labels: Vec<i64>,
+    pub weights: Option<Vec<f64>>,
+    pub centers: Vec<Vec<f64>>,
+}
+
+impl Plain {
+    pub fn new(batch_size: usize, num_classes: usize, feature_dim: usize, seed: u64) -> Self {
+        let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        let mut next = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut rows = |count: usize| -> Vec<Vec<f64>> {
+            let value = |bits: u64| (bits >> 11) as f64 / (1_u64 << 52) as f64 - 1.0;
+            (0..count)
+                .map(|_| (0..feature_dim).map(|_| 2.0 * value(next())).collect())
+                .collect()
+        };
+        let (features, centers) = (rows(batch_size), rows(num_classes));
+        let labels = (0..batch_size)
+            .map(|_| (next() % num_classes as u64) as i64)
+            .collect();
+        Self {
+            features,
+            labels,
+            weights: None,
+            centers,
+        }
+    }
+
+    pub fn with_weights(mut self) -> Self {
+        let weight = |i: usize| [1.0, 0.5, 2.0, 0.0, 3.25][i % 5];
+        self.weights = Some((0..self.features.len()).map(weight).collect());
+        self
+    }
+
+    pub fn loss(&self, config: &CenterLossConfig, device: &Device) -> CenterLoss {
+        config
+            .init_with_centers(matrix(&self.centers, device))
+            .unwrap()
+    }
+
+    pub fn features(&self, device: &Device) -> Tensor<2> {
+        matrix(&self.features, device)
+    }
+
+    pub fn labels(&self, device: &Device) -> Tensor<1, Int> {
+        Tensor::from_data(self.labels.as_slice(), device)
+    }
+
+    pub fn weights(&self, device: &Device) -> Option<Tensor<1>> {
+        let weights = self.weights.as_deref()?;
+        Some(Tensor::from_data(weights, (device, DType::F64)))
+    }
+
+    pub fn config(&self) -> CenterLossConfig {
+        CenterLossConfig::new(self.centers.len(), self.centers[0].len())
+            .with_precision(Precision::F64)
+    }
+
+    /// Weight of each sample, zero for an ignored one.
+    fn counts(&self, config: &CenterLossConfig) -> Vec<f64> {
+        (0..self.labels.len())
+            .map(|i| match config.ignore_label == Some(self.labels[i]) {
+                true => 0.0,
+                false => self.weights.as_ref().map_or(1.0, |w| w[i]),
+            })
+            .collect()
+    }
+
+    fn class_total(&self, config: &CenterLossConfig, label: i64) -> f64 {
+        let counts = self.counts(config);
+        (0..counts.len())
+            .filter(|i| self.labels[*i] == label)
+            .map(|i| counts[i])
+            .sum()
+    }
+
+    /// The losses of the samples, or their mean or sum, by the formulas of the docs.
+    pub fn value(&self, config: &CenterLossConfig) -> Vec<f64> {
+        let counts = self.counts(config);
+        let class_weight = |i: usize| match &config.class_weights {
+            Some(weights) if counts[i] > 0.0 => weights[self.labels[i] as usize],
+            _ => 1.0,
+        };
+        let total: f64 = (0..counts.len()).map(|i| counts[i] * class_weight(i)).sum();
+        let losses: Vec<f64> = (0..counts.len())
+            .map(|i| {
+                if counts[i] == 0.0 {
+                    return 0.0;
+                }
+                let mut x = self.features[i].clone();
+                let mut c = self.centers[self.labels[i] as usize].clone();
+                if config.distance == CenterDistance::Cosine {
+                    x = unit(&x);
+                    c = unit(&c);
+                }
+                let beyond = (norm(&subtract(&x, &c)) - config.radius).max(0.0);
+                let balance = match config.class_balance {
+                    ClassBalance::None => 1.0,
+                    ClassBalance::Histogram => self.class_total(config, self.labels[i]),
+                };
+                config.lambda * counts[i] * class_weight(i) * 0.5 * beyond * beyond / balance
+            })
+            .collect();
+        match config.reduction {
+            Reduction::None => losses,
+            Reduction::Sum => vec![losses.iter().sum()],
+            Reduction::Mean => vec![losses.iter().sum::<f64>() / total],
+        }
+    }
+
+    /// The centers after one update, by the formulas of the docs.
+    pub fn updated(&self, config: &CenterLossConfig) -> Vec<Vec<f64>> {
+        let counts = self.counts(config);
+        let mut centers = self.centers.clone();
+        for (j, center) in centers.iter_mut().enumerate() {
+            let before = self.centers[j].clone();
+            let total = self.class_total(config, j as i64);
+            let mut pull = vec![0.0; before.len()];
+            for i in (0..counts.len()).filter(|i| self.labels[*i] == j as i64 && counts[*i] > 0.0) {
+                let mut x = self.features[i].clone();
+                let mut distance = norm(&subtract(&x, &before));
+                if config.distance == CenterDistance::Cosine {
+                    x = unit(&x);
+                    distance = norm(&subtract(&x, &unit(&before)));
+                }
+                let beyond = match config.radius > 0.0 {
+                    true => (1.0 - config.radius / distance).max(0.0),
+                    false => 1.0,
+                };
+                for (pull, offset) in pull.iter_mut().zip(subtract(&x, &before)) {
+                    *pull += counts[i] * beyond * offset;
+                }
+            }
+            let divisor = match config.update_rule {
+                UpdateRule::Paper => 1.0 + total,
+                UpdateRule::Mean => total,
+                UpdateRule::Sum => 1.0,
+                UpdateRule::Gradient | UpdateRule::Frozen => f64::INFINITY,
+            };
+            if total > 0.0 {
+                for (value, pull) in center.iter_mut().zip(pull) {
+                    *value += config.alpha * pull / divisor;
+                }
+            }
+        }
+        centers
+    }
+}
+
+fn norm(x: &[f64]) -> f64 {
+    x.iter().map(|v| v * v).sum::<f64>().sqrt()
+}
+
+fn unit(x: &[f64]) -> Vec<f64> {
+    x.iter().map(|v| v / norm(x)).collect()
+}
+
+fn subtract(x: &[f64], y: &[f64]) -> Vec<f64> {
+    x.iter().zip(y).map(|(x, y)| x - y).collect()
+}
+
+pub fn matrix(rows: &[Vec<f64>], device: &Device) -> Tensor<2> {
+    let shape = [rows.len(), rows[0].len()];
+    Tensor::from_data(TensorData::new(rows.concat(), shape), (device, DType::F64))
+}
+
+/// Every rule with every way of measuring, weighting and reducing.
+pub fn every_config(plain: &Plain) -> Vec<CenterLossConfig> {
+    let mut configs = vec![];
+    for rule in [
+        UpdateRule::Paper,
+        UpdateRule::Mean,
+        UpdateRule::Sum,
+        UpdateRule::Gradient,
+        UpdateRule::Frozen,
+    ] {
+        for distance in [CenterDistance::Euclidean, CenterDistance::Cosine] {
+            for radius in [0.0, 0.75] {
+                for balance in [ClassBalance::None, ClassBalance::Histogram] {
+                    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
+                        let config = plain
+                            .config()
+                            .with_update_rule(rule)
+                            .with_distance(distance)
+                            .with_radius(radius)
+                            .with_class_balance(balance)
+                            .with_reduction(reduction)
+                            .with_alpha(0.3)
+                            .with_lambda(0.7);
+                        let weights = (0..plain.centers.len()).map(|j| 0.5 + j as f64).collect();
+                        configs.push(config.clone());
+                        configs.push(
+                            config
+                                .with_class_weights(Some(weights))
+                                .with_ignore_label(Some(1)),
+                        );
+                    }
+                }
+            }
+        }
+    }
+    configs
+}
+
+fn batches() -> [Plain; 2] {
+    let plain = Plain::new(9, 4, 3, 5);
+    [plain.clone(), plain.with_weights()]
+}
+
+#[test]
+fn value_and_update_equal_nested_loops() {
+    for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
+        for plain in batches() {
+            for config in every_config(&plain) {
+                for checking in [Checking::Strict, Checking::Deferred] {
+                    let config = config.clone().with_checking(checking);
+                    let loss = plain.loss(&config, &device);
+                    let value = loss
+                        .try_forward(
+                            plain.features(&device),
+                            plain.labels(&device),
+                            plain.weights(&device),
+                        )
+                        .unwrap();
+                    let name = format!("{config}");
+                    assert_close(&name, &values(value), &plain.value(&config), 1e-12);
+                    let updated = plain.updated(&config).concat();
+                    assert_close(&name, &values(loss.centers()), &updated, 1e-12);
+                    assert_eq!(loss.check(), Ok(()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_equal_central_differences() {
+    const STEP: f64 = 1e-5;
+    for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
+        for plain in batches() {
+            for config in every_config(&plain) {
+                let loss = plain.loss(&config, &device);
+                let features = plain.features(&device).require_grad();
+                let value = loss
+                    .try_forward(features.clone(), plain.labels(&device), plain.weights(&device))
+                    .unwrap();
+                let gradients = value.sum().backward();
+                let total = |plain: &Plain| plain.value(&config).iter().sum::<f64>();
+                let slope = |change: &dyn Fn(&mut Plain, f64)| {
+                    let (mut up, mut down) = (plain.clone(), plain.clone());
+                    change(&mut up, STEP);
+                    change(&mut down, -STEP);
+                    (total(&up) - total(&down)) / (2.0 * STEP)
+                };
+
+                let gradient = features.grad(&gradients).unwrap();
+                let mut expected = vec![];
+                for i in 0..plain.features.len() {
+                    for d in 0..plain.features[i].len() {
+                        expected.push(slope(&|plain, step| plain.features[i][d] += step));
+                    }
+                }
+                let name = format!("{config}");
+                assert_close(&name, &values(gradient), &expected, 1e-8);
+
+                let gradients = GradientsParams::from_grads(gradients, &loss);
+                let of_centers = gradients.get::<2>(centers_id(&loss));
+                if config.update_rule != UpdateRule::Gradient {
+                    assert!(of_centers.is_none(), "{name}");
+                    continue;
+                }
+                let mut expected = vec![];
+                for j in 0..plain.centers.len() {
+                    for d in 0..plain.centers[j].len() {
+                        expected.push(slope(&|plain, step| plain.centers[j][d] += step));
+                    }
+                }
+                assert_close(&name, &values(of_centers.unwrap()), &expected, 1e-8);
+            }
+        }
+    }
+}
+
+#[test]
+fn single_precision_equals_nested_loops() {
+    for device in devices_with(DType::F32).into_iter().map(Device::autodiff) {
+        for plain in batches() {
+            for config in every_config(&plain) {
+                for checking in [Checking::Strict, Checking::Deferred] {
+                    let config = config
+                        .clone()
+                        .with_precision(Precision::F32)
+                        .with_checking(checking);
+                    let single = |rows: &[Vec<f64>]| {
+                        let shape = [rows.len(), rows[0].len()];
+                        let data = TensorData::new(rows.concat(), shape);
+                        Tensor::<2>::from_data(data, (&device, DType::F32))
+                    };
+                    let weights = plain
+                        .weights
+                        .as_deref()
+                        .map(|w| Tensor::<1>::from_data(w, (&device, DType::F32)));
+                    let loss = config.init_with_centers(single(&plain.centers)).unwrap();
+                    let value = loss
+                        .try_forward(single(&plain.features), plain.labels(&device), weights)
+                        .unwrap();
+                    let name = format!("{config}");
+                    assert_close(&name, &values(value), &plain.value(&config), 1e-5);
+                    let updated = plain.updated(&config).concat();
+                    assert_close(&name, &values(loss.centers()), &updated, 1e-5);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,713 @@
+//! [`KnnClassifier`](burn_center_loss::KnnClassifier) against golden numbers, plain loops and each of its errors.
+
+use crate::devices::{devices, devices_with};
+use crate::fixtures::cases;
+use crate::tensors::{floats, ints, labels, matrix};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_center_loss::{KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, Neighbors};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    classes: Vec<i64>,
+    reference: Vec<Vec<f32>>,
+    reference_labels: Vec<i64>,
+    queries: Vec<Vec<f32>>,
+    results: Vec<Answers>,
+}
+
+#[derive(Deserialize)]
+struct Answers {
+    metric: String,
+    k: usize,
+    neighbor_indices: Vec<Vec<i64>>,
+    neighbor_distances: Vec<Vec<f64>>,
+    tie_at_k_boundary: Vec<u8>,
+    tie_at_k_boundary_changes_labels: Vec<u8>,
+    uniform: Votes,
+    distance: Votes,
+}
+
+#[derive(Deserialize)]
+struct Votes {
+    predictions: Vec<i64>,
+    predict_proba: Vec<Vec<f64>>,
+    vote_tie: Vec<u8>,
+    #[serde(default)]
+    rounding_decides_vote: Vec<u8>,
+}
+
+impl Votes {
+    /// The label that must be predicted.
+    ///
+    /// Where votes are tied that is the lowest of the tied labels. The recorded prediction need not be it: scikit-learn
+    /// expands the square for wide rows, so that rows equal to the query come out at about 1e-7 instead of 0, and the remaining
+    /// neighbors then tip, below the rounding of the recorded shares, a vote that is exactly tied.
+    fn prediction(&self, query: usize, classes: &[i64]) -> i64 {
+        let recorded = self.predictions[query];
+        if self.vote_tie[query] == 0 {
+            return recorded;
+        }
+        let shares = &self.predict_proba[query];
+        let most = shares.iter().copied().fold(0.0, f64::max);
+        let mut tied = classes
+            .iter()
+            .zip(shares)
+            .filter(|(_, share)| most - **share <= f64::from(f32::EPSILON) * most)
+            .map(|(class, _)| *class);
+        let lowest = tied.next().unwrap();
+        assert!(recorded == lowest || tied.any(|class| class == recorded));
+        lowest
+    }
+
+    fn rounding_decides(&self, query: usize) -> bool {
+        self.rounding_decides_vote
+            .get(query)
+            .is_some_and(|flag| *flag == 1)
+    }
+}
+
+#[test]
+fn golden_neighbors_and_votes() {
+    for file in ["knn.json", "knn_d128.json"] {
+        for case in cases::<Case>(file) {
+            for answers in &case.results {
+                for device in devices() {
+                    check_golden(&case, answers, &device);
+                }
+            }
+        }
+    }
+}
+
+fn check_golden(case: &Case, answers: &Answers, device: &Device) {
+    let metric = match answers.metric.as_str() {
+        "euclidean" => KnnMetric::Euclidean,
+        "cosine" => KnnMetric::Cosine,
+        other => panic!("{}: metric {other} is unknown to this test", case.name),
+    };
+    let k = answers.k;
+    let name = format!("{} {metric:?} k = {k} on {device:?}", case.name);
+    let fit = |votes| {
+        KnnClassifierConfig::new(k)
+            .with_metric(metric)
+            .with_votes(votes)
+            .fit(
+                matrix(&case.reference, device),
+                labels(&case.reference_labels, device),
+            )
+            .unwrap()
+    };
+    let queries = matrix(&case.queries, device);
+
+    let classifier = fit(KnnVotes::Uniform);
+    assert_eq!(classifier.classes(), case.classes, "{name}");
+    let neighbors = classifier.kneighbors(queries.clone()).unwrap();
+    let distances = floats(neighbors.distances);
+    let indices = ints(neighbors.indices);
+    for query in 0..case.queries.len() {
+        let name = format!("{name}, query {query}");
+        let distances = &distances[query * k..][..k];
+        assert_near(&name, distances, &answers.neighbor_distances[query], 2e-6);
+        if answers.tie_at_k_boundary[query] == 0 {
+            let sorted = |indices: &[i64]| {
+                let mut indices = indices.to_vec();
+                indices.sort_unstable();
+                indices
+            };
+            assert_eq!(
+                sorted(&indices[query * k..][..k]),
+                sorted(&answers.neighbor_indices[query]),
+                "{name}"
+            );
+        }
+    }
+
+    for (votes, expected, tolerance) in [
+        (KnnVotes::Uniform, &answers.uniform, 1e-6),
+        (KnnVotes::InverseDistance, &answers.distance, 2e-3),
+    ] {
+        let classifier = fit(votes);
+        let predictions = ints(classifier.predict(queries.clone()).unwrap());
+        let shares = floats(classifier.predict_proba(queries.clone()).unwrap());
+        let columns = case.classes.len();
+        for query in 0..case.queries.len() {
+            if answers.tie_at_k_boundary_changes_labels[query] == 1
+                || expected.rounding_decides(query)
+            {
+                continue;
+            }
+            let name = format!("{name} {votes:?}, query {query}");
+            let prediction = expected.prediction(query, &case.classes);
+            assert_eq!(predictions[query], prediction, "{name}");
+            let shares = &shares[query * columns..][..columns];
+            assert_near(&name, shares, &expected.predict_proba[query], tolerance);
+        }
+    }
+}
+
+/// Neighbors by a plain loop in f64: `(distance, index)`, nearest first, equal distances by index.
+fn brute_force(metric: KnnMetric, references: &[Vec<f32>], query: &[f32]) -> Vec<(f64, usize)> {
+    let mut all: Vec<(f64, usize)> = references
+        .iter()
+        .enumerate()
+        .map(|(index, reference)| {
+            let (mut squared, mut product, mut xx, mut yy) = (0.0, 0.0, 0.0, 0.0);
+            for d in 0..query.len() {
+                let (x, y) = (f64::from(query[d]), f64::from(reference[d]));
+                squared += (x - y) * (x - y);
+                product += x * y;
+                xx += x * x;
+                yy += y * y;
+            }
+            let distance = match metric {
+                KnnMetric::SquaredEuclidean => squared,
+                KnnMetric::Euclidean => squared.sqrt(),
+                KnnMetric::InnerProduct => product,
+                KnnMetric::Cosine if xx == 0.0 || yy == 0.0 => 1.0,
+                KnnMetric::Cosine => 1.0 - product / (xx * yy).sqrt(),
+            };
+            (distance, index)
+        })
+        .collect();
+    all.sort_by(|a, b| match metric {
+        KnnMetric::InnerProduct => b.0.partial_cmp(&a.0).unwrap(),
+        _ => a.0.partial_cmp(&b.0).unwrap(),
+    });
+    all
+}
+
+#[derive(Clone, Debug)]
+struct Problem {
+    references: Vec<Vec<f32>>,
+    queries: Vec<Vec<f32>>,
+    k: usize,
+    max_pairs: usize,
+}
+
+fn problems(value: impl Strategy<Value = f32> + Clone) -> impl Strategy<Value = Problem> {
+    (1_usize..6, 1_usize..300)
+        .prop_flat_map(move |(columns, count)| {
+            let row = prop::collection::vec(value.clone(), columns);
+            (
+                prop::collection::vec(row.clone(), count),
+                prop::collection::vec(row, 1..8),
+                prop_oneof![1..=count.min(8), 1..=count],
+                prop_oneof![1_usize..2000, Just(1 << 22)],
+            )
+        })
+        .prop_map(|(references, queries, k, max_pairs)| Problem {
+            references,
+            queries,
+            k,
+            max_pairs,
+        })
+}
+
+const METRICS: [KnnMetric; 4] = [
+    KnnMetric::SquaredEuclidean,
+    KnnMetric::Euclidean,
+    KnnMetric::Cosine,
+    KnnMetric::InnerProduct,
+];
+
+/// Asserts that the answers are those of [`brute_force`].
+///
+/// Where two distances differ by no more than `near_tie`, f64 rounding in one of the two computations may have swapped
+/// them: there any order of the references concerned passes. With `near_tie` 0 the order must be the same.
+fn check_against_brute_force(problem: &Problem, metric: KnnMetric, near_tie: f64, device: &Device) {
+    let k = problem.k;
+    // Labels that are not in the order of the references: neighbors must not depend on them.
+    let mixed: Vec<i64> = (0..problem.references.len() as i64)
+        .map(|i| (i * 7) % 5 - 2)
+        .collect();
+    let neighbors = KnnClassifierConfig::new(k)
+        .with_metric(metric)
+        .with_max_pairs(problem.max_pairs)
+        .fit(matrix(&problem.references, device), labels(&mixed, device))
+        .unwrap()
+        .kneighbors(matrix(&problem.queries, device))
+        .unwrap();
+    let distances = floats(neighbors.distances);
+    let indices = ints(neighbors.indices);
+    for (query, row) in problem.queries.iter().enumerate() {
+        let name = format!("{metric:?} query {query} on {device:?}");
+        let expected = brute_force(metric, &problem.references, row);
+        let mut by_index: Vec<(f64, usize)> = expected.clone();
+        by_index.sort_by_key(|(_, index)| *index);
+        let range = query * k..(query + 1) * k;
+        let mut seen = vec![false; problem.references.len()];
+        for (place, at) in range.enumerate() {
+            let index = indices[at] as usize;
+            assert!(!seen[index], "{name}: reference {index} twice");
+            seen[index] = true;
+            let (distance, nth) = expected[place];
+            if near_tie == 0.0 {
+                assert_eq!(index, nth, "{name}: place {place}");
+            } else {
+                assert!(
+                    (by_index[index].0 - distance).abs() <= near_tie,
+                    "{name}: place {place} has reference {index} at {}, expected {nth} at {distance}",
+                    by_index[index].0
+                );
+            }
+            assert!(
+                (distances[at] - distance).abs() <= 1e-6 * distance.abs() + near_tie,
+                "{name}: place {place}: {} is not {distance}",
+                distances[at]
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// On small integers every sum is exact, so that equal distances are equal and go by index.
+    #[test]
+    fn ties_on_an_integer_grid_equal_brute_force(
+        problem in problems((-2_i8..=2).prop_map(f32::from)),
+    ) {
+        for device in devices() {
+            for metric in METRICS {
+                let near_tie = if metric == KnnMetric::Cosine { 1e-14 } else { 0.0 };
+                check_against_brute_force(&problem, metric, near_tie, &device);
+            }
+        }
+    }
+
+    #[test]
+    fn random_floats_equal_brute_force(problem in problems(-10.0_f32..10.0)) {
+        for device in devices() {
+            for metric in METRICS {
+                check_against_brute_force(&problem, metric, 1e-12, &device);
+            }
+        }
+    }
+
+    /// All data in a cell of a few thousand units in the last place, which the expanded square can't tell apart.
+    #[test]
+    fn grids_far_from_the_origin_equal_brute_force(
+        problem in problems((0_i16..64).prop_map(|step| 10_000.0 + f32::from(step) / 1024.0)),
+    ) {
+        for device in devices() {
+            check_against_brute_force(&problem, KnnMetric::SquaredEuclidean, 0.0, &device);
+        }
+    }
+
+    /// Tight clusters far apart: the rounding of keys is large against the distances in a cluster.
+    #[test]
+    fn tight_clusters_equal_brute_force(
+        problem in problems((0_i16..4, -3_i16..=3).prop_map(|(cluster, step)| {
+            f32::from(cluster) * 1000.0 + f32::from(step) / 1024.0
+        })),
+    ) {
+        for device in devices() {
+            check_against_brute_force(&problem, KnnMetric::SquaredEuclidean, 0.0, &device);
+        }
+    }
+
+    #[test]
+    fn values_of_any_size_equal_brute_force(
+        problem in problems((-1.0_f32..1.0, -100_i32..100).prop_map(|(v, e)| v * 2.0_f32.powi(e))),
+    ) {
+        for device in devices() {
+            let expected: Vec<usize> = problem
+                .queries
+                .iter()
+                .flat_map(|query| {
+                    let all = brute_force(KnnMetric::SquaredEuclidean, &problem.references, query);
+                    all.into_iter().take(problem.k).map(|(_, index)| index)
+                })
+                .collect();
+            let labels = labels(&vec![0; problem.references.len()], &device);
+            let neighbors = KnnClassifierConfig::new(problem.k)
+                .with_max_pairs(problem.max_pairs)
+                .fit(matrix(&problem.references, &device), labels)
+                .unwrap()
+                .kneighbors(matrix(&problem.queries, &device))
+                .unwrap();
+            let indices: Vec<usize> = ints(neighbors.indices).iter().map(|i| *i as usize).collect();
+            prop_assert_eq!(indices, expected);
+        }
+    }
+}
+
+/// More references than one chunk holds, so that blocks of several chunks are merged and most are ruled out.
+#[test]
+fn many_references_equal_brute_force() {
+    let value = |row: usize, column: usize| {
+        let mixed = (row * 2 + column)
+            .wrapping_mul(0x9E37_79B9)
+            .wrapping_add(row * row);
+        (mixed % 4096) as f32
+    };
+    let problem = Problem {
+        references: (0..40_000)
+            .map(|row| vec![value(row, 0), value(row, 1)])
+            .collect(),
+        queries: (0..20)
+            .map(|row| vec![value(row + 99_991, 1), value(row + 99_991, 0)])
+            .collect(),
+        k: 5,
+        max_pairs: 1 << 16,
+    };
+    for device in devices() {
+        check_against_brute_force(&problem, KnnMetric::SquaredEuclidean, 0.0, &device);
+    }
+}
+
+#[test]
+fn equal_references_come_in_the_order_of_their_indices() {
+    for device in devices() {
+        let references = vec![vec![3.0, 4.0]; 1000];
+        let classifier = KnnClassifierConfig::new(7)
+            .fit(
+                matrix(&references, &device),
+                labels(&vec![1; references.len()], &device),
+            )
+            .unwrap();
+        let Neighbors { distances, indices } = classifier
+            .kneighbors(matrix(&[vec![0.0, 0.0]], &device))
+            .unwrap();
+        assert_eq!(ints(indices), [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(floats(distances), [5.0; 7]);
+    }
+}
+
+#[test]
+fn k_of_all_references_orders_them_all() {
+    for device in devices() {
+        let references: Vec<Vec<f32>> = (0..100).map(|i| vec![((i * 37) % 100) as f32]).collect();
+        let classifier = KnnClassifierConfig::new(100)
+            .fit(
+                matrix(&references, &device),
+                labels(&(0..100).collect::<Vec<_>>(), &device),
+            )
+            .unwrap();
+        let neighbors = classifier
+            .kneighbors(matrix(&[vec![-1.0]], &device))
+            .unwrap();
+        let expected: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(floats(neighbors.distances), expected);
+    }
+}
+
+#[test]
+fn a_tied_vote_goes_to_the_lowest_label() {
+    for device in devices() {
+        let references = matrix(&[vec![1.0], vec![-1.0], vec![2.0], vec![-2.0]], &device);
+        let queries = matrix(&[vec![0.0]], &device);
+        for votes in [KnnVotes::Uniform, KnnVotes::InverseDistance] {
+            let classifier = KnnClassifierConfig::new(4)
+                .with_votes(votes)
+                .fit(references.clone(), labels(&[9, -4, -4, 9], &device))
+                .unwrap();
+            assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [-4]);
+            let shares = floats(classifier.predict_proba(queries.clone()).unwrap());
+            assert_eq!(shares, [0.5, 0.5]);
+        }
+    }
+}
+
+#[test]
+fn inverse_distance_gives_the_near_more_weight() {
+    for device in devices() {
+        let references = matrix(&[vec![1.0], vec![-4.0], vec![4.0]], &device);
+        let queries = matrix(&[vec![0.0]], &device);
+        let fit = |metric| {
+            KnnClassifierConfig::new(3)
+                .with_metric(metric)
+                .with_votes(KnnVotes::InverseDistance)
+                .fit(references.clone(), labels(&[5, 2, 2], &device))
+                .unwrap()
+        };
+        let classifier = fit(KnnMetric::Euclidean);
+        assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [5]);
+        let shares = floats(classifier.predict_proba(queries.clone()).unwrap());
+        assert_near("1/d", &shares, &[1.0 / 3.0, 2.0 / 3.0], 1e-6);
+        let shares = floats(
+            fit(KnnMetric::SquaredEuclidean)
+                .predict_proba(queries)
+                .unwrap(),
+        );
+        assert_near("1/d^2", &shares, &[1.0 / 9.0, 8.0 / 9.0], 1e-6);
+    }
+}
+
+#[test]
+fn at_distance_zero_only_equal_references_vote() {
+    for device in devices() {
+        let references = matrix(&[vec![100.0], vec![100.000_01], vec![100.000_01]], &device);
+        let classifier = KnnClassifierConfig::new(3)
+            .with_votes(KnnVotes::InverseDistance)
+            .fit(references.clone(), labels(&[1, 0, 0], &device))
+            .unwrap();
+        let queries = references.narrow(0, 0, 2);
+        assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [1, 0]);
+        let shares = floats(classifier.predict_proba(queries).unwrap());
+        assert_eq!(shares, [0.0, 1.0, 1.0, 0.0]);
+    }
+}
+
+/// Rows of equal direction are at cosine distance zero, whatever their lengths.
+#[test]
+fn cosine_ignores_length_and_keeps_small_angles() {
+    for device in devices() {
+        let references = matrix(
+            &[
+                vec![0.0, 0.0],
+                vec![1.0, 1e-5],
+                vec![3e30, 0.0],
+                vec![-1e-30, 0.0],
+            ],
+            &device,
+        );
+        let classifier = KnnClassifierConfig::new(4)
+            .with_metric(KnnMetric::Cosine)
+            .fit(references, labels(&[0, 1, 2, 3], &device))
+            .unwrap();
+        let neighbors = classifier
+            .kneighbors(matrix(&[vec![2.0, 0.0]], &device))
+            .unwrap();
+        assert_eq!(ints(neighbors.indices), [2, 1, 0, 3]);
+        let distances = floats(neighbors.distances);
+        assert_eq!([distances[0], distances[2], distances[3]], [0.0, 1.0, 2.0]);
+        assert!((distances[1] / 5e-11 - 1.0).abs() < 1e-5, "{distances:?}");
+    }
+}
+
+#[test]
+fn the_largest_inner_product_is_nearest_and_reported() {
+    for device in devices() {
+        let references = matrix(&[vec![1.0, 0.0], vec![5.0, 1.0], vec![-2.0, 8.0]], &device);
+        let classifier = KnnClassifierConfig::new(3)
+            .with_metric(KnnMetric::InnerProduct)
+            .fit(references, labels(&[0, 1, 2], &device))
+            .unwrap();
+        let neighbors = classifier
+            .kneighbors(matrix(&[vec![1.0, -1.0]], &device))
+            .unwrap();
+        assert_eq!(ints(neighbors.indices), [1, 0, 2]);
+        assert_eq!(floats(neighbors.distances), [4.0, 1.0, -10.0]);
+    }
+}
+
+#[test]
+fn labels_of_every_integer_type_come_back_as_they_were() {
+    for dtype in [DType::I64, DType::I32, DType::I16, DType::U8] {
+        for device in devices_with(dtype) {
+            let references = matrix(&[vec![0.0], vec![1.0], vec![2.0]], &device);
+            let labels = Tensor::<1, Int>::from_data([100, 7, 100], (&device, dtype));
+            let classifier = KnnClassifierConfig::new(1)
+                .fit(references.clone(), labels.clone())
+                .unwrap();
+            let predictions = classifier.predict(references.clone()).unwrap();
+            assert_eq!(predictions.dtype(), dtype);
+            assert_eq!(ints(predictions), [100, 7, 100]);
+            assert_eq!(classifier.classes(), [7, 100]);
+            assert_eq!(classifier.score(references, labels).unwrap(), 1.0);
+        }
+    }
+}
+
+#[test]
+fn score_is_the_share_of_right_predictions() {
+    for device in devices() {
+        let references = matrix(&[vec![0.0], vec![10.0]], &device);
+        let classifier = KnnClassifierConfig::new(1)
+            .fit(references, labels(&[-3, 8], &device))
+            .unwrap();
+        let queries = matrix(&[vec![1.0], vec![2.0], vec![9.0], vec![8.0]], &device);
+        let score = classifier.score(queries, labels(&[-3, -3, -3, 8], &device));
+        assert_eq!(score.unwrap(), 0.75);
+    }
+}
+
+#[test]
+fn f64_distances_keep_their_precision() {
+    for device in devices_with(DType::F64) {
+        let references = TensorData::from([[1e8 + 3e-7], [1e8], [1e8 + 1e-7], [-1e8]]);
+        let references = Tensor::<2>::from_data(references, (&device, DType::F64));
+        let classifier = KnnClassifierConfig::new(3)
+            .fit(references.clone(), labels(&[0, 1, 2, 3], &device))
+            .unwrap();
+        let neighbors = classifier.kneighbors(references.narrow(0, 1, 1)).unwrap();
+        assert_eq!(neighbors.distances.dtype(), DType::F64);
+        assert_eq!(ints(neighbors.indices), [1, 2, 0]);
+        let expected = [0.0, (1e8 + 1e-7) - 1e8, (1e8 + 3e-7) - 1e8];
+        assert_eq!(floats(neighbors.distances), expected);
+    }
+}
+
+#[test]
+fn values_whose_squares_overflow_are_still_answered() {
+    for device in devices_with(DType::F64) {
+        let references = Tensor::<2>::from_data([[1e300], [-1e300], [0.0]], (&device, DType::F64));
+        let classifier = KnnClassifierConfig::new(1)
+            .fit(references.clone(), labels(&[4, 5, 6], &device))
+            .unwrap();
+        assert_eq!(ints(classifier.predict(references).unwrap()), [4, 5, 6]);
+    }
+}
+
+#[test]
+fn half_precision_is_taken_as_f32() {
+    for dtype in [DType::F16, DType::BF16] {
+        for device in devices_with(dtype) {
+            let references = Tensor::<2>::from_data([[0.0], [300.0]], (&device, dtype));
+            let classifier = KnnClassifierConfig::new(2)
+                .with_metric(KnnMetric::SquaredEuclidean)
+                .fit(references.clone(), labels(&[0, 1], &device))
+                .unwrap();
+            let distances = classifier.kneighbors(references).unwrap().distances;
+            assert_eq!(distances.dtype(), DType::F32);
+            // 300 is a bf16 and an f16, its square is neither.
+            assert_eq!(floats(distances), [0.0, 90_000.0, 0.0, 90_000.0]);
+        }
+    }
+}
+
+#[test]
+fn autodiff_tensors_are_accepted_and_answers_carry_no_graph() {
+    for device in devices() {
+        let device = device.autodiff();
+        let references = matrix(&[vec![0.0], vec![10.0]], &device).require_grad();
+        let classifier = KnnClassifierConfig::new(1)
+            .fit(references.clone(), labels(&[0, 1], &device))
+            .unwrap();
+        let predictions = classifier.predict(references.clone()).unwrap();
+        assert!(!predictions.device().is_autodiff());
+        assert_eq!(ints(predictions), [0, 1]);
+        let score = classifier.score(references, labels(&[0, 1], &device));
+        assert_eq!(score.unwrap(), 1.0);
+    }
+}
+
+#[test]
+fn config_keeps_its_settings_as_json() {
+    let config = KnnClassifierConfig::new(3)
+        .with_metric(KnnMetric::Cosine)
+        .with_votes(KnnVotes::InverseDistance)
+        .with_max_pairs(1000);
+    let text = serde_json::to_string(&config).unwrap();
+    let read: KnnClassifierConfig = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+    assert_eq!((read.k, read.metric), (3, KnnMetric::Cosine));
+}
+
+#[test]
+fn errors_name_value_and_rule() {
+    for device in devices() {
+        let references = matrix(&[vec![0.0, 0.0], vec![1.0, 1.0]], &device);
+        let nan = matrix(&[vec![0.0, 0.0], vec![f32::NAN, 1.0]], &device);
+        let no_rows = Tensor::<2>::zeros([0, 2], &device);
+        let no_columns = Tensor::<2>::zeros([2, 0], &device);
+        let two = labels(&[0, 1], &device);
+        let config = KnnClassifierConfig::new(1);
+
+        for k in [0, 3] {
+            assert_message(
+                KnnClassifierConfig::new(k).fit(references.clone(), two.clone()),
+                &format!("k is {k}; it must be at least 1 and at most 2, the number of references"),
+            );
+        }
+        assert_message(
+            config
+                .clone()
+                .with_max_pairs(0)
+                .fit(references.clone(), two.clone()),
+            "max_pairs is 0; it must be at least 1",
+        );
+        assert_message(
+            config
+                .clone()
+                .with_metric(KnnMetric::InnerProduct)
+                .with_votes(KnnVotes::InverseDistance)
+                .fit(references.clone(), two.clone()),
+            "votes is InverseDistance and metric is InnerProduct; an inner product is not a distance, so votes must be Uniform",
+        );
+        assert_message(
+            config.fit(references.clone(), labels(&[0, 1, 2], &device)),
+            "labels has 3 entries and references has 2 rows; the numbers must be equal",
+        );
+        assert_message(
+            config.fit(no_rows.clone(), labels(&[], &device)),
+            "references has 0 rows; it must have at least 1",
+        );
+        assert_message(
+            config.fit(no_columns, two.clone()),
+            "references has 0 columns; it must have at least 1",
+        );
+        assert_message(
+            config.fit(nan.clone(), two.clone()),
+            "references holds NaN in row 1, column 0; every value must be finite",
+        );
+
+        let classifier = config.fit(references.clone(), two.clone()).unwrap();
+        let wide = Tensor::<2>::zeros([5, 3], &device);
+        let wrong_shape = "queries has shape [5, 3] and references has shape [2, 2]; the second numbers must be equal";
+        assert_message(classifier.kneighbors(wide.clone()), wrong_shape);
+        assert_message(classifier.predict(wide.clone()), wrong_shape);
+        assert_message(classifier.predict_proba(wide), wrong_shape);
+        assert_message(
+            classifier.kneighbors(no_rows),
+            "queries has 0 rows; it must have at least 1",
+        );
+        assert_message(
+            classifier.predict(nan),
+            "queries holds NaN in row 1, column 0; every value must be finite",
+        );
+        assert_message(
+            classifier.score(references, labels(&[1], &device)),
+            "labels has 1 entries and queries has 2 rows; the numbers must be equal",
+        );
+    }
+}
+
+#[test]
+fn tensors_on_different_devices_are_an_error() {
+    let devices = devices();
+    for (first, second) in devices.iter().zip(devices.iter().skip(1)) {
+        let config = KnnClassifierConfig::new(1);
+        let references = matrix(&[vec![0.0]], first);
+        assert_message(
+            config.fit(references.clone(), labels(&[0], second)),
+            &format!(
+                "labels is on {second:?} and references is on {first:?}; the devices must be equal"
+            ),
+        );
+        let classifier = config.fit(references.clone(), labels(&[0], first)).unwrap();
+        assert_message(
+            classifier.predict(matrix(&[vec![0.0]], second)),
+            &format!(
+                "queries is on {second:?} and references is on {first:?}; the devices must be equal"
+            ),
+        );
+        assert_message(
+            classifier.score(references, labels(&[0], second)),
+            &format!(
+                "labels is on {second:?} and references is on {first:?}; the devices must be equal"
+            ),
+        );
+    }
+}
+
+fn assert_near(name: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len(), "{name}: length");
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!(
+            (a - e).abs() <= tolerance,
+            "{name}[{i}]: {a} is not {e} within {tolerance}"
+        );
+    }
+}
+
+fn assert_message<T>(result: Result<T, KnnError>, message: &str) {
+    match result {
+        Ok(_) => panic!("no error, expected: {message}"),
+        Err(error) => assert_eq!(error.to_string(), message),
+    }
+}

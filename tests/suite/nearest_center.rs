@@ -1,0 +1,347 @@
+//! [`NearestCenter`] against golden numbers, plain loops and each of its errors.
+
+use crate::devices::{devices, devices_with};
+use crate::fixtures::{assert_close, cases};
+use crate::tensors::{floats, ints, matrix};
+use burn::tensor::{DType, Int, Tensor, TensorData};
+use burn_center_loss::{KnnError, NearestCenter};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    centers: Vec<Vec<f32>>,
+    queries: Vec<Vec<f32>>,
+    predictions: Vec<i64>,
+    min_squared_distance: Vec<f64>,
+    exact_tie_count: Vec<usize>,
+    margin_to_second_squared_distance: Vec<f64>,
+}
+
+#[test]
+fn golden_predictions_and_distances() {
+    for case in cases::<Case>("nearest_center.json") {
+        for device in devices() {
+            let classifier = NearestCenter::from_centers(matrix(&case.centers, &device)).unwrap();
+            let queries = matrix(&case.queries, &device);
+
+            let predictions = ints(classifier.predict(queries.clone()).unwrap());
+            assert_eq!(predictions, case.predictions, "{} {device:?}", case.name);
+
+            let squared = floats(classifier.squared_distances(queries).unwrap());
+            let classes = case.centers.len();
+            for (query, row) in squared.chunks(classes).enumerate() {
+                let mut sorted = row.to_vec();
+                sorted.sort_by(f64::total_cmp);
+                let name = format!("{} query {query} on {device:?}", case.name);
+                assert_close(
+                    &name,
+                    &sorted[..1],
+                    &[case.min_squared_distance[query]],
+                    1e-5,
+                );
+                if classes > 1 {
+                    let scale = sorted[1].max(1.0);
+                    let margin = sorted[1] - sorted[0];
+                    assert!(
+                        (margin - case.margin_to_second_squared_distance[query]).abs()
+                            <= 1e-5 * scale,
+                        "{name}: margin {margin}"
+                    );
+                }
+                if case.exact_tie_count[query] > 1 {
+                    let ties = row.iter().filter(|d| **d == sorted[0]).count();
+                    assert_eq!(ties, case.exact_tie_count[query], "{name}: ties");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fit_takes_class_means_whatever_the_label_type() {
+    for dtype in [DType::I64, DType::I32, DType::U8] {
+        for device in devices_with(dtype) {
+            let features = Tensor::<2>::from_floats(
+                [[1.0, 0.0], [10.0, 10.0], [3.0, 4.0], [20.0, 20.0]],
+                &device,
+            );
+            let labels = Tensor::<1, Int>::from_data([1, 0, 1, 0], (&device, dtype));
+            let classifier = NearestCenter::fit(features.clone(), labels.clone(), 2).unwrap();
+            assert_eq!(floats(classifier.centers()), [15.0, 15.0, 2.0, 2.0]);
+            assert_eq!(
+                ints(classifier.predict(features.clone()).unwrap()),
+                [1, 0, 1, 0]
+            );
+            assert_eq!(classifier.score(features, labels).unwrap(), 1.0);
+        }
+    }
+}
+
+#[test]
+fn score_is_the_share_of_right_predictions() {
+    for device in devices() {
+        let centers = Tensor::<2>::from_floats([[0.0], [10.0]], &device);
+        let queries = Tensor::<2>::from_floats([[1.0], [2.0], [9.0], [8.0]], &device);
+        let labels = Tensor::<1, Int>::from_ints([0, 1, 1, 1], &device);
+        let classifier = NearestCenter::from_centers(centers).unwrap();
+        assert_eq!(classifier.score(queries, labels).unwrap(), 0.75);
+    }
+}
+
+#[test]
+fn exact_ties_go_to_the_lowest_class() {
+    for device in devices() {
+        let centers =
+            Tensor::<2>::from_floats([[9.0, 9.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &device);
+        let classifier = NearestCenter::from_centers(centers).unwrap();
+        let queries =
+            Tensor::<2>::from_floats([[0.0, 0.0], [-1.0, 1.0], [0.0, 5.0], [5.0, 5.0]], &device);
+        assert_eq!(ints(classifier.predict(queries).unwrap()), [1, 2, 3, 0]);
+    }
+}
+
+/// Distances that |x|^2 + |c|^2 - 2 x.c rounds away in f32.
+#[test]
+fn small_distances_far_from_the_origin_count() {
+    for device in devices() {
+        let step = 2.0_f32.powi(-10);
+        let at = |steps: f32| 10_000.0 + steps * step;
+        let centers = matrix(&[vec![at(0.0)], vec![at(3.0)], vec![at(7.0)]], &device);
+        let queries = matrix(&[vec![at(1.0)], vec![at(2.0)], vec![at(6.0)]], &device);
+        let classifier = NearestCenter::from_centers(centers).unwrap();
+        assert_eq!(
+            ints(classifier.predict(queries.clone()).unwrap()),
+            [0, 1, 2]
+        );
+        let distances = floats(classifier.distances(queries).unwrap());
+        let expected = [1.0, 2.0, 6.0, 2.0, 1.0, 5.0, 6.0, 3.0, 1.0].map(|d| d * f64::from(step));
+        assert_close("distances", &distances, &expected, 1e-6);
+    }
+}
+
+#[test]
+fn f64_centers_keep_their_precision() {
+    for device in devices_with(DType::F64) {
+        let values = TensorData::from([[1e6], [1e6 + 1e-7]]);
+        let centers = Tensor::<2>::from_data(values.clone(), (&device, DType::F64));
+        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
+        assert_eq!(ints(classifier.predict(centers.clone()).unwrap()), [0, 1]);
+        let squared = classifier.squared_distances(centers).unwrap();
+        assert_eq!(squared.dtype(), DType::F64);
+        assert!((floats(squared)[1] - 1e-14).abs() < 1e-16);
+    }
+}
+
+#[test]
+fn half_precision_queries_are_taken_as_f32() {
+    for device in devices_with(DType::F16) {
+        let centers = Tensor::<2>::from_data([[0.0, 300.0], [0.0, 0.0]], (&device, DType::F16));
+        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
+        let squared = classifier.squared_distances(centers).unwrap();
+        assert_eq!(squared.dtype(), DType::F32);
+        // 90 000 is beyond f16.
+        assert_eq!(floats(squared), [0.0, 90_000.0, 90_000.0, 0.0]);
+    }
+}
+
+#[test]
+fn probabilities_are_a_softmin_of_squared_distances() {
+    for device in devices() {
+        let centers = [[0.0_f64, 0.5], [1.0, -1.0], [2.0, 0.25]];
+        let queries = [[0.5_f64, 0.5], [3.0, -2.0]];
+        let classifier =
+            NearestCenter::from_centers(Tensor::from_data(centers, (&device, DType::F32))).unwrap();
+        let actual = classifier
+            .predict_proba(Tensor::from_data(queries, (&device, DType::F32)))
+            .unwrap();
+        let mut expected = Vec::new();
+        for query in queries {
+            let weights = centers.map(|center| {
+                let squared: f64 = (0..2).map(|d| (query[d] - center[d]).powi(2)).sum();
+                (-squared).exp()
+            });
+            expected.extend(weights.map(|w| w / weights.iter().sum::<f64>()));
+        }
+        assert_close("probabilities", &floats(actual), &expected, 1e-5);
+    }
+}
+
+#[test]
+fn probabilities_are_finite_at_any_distance() {
+    for device in devices() {
+        let centers = Tensor::<2>::from_floats([[0.0], [1e4], [1e30]], &device);
+        let classifier = NearestCenter::from_centers(centers).unwrap();
+        let queries = Tensor::<2>::from_floats([[1e5], [-3e38], [1e30]], &device);
+        let probabilities = floats(classifier.predict_proba(queries).unwrap());
+        for row in probabilities.chunks(3) {
+            assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{row:?}");
+        }
+        assert_eq!(probabilities[..3], [0.0, 1.0, 0.0]);
+        assert_eq!(probabilities[6..], [0.0, 0.0, 1.0]);
+    }
+}
+
+/// More pairs and differences than are held at one time.
+#[test]
+fn many_queries_are_answered_in_parts() {
+    let (num_queries, num_classes, feature_dim) = (4000, 300, 4);
+    let value = |row: usize, column: usize| ((row * 7919 + column * 104_729) % 1009) as f32;
+    let rows = |count: usize, shift: usize| -> Vec<Vec<f32>> {
+        (0..count)
+            .map(|row| (0..feature_dim).map(|d| value(row + shift, d)).collect())
+            .collect()
+    };
+    let (centers, queries) = (rows(num_classes, 500_000), rows(num_queries, 0));
+    let expected: Vec<f64> = queries
+        .iter()
+        .flat_map(|q| centers.iter().map(|c| squared_distance(q, c)))
+        .collect();
+    let nearest: Vec<i64> = expected
+        .chunks(num_classes)
+        .map(|row| {
+            let smallest = row.iter().copied().fold(f64::INFINITY, f64::min);
+            row.iter().position(|d| *d == smallest).unwrap() as i64
+        })
+        .collect();
+    for device in devices() {
+        let classifier = NearestCenter::from_centers(matrix(&centers, &device)).unwrap();
+        let queries = matrix(&queries, &device);
+        assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), nearest);
+        let squared = floats(classifier.squared_distances(queries).unwrap());
+        // Integers below 2^24, exact in f32.
+        assert_eq!(squared, expected);
+    }
+}
+
+#[test]
+fn autodiff_tensors_are_accepted_and_answers_carry_no_graph() {
+    for device in devices() {
+        let device = device.autodiff();
+        let centers = Tensor::<2>::from_floats([[0.0], [10.0]], &device).require_grad();
+        let queries = Tensor::<2>::from_floats([[1.0], [9.0]], &device).require_grad();
+        let labels = Tensor::<1, Int>::from_ints([0, 1], &device);
+        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
+        let predictions = classifier.predict(queries.clone()).unwrap();
+        assert!(!predictions.device().is_autodiff());
+        assert_eq!(ints(predictions), [0, 1]);
+        assert!(!classifier.distances(queries.clone()).unwrap().is_autodiff());
+        let fitted = NearestCenter::fit(centers, labels.clone(), 2).unwrap();
+        assert_eq!(fitted.score(queries, labels).unwrap(), 1.0);
+    }
+}
+
+#[test]
+fn errors_name_value_and_rule() {
+    for device in devices() {
+        let features = Tensor::<2>::from_floats([[0.0, 0.0], [1.0, 1.0]], &device);
+        let labels = |labels: &[i32]| Tensor::<1, Int>::from_ints(labels, &device);
+        let fit = |indices: &[i32], num_classes| {
+            NearestCenter::fit(features.clone(), labels(indices), num_classes)
+        };
+        let infinite = Tensor::<2>::from_floats([[0.0, 0.0], [1.0, f32::INFINITY]], &device);
+        let no_rows = Tensor::<2>::zeros([0, 2], &device);
+        let no_columns = Tensor::<2>::zeros([2, 0], &device);
+
+        assert_message(fit(&[0, 1], 0), "num_classes is 0; it must be at least 1");
+        assert_message(
+            fit(&[0, 1, 1], 2),
+            "labels has 3 entries and features has 2 rows; the numbers must be equal",
+        );
+        assert_message(
+            fit(&[0, 2], 2),
+            "labels holds 2 at index 1; it must be in 0..2",
+        );
+        assert_message(
+            fit(&[-1, 0], 2),
+            "labels holds -1 at index 0; it must be in 0..2",
+        );
+        assert_message(
+            fit(&[0, 2], 4),
+            "labels holds no sample of class 1; each of the 4 classes needs one",
+        );
+        assert_message(
+            NearestCenter::fit(infinite.clone(), labels(&[0, 1]), 2),
+            "features holds inf in row 1, column 1; every value must be finite",
+        );
+        assert_message(
+            NearestCenter::fit(no_rows.clone(), labels(&[]), 1),
+            "features has 0 rows; it must have at least 1",
+        );
+        assert_message(
+            NearestCenter::from_centers(no_rows.clone()),
+            "centers has 0 rows; it must have at least 1",
+        );
+        assert_message(
+            NearestCenter::from_centers(no_columns),
+            "centers has 0 columns; it must have at least 1",
+        );
+        assert_message(
+            NearestCenter::from_centers(infinite.clone()),
+            "centers holds inf in row 1, column 1; every value must be finite",
+        );
+
+        let classifier = NearestCenter::from_centers(features.clone()).unwrap();
+        let wide = Tensor::<2>::zeros([5, 3], &device);
+        let wrong_shape = "queries has shape [5, 3] and centers has shape [2, 2]; the second numbers must be equal";
+        assert_message(classifier.predict(wide.clone()), wrong_shape);
+        assert_message(classifier.squared_distances(wide.clone()), wrong_shape);
+        assert_message(classifier.distances(wide.clone()), wrong_shape);
+        assert_message(classifier.predict_proba(wide), wrong_shape);
+        assert_message(
+            classifier.predict(no_rows),
+            "queries has 0 rows; it must have at least 1",
+        );
+        assert_message(
+            classifier.predict_proba(infinite),
+            "queries holds inf in row 1, column 1; every value must be finite",
+        );
+        assert_message(
+            classifier.score(features.clone(), labels(&[1])),
+            "labels has 1 entries and queries has 2 rows; the numbers must be equal",
+        );
+    }
+}
+
+#[test]
+fn tensors_on_different_devices_are_an_error() {
+    let devices = devices();
+    for (first, second) in devices.iter().zip(devices.iter().skip(1)) {
+        let centers = Tensor::<2>::zeros([1, 1], first);
+        let queries = Tensor::<2>::zeros([1, 1], second);
+        let labels = Tensor::<1, Int>::zeros([1], second);
+        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
+        assert_message(
+            classifier.predict(queries),
+            &format!(
+                "queries is on {second:?} and centers is on {first:?}; the devices must be equal"
+            ),
+        );
+        assert_message(
+            NearestCenter::fit(centers.clone(), labels.clone(), 1),
+            &format!(
+                "labels is on {second:?} and features is on {first:?}; the devices must be equal"
+            ),
+        );
+        assert_message(
+            classifier.score(centers, labels),
+            &format!(
+                "labels is on {second:?} and centers is on {first:?}; the devices must be equal"
+            ),
+        );
+    }
+}
+
+fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
+    x.iter()
+        .zip(y)
+        .map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2))
+        .sum()
+}
+
+fn assert_message<T>(result: Result<T, KnnError>, message: &str) {
+    match result {
+        Ok(_) => panic!("no error, expected: {message}"),
+        Err(error) => assert_eq!(error.to_string(), message),
+    }
+}
