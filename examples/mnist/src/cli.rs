@@ -2,21 +2,128 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Parser};
+use burn_center_loss::{ClassBalance, UpdateRule};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
-use crate::recipe::{Optimizer, Recipe};
+use crate::presets::Preset;
+use crate::recipe::{Loss, Optimizer, Rate, Recipe};
+use crate::results::Select;
 
 /// LeNet++ on MNIST: what center loss does to the features of a network.
 ///
-/// Trains and evaluates within minutes on a CPU, draws the features of every epoch, and says where its report is.
+/// Without a command, trains with softmax, with softmax and center loss, and with center loss alone, on a part of the
+/// data, which takes minutes on a CPU; compares them, draws the features of every epoch, and says where all this is.
 #[derive(Debug, Parser)]
-#[command(version, allow_negative_numbers = true)]
+#[command(
+    version,
+    allow_negative_numbers = true,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Cli {
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Go on with the main job that this directory is of
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out_dir", "RecipeArgs"])]
+    pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train with one loss
+    Train(TrainArgs),
+    /// Evaluate a training run on the test samples
+    Evaluate(EvaluateArgs),
+    /// Train with all losses, for one or several seeds, and compare them with the published figures
+    Compare(CompareArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub struct TrainArgs {
+    /// What is minimized
+    #[arg(long, value_enum, required_unless_present = "resume")]
+    pub loss: Option<Loss>,
+    /// The directory of a finished run with `--loss joint` that `--loss center` starts from
+    #[arg(long, value_name = "DIR")]
+    pub from: Option<PathBuf>,
+    /// Go on with the run that this directory is of, from its last checkpoint
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["loss", "from", "preset", "out_dir", "RecipeArgs"]
+    )]
+    pub resume: Option<PathBuf>,
+    /// The recipe to start from
+    #[arg(long, value_enum, default_value = "full")]
+    pub preset: Preset,
     #[command(flatten)]
     pub place: PlaceArgs,
     #[command(flatten)]
     pub recipe: RecipeArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub struct CompareArgs {
+    /// The recipes to start from
+    #[arg(long, value_enum, default_value = "full")]
+    pub preset: Preset,
+    /// The number of seeds, from `--seed` on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    pub seeds: u64,
+    /// Which epoch of each run is reported; never the one that is best on the test samples
+    #[arg(long, value_enum, default_value = "last")]
+    pub select: Select,
+    /// Go on with the comparison that this directory is of
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["preset", "seeds", "select", "out_dir", "RecipeArgs"]
+    )]
+    pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// The directory of a run of `train`, or of one part of a comparison
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// How features become classes
+    #[arg(long, value_enum, default_value = "class")]
+    pub method: Method,
+    /// The number of neighbors that vote [default: 5]
+    #[arg(long, value_name = "N")]
+    pub k: Option<usize>,
+    /// Which epoch of the run is evaluated
+    #[arg(long, value_enum, default_value = "last")]
+    pub select: Select,
+    /// Where the data is [default: where it was for the training]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The device to compute on
+    #[arg(long, value_enum, default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// How features become classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// By the class layer
+    Class,
+    /// By the nearest of the centers
+    NearestCenter,
+    /// By a vote of the nearest training samples
+    Knn,
 }
 
 /// Where a run reads, computes and writes.
@@ -35,9 +142,13 @@ pub struct PlaceArgs {
 }
 
 impl PlaceArgs {
+    pub fn given_data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     pub fn data_dir(&self) -> &Path {
         let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data"));
-        self.data_dir.as_deref().unwrap_or(shipped)
+        self.given_data_dir().unwrap_or(shipped)
     }
 }
 
@@ -54,8 +165,29 @@ pub struct RecipeArgs {
     /// The learning rate, or its peak where it rises and falls
     #[arg(long, value_name = "RATE")]
     lr: Option<f64>,
+    /// Lower the learning rate, and alpha with it, every so many epochs, in place of letting it rise and fall
+    #[arg(long, value_name = "EPOCHS")]
+    lr_step: Option<usize>,
+    /// What `--lr-step` multiplies the learning rate by [default: 0.1]
+    #[arg(long, value_name = "FACTOR")]
+    lr_factor: Option<f64>,
     #[arg(long, value_name = "PENALTY")]
     weight_decay: Option<f64>,
+    /// The weight of the center loss
+    #[arg(long, value_name = "WEIGHT")]
+    lambda: Option<f64>,
+    /// The part of all steps, from 0 to 1, in which the weight of the center loss rises, beside softmax
+    #[arg(long, value_name = "PART")]
+    lambda_warmup: Option<f64>,
+    /// The rate of the centers
+    #[arg(long, value_name = "RATE")]
+    alpha: Option<f64>,
+    /// How the centers follow the features, beside softmax
+    #[arg(long, value_parser = named(UPDATE_RULES))]
+    update_rule: Option<UpdateRule>,
+    /// Whether the center loss of a sample is divided by the number of samples of its class in the batch
+    #[arg(long, value_parser = named(CLASS_BALANCES))]
+    class_balance: Option<ClassBalance>,
     /// The number of features; two can be drawn as they are, more are drawn along their principal components
     #[arg(long, value_name = "N")]
     feature_dim: Option<usize>,
@@ -82,6 +214,29 @@ pub struct RecipeArgs {
     seed: Option<u64>,
 }
 
+const UPDATE_RULES: &[(&str, UpdateRule)] = &[
+    ("paper", UpdateRule::Paper),
+    ("mean", UpdateRule::Mean),
+    ("sum", UpdateRule::Sum),
+    ("gradient", UpdateRule::Gradient),
+    ("frozen", UpdateRule::Frozen),
+];
+
+const CLASS_BALANCES: &[(&str, ClassBalance)] = &[
+    ("none", ClassBalance::None),
+    ("histogram", ClassBalance::Histogram),
+];
+
+/// A parser of the library's choices, which know nothing of command lines.
+fn named<T: Copy + Send + Sync + 'static>(
+    choices: &'static [(&'static str, T)],
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(choices.iter().map(|(name, _)| *name)).map(|given| {
+        let choice = choices.iter().find(|(name, _)| *name == given);
+        choice.expect("the parser knows the same names").1
+    })
+}
+
 impl RecipeArgs {
     /// Puts what was given in place of what `recipe` says.
     pub fn apply(&self, recipe: &mut Recipe) {
@@ -92,13 +247,25 @@ impl RecipeArgs {
         replace(&mut recipe.batch_size, self.batch_size);
         replace(&mut recipe.optimizer, self.optimizer);
         replace(&mut recipe.learning_rate, self.lr);
+        if let Rate::Steps { epochs, factor } = &mut recipe.rate {
+            replace(epochs, self.lr_step);
+            replace(factor, self.lr_factor);
+        } else if let Some(epochs) = self.lr_step {
+            let factor = self.lr_factor.unwrap_or(0.1);
+            recipe.rate = Rate::Steps { epochs, factor };
+        }
         replace(&mut recipe.weight_decay, self.weight_decay);
+        replace(&mut recipe.lambda, self.lambda);
+        replace(&mut recipe.lambda_warmup, self.lambda_warmup);
+        replace(&mut recipe.alpha, self.alpha);
+        replace(&mut recipe.update_rule, self.update_rule);
+        replace(&mut recipe.class_balance, self.class_balance);
         replace(&mut recipe.feature_dim, self.feature_dim);
         recipe.bias = (recipe.bias || self.bias) && !self.no_bias;
         recipe.num_classes = self.num_classes.or(recipe.num_classes);
-        replace(&mut recipe.sizes.train, self.train_size);
+        recipe.sizes.train = self.train_size.or(recipe.sizes.train);
         replace(&mut recipe.sizes.validation, self.validation_size);
-        replace(&mut recipe.sizes.test, self.test_size);
+        recipe.sizes.test = self.test_size.or(recipe.sizes.test);
         replace(&mut recipe.seed, self.seed);
     }
 }

@@ -7,12 +7,23 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Initializer, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
+use burn_center_loss::CenterLoss;
 
 const CHANNELS: [usize; 3] = [32, 64, 128];
 const KERNEL_SIZE: [usize; 2] = [5, 5];
 /// Keeps the size of the image through a 5x5 convolution.
 const PADDING: usize = 2;
 const NEGATIVE_SLOPE: f64 = 0.01;
+
+/// Where a [`Model`] has its center loss.
+pub const CENTER_LOSS: &str = "center_loss";
+
+/// All that is trained and recorded together.
+#[derive(Module, Debug)]
+pub struct Model {
+    pub network: LeNetPlusPlus,
+    pub center_loss: Option<CenterLoss>,
+}
 
 /// Configuration of a [`LeNetPlusPlus`].
 #[derive(Config, Debug)]

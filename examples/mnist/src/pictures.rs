@@ -10,7 +10,7 @@ use crate::train::{EpochMetrics, Snapshot, Trained};
 /// Draws everything there is to see of a run, called `title` in the pictures, into its directory.
 pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
     draw_maps(title, &trained.snapshots, directory)?;
-    draw_curves(&trained.history, directory)
+    draw_curves(&trained.state.history, directory)
 }
 
 /// One feature map for each epoch and set of samples, all with the same axes.
@@ -26,7 +26,8 @@ fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> R
             [("train", &snapshot.train), ("test", &snapshot.test)].map(|(set, embedding)| {
                 let name = format!("{set}-{:03}.png", snapshot.epoch);
                 let title = format!("{title}, {set}, epoch {}", snapshot.epoch);
-                (name, feature_map(title, embedding, &projection))
+                let centers = snapshot.centers.as_deref().unwrap_or_default();
+                (name, feature_map(title, embedding, centers, &projection))
             })
         })
         .collect();
@@ -39,12 +40,23 @@ fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> R
     Ok(())
 }
 
-fn feature_map(title: String, embedding: &Embedding, projection: &Projection) -> FeatureMap {
+fn feature_map(
+    title: String,
+    embedding: &Embedding,
+    centers: &[f32],
+    projection: &Projection,
+) -> FeatureMap {
+    let points = |rows: &[f32]| {
+        rows.chunks_exact(embedding.feature_dim)
+            .map(|row| projection.point(row))
+            .collect()
+    };
+    let accuracy = embedding.accuracy(&embedding.predictions);
     FeatureMap {
-        title: format!("{title}: accuracy {:.4}", embedding.class_accuracy()),
-        points: embedding.rows().map(|row| projection.point(row)).collect(),
+        title: format!("{title}: class accuracy {accuracy:.4}"),
+        points: points(&embedding.features),
         labels: embedding.labels.clone(),
-        centers: Vec::new(),
+        centers: points(centers),
     }
 }
 
@@ -54,10 +66,20 @@ fn draw_curves(history: &[EpochMetrics], directory: &RunDirectory) -> Result<()>
         values: history.iter().map(value).collect(),
     };
     let losses = [series("train", |epoch| epoch.train_loss)];
-    let accuracies = [
-        series("train", |epoch| epoch.train_accuracy),
-        series("validation", |epoch| epoch.validation_accuracy),
-        series("test", |epoch| epoch.test_accuracy),
+    let mut accuracies = vec![
+        series("train, class", |epoch| epoch.train_accuracy),
+        series("validation, class", |epoch| epoch.validation.class),
+        series("test, class", |epoch| epoch.test.class),
     ];
+    let nearest_center: Option<Vec<f64>> = history
+        .iter()
+        .map(|epoch| epoch.test.nearest_center)
+        .collect();
+    if let Some(values) = nearest_center {
+        accuracies.push(Series {
+            name: "test, nearest center".to_owned(),
+            values,
+        });
+    }
     curves(&losses, &accuracies)?.save_png(&directory.path().join("curves.png"))
 }

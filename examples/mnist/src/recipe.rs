@@ -9,10 +9,12 @@ use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLr
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::optim::lr_scheduler::step::StepLrSchedulerConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
+use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, Schedule, UpdateRule};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data::SplitSizes;
+use crate::model::CENTER_LOSS;
 
 /// The part of all steps in which the one-cycle rate rises.
 const RISE: f64 = 0.2;
@@ -20,6 +22,7 @@ const RISE: f64 = 0.2;
 /// Configuration of one training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
+    pub loss: Loss,
     pub epochs: usize,
     pub batch_size: usize,
     pub optimizer: Optimizer,
@@ -29,9 +32,41 @@ pub struct Recipe {
     pub feature_dim: usize,
     pub bias: bool,
     pub initialization: Initialization,
+    /// The weight of the center loss.
+    pub lambda: f64,
+    /// The part of all steps in which the weight of the center loss rises, beside softmax.
+    pub lambda_warmup: f64,
+    /// The rate of the centers.
+    pub alpha: f64,
+    pub update_rule: UpdateRule,
+    pub class_balance: ClassBalance,
     pub num_classes: Option<usize>,
     pub sizes: SplitSizes,
     pub seed: u64,
+}
+
+/// What is minimized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// Softmax cross-entropy alone
+    Softmax,
+    /// Softmax cross-entropy and center loss
+    Joint,
+    /// Center loss alone, from a trained joint run on, with its centers at rest
+    Center,
+}
+
+impl Loss {
+    pub const ALL: [Self; 3] = [Self::Softmax, Self::Joint, Self::Center];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Softmax => "softmax",
+            Self::Joint => "joint",
+            Self::Center => "center",
+        }
+    }
 }
 
 /// The optimizer of the network.
@@ -85,12 +120,23 @@ impl Recipe {
             ("--epochs", self.epochs),
             ("--batch-size", self.batch_size),
             ("--feature-dim", self.feature_dim),
-            ("--train-size", self.sizes.train),
+            ("--train-size", self.sizes.train.unwrap_or(1)),
             ("--validation-size", self.sizes.validation),
-            ("--test-size", self.sizes.test),
+            ("--test-size", self.sizes.test.unwrap_or(1)),
         ] {
             ensure!(value > 0, "{option} is 0, but must be at least 1");
         }
+        for (option, value) in [("--lambda", self.lambda), ("--alpha", self.alpha)] {
+            ensure!(
+                value.is_finite() && value >= 0.0,
+                "{option} is {value}, but must be a finite number from 0 on"
+            );
+        }
+        let warmup = self.lambda_warmup;
+        ensure!(
+            (0.0..=1.0).contains(&warmup),
+            "--lambda-warmup is {warmup}, but must be from 0 to 1"
+        );
         if let Some(num_classes) = self.num_classes {
             ensure!(
                 (2..=256).contains(&num_classes),
@@ -117,18 +163,67 @@ impl Recipe {
         Ok(())
     }
 
+    /// The center loss that takes part, if one does.
+    pub fn center_loss(
+        &self,
+        num_classes: usize,
+        steps_per_epoch: usize,
+    ) -> Option<CenterLossConfig> {
+        let config = CenterLossConfig::new(num_classes, self.feature_dim)
+            .with_alpha(self.alpha)
+            .with_lambda(self.lambda)
+            .with_class_balance(self.class_balance);
+        let config = match self.initialization {
+            Initialization::Kaiming => config,
+            Initialization::Xavier => config.with_initializer(self.initialization.initializer()),
+        };
+        match self.loss {
+            Loss::Softmax => None,
+            Loss::Joint => Some(
+                config
+                    .with_update_rule(self.update_rule)
+                    .with_alpha_schedule(match self.rate {
+                        Rate::OneCycle => Schedule::Constant,
+                        Rate::Steps { epochs, factor } => Schedule::StepDecay {
+                            every: (epochs * steps_per_epoch) as u64,
+                            factor,
+                        },
+                    })
+                    .with_lambda_schedule(self.lambda_schedule(steps_per_epoch)),
+            ),
+            Loss::Center => Some(config.with_update_rule(UpdateRule::Frozen)),
+        }
+    }
+
+    fn lambda_schedule(&self, steps_per_epoch: usize) -> Schedule {
+        let steps = (self.epochs * steps_per_epoch) as f64 * self.lambda_warmup;
+        match steps as u64 {
+            0 => Schedule::Constant,
+            steps => Schedule::LinearWarmup { steps },
+        }
+    }
+
     pub fn optimizer(&self) -> ModuleOptimizer {
         let decay = (self.weight_decay > 0.0).then_some(WeightDecayConfig {
             penalty: self.weight_decay as f32,
         });
-        match self.optimizer {
+        let optimizer = match self.optimizer {
             Optimizer::Adam => AdamConfig::new().with_weight_decay(decay).init(),
             Optimizer::Sgd => SgdConfig::new().with_weight_decay(decay).init(),
-        }
+        };
+        // Only the gradient rule gives the centers gradients; weight decay must not pull them to the origin.
+        let centers = CenterLoss::centers_group(CENTER_LOSS);
+        optimizer.with_group(centers, SgdConfig::new().build(), None)
     }
 
     pub fn scheduler(&self, steps_per_epoch: usize) -> Result<ModuleLrScheduler> {
-        ModuleLrSchedulerConfig::new(self.rate_schedule(self.learning_rate, steps_per_epoch))
+        let network = self.rate_schedule(self.learning_rate, steps_per_epoch);
+        let centers = match self.rate {
+            Rate::OneCycle => LrSchedulerConfig::Constant(self.alpha),
+            Rate::Steps { .. } => self.rate_schedule(self.alpha, steps_per_epoch),
+        };
+        ModuleLrSchedulerConfig::new(network)
+            .with_group(CenterLoss::centers_group(CENTER_LOSS), centers)
             .init()
             .map_err(|message| anyhow!("--lr: {message}"))
     }

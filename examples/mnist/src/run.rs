@@ -1,14 +1,18 @@
 //! The directory of a run, and what is recorded in it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// Where runs go that were not told where to go.
 const DEFAULT_PARENT: &str = "mnist-runs";
+
+/// The file that says what a run is to do, and where.
+pub const RUN: &str = "run.json";
 
 /// A directory that one run writes to.
 pub struct RunDirectory {
@@ -70,6 +74,18 @@ impl RunDirectory {
         Self::at(path.to_owned())
     }
 
+    /// Opens the directory of a run that was begun before, as `--resume` or `--run` asks for.
+    pub fn open(path: &Path) -> Result<Self> {
+        ensure!(
+            path.join(RUN).is_file(),
+            "{}: not the directory of a run; it has no {RUN}",
+            path.display()
+        );
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
     fn at(path: PathBuf) -> Result<Self> {
         fs::create_dir_all(&path).with_context(|| unusable(&path))?;
         Ok(Self { path })
@@ -84,31 +100,47 @@ impl RunDirectory {
         &self.path
     }
 
-    /// Writes `value` to the file `name`, which is there in full or not at all.
+    /// Writes `value` to the file `name`.
     pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let path = self.path.join(name);
-        let draft = self.path.join(format!("{name}.draft"));
-        let write = || -> Result<()> {
-            let mut file = File::create(&draft)?;
-            serde_json::to_writer_pretty(&mut file, value)?;
-            file.write_all(b"\n")?;
-            file.sync_all()?;
-            Ok(fs::rename(&draft, &path)?)
-        };
-        write().with_context(|| format!("{}: cannot be written", path.display()))
+        write_json(&self.path.join(name), value)
     }
 
-    /// Adds `value` as one line to the file `name`.
-    pub fn append_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let path = self.path.join(name);
-        let append = || -> Result<()> {
-            let mut line = serde_json::to_vec(value)?;
-            line.push(b'\n');
-            let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-            Ok(file.write_all(&line)?)
-        };
-        append().with_context(|| format!("{}: cannot be written", path.display()))
+    /// Writes `values` to the file `name`, one line each.
+    pub fn write_json_lines(&self, name: &str, values: &[impl Serialize]) -> Result<()> {
+        let mut lines = Vec::new();
+        for value in values {
+            serde_json::to_writer(&mut lines, value)?;
+            lines.push(b'\n');
+        }
+        write(&self.path.join(name), &lines)
     }
+}
+
+/// Writes `value` to the file `path`.
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    write(path, &bytes)
+}
+
+/// Writes a file that is there in full or not at all.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    };
+    write().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Reads what [`write_json`] wrote.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    serde_json::from_slice(&bytes)
+        .with_context(|| format!("{}: not what this program writes", path.display()))
 }
 
 fn unusable(path: &Path) -> String {

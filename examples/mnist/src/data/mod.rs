@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 /// The smallest side that three halvings leave something of.
 const MIN_SIDE: usize = 8;
 
-/// How many samples of each kind a run works with; fewer where the files hold fewer.
+/// At most how many samples of each kind a run works with; `None` is all there are.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SplitSizes {
-    pub train: usize,
-    /// Taken from the training files, apart from the training samples.
+    pub train: Option<usize>,
+    /// Taken from the training files, apart from the training samples; at most half of them.
     pub validation: usize,
-    pub test: usize,
+    pub test: Option<usize>,
 }
 
 /// The samples of a run.
@@ -72,24 +72,17 @@ impl Dataset {
         // Some of the files are sorted by difficulty or by writer: what a smaller run takes must not be.
         let order = shuffled(train.len(), &mut StdRng::seed_from_u64(0));
         let validation_len = sizes.validation.min(train.len() / 2);
-        let train_len = sizes.train.min(train.len() - validation_len);
+        let left = train.len() - validation_len;
+        let train_len = sizes.train.unwrap_or(left).min(left);
         let (validation_order, rest) = order.split_at(validation_len);
         let test_order = shuffled(test.len(), &mut StdRng::seed_from_u64(0));
+        let test_len = sizes.test.unwrap_or(test.len()).min(test.len());
         Ok(Self {
             validation: train.subset(validation_order),
             train: train.subset(&rest[..train_len]),
-            test: test.subset(&test_order[..sizes.test.min(test.len())]),
+            test: test.subset(&test_order[..test_len]),
             num_classes,
         })
-    }
-
-    /// The numbers of samples that there really are.
-    pub fn sizes(&self) -> SplitSizes {
-        SplitSizes {
-            train: self.train.len(),
-            validation: self.validation.len(),
-            test: self.test.len(),
-        }
     }
 }
 

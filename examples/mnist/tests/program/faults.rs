@@ -22,6 +22,13 @@ fn a_bad_option_is_named() {
     assert_fault(&scene, &["--epochs", "0"], &["--epochs is 0"]);
     assert_fault(&scene, &["--lr", "-1"], &["--lr"]);
     assert_fault(&scene, &["--lr", "2"], &["--lr is 2"]);
+    assert_fault(&scene, &["--lambda", "-1"], &["--lambda is -1"]);
+    assert_fault(
+        &scene,
+        &["--update-rule", "best"],
+        &["--update-rule", "paper"],
+    );
+    assert_fault(&scene, &["train"], &["--loss"]);
     assert_fault(&scene, &["--device", "abacus"], &["--device", "abacus"]);
 }
 

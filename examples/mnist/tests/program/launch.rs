@@ -1,8 +1,10 @@
-//! Launching the program.
+//! Launching the program, and reading what it leaves.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::dataset;
@@ -29,22 +31,38 @@ impl Scene {
         self.directory.path().join("out")
     }
 
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mnist"));
+        command.args(arguments).current_dir(self.directory.path());
+        command
+    }
+
+    fn command_into(&self, out: &Path, arguments: &[&str]) -> Command {
+        let mut command = self.command(arguments);
+        command.arg("--data-dir").arg(self.data());
+        command.arg("--out-dir").arg(out);
+        command
+    }
+
+    /// Launches the program with nothing but `arguments`.
+    pub fn run(&self, arguments: &[&str]) -> Launched {
+        Launched(self.command(arguments).output().unwrap())
+    }
+
     /// Launches the program on the data of this scene, to write to its `out`.
     pub fn launch(&self, arguments: &[&str]) -> Launched {
         self.launch_into(&self.out(), arguments)
     }
 
     pub fn launch_into(&self, out: &Path, arguments: &[&str]) -> Launched {
-        let output = Command::new(env!("CARGO_BIN_EXE_mnist"))
-            .args(arguments)
-            .arg("--data-dir")
-            .arg(self.data())
-            .arg("--out-dir")
-            .arg(out)
-            .current_dir(self.directory.path())
-            .output()
-            .unwrap();
-        Launched(output)
+        Launched(self.command_into(out, arguments).output().unwrap())
+    }
+
+    /// Launches the program and does not wait for its end.
+    pub fn start_into(&self, out: &Path, arguments: &[&str]) -> Child {
+        let mut command = self.command_into(out, arguments);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().unwrap()
     }
 }
 
@@ -69,4 +87,25 @@ impl Launched {
     fn complaint(&self) -> String {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }
+}
+
+pub fn json(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+pub fn json_lines(path: &Path) -> Vec<Value> {
+    let lines = fs::read_to_string(path).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+/// The training losses of the run in `run`, in all their digits.
+pub fn loss_by_epoch(run: &Path) -> Vec<String> {
+    json_lines(&run.join("metrics.jsonl"))
+        .iter()
+        .map(|metrics| metrics["train_loss"].to_string())
+        .collect()
 }

@@ -3,5 +3,7 @@
 mod dataset;
 mod launch;
 
+mod commands;
 mod faults;
 mod main_job;
+mod resume;

@@ -2,57 +2,52 @@
 
 use std::fs;
 
-use crate::launch::Scene;
+use crate::launch::{Scene, json, json_lines};
 
 #[test]
-fn the_main_job_trains_and_leaves_pictures_and_metrics() {
+fn the_main_job_compares_the_losses_and_leaves_pictures_and_metrics() {
     let scene = Scene::new();
-    let printed = scene
-        .launch(&["--epochs", "2", "--batch-size", "8"])
-        .printed();
-    assert!(printed.contains("softmax: test accuracy"), "{printed}");
-    assert!(
-        printed.contains(&scene.out().display().to_string()),
-        "{printed}"
-    );
-
-    let metrics = fs::read_to_string(scene.out().join("metrics.jsonl")).unwrap();
-    assert_eq!(metrics.lines().count(), 2);
-    let last: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
-    assert_eq!(last["epoch"], 2);
-    // 48 training samples without the 24 of validation: three batches of eight.
-    assert_eq!(last["step"], 6);
-    let picture = fs::read(scene.out().join("maps/test-002.png")).unwrap();
-    assert!(picture.starts_with(b"\x89PNG"));
-    assert!(scene.out().join("curves.png").is_file());
-}
-
-#[test]
-fn the_same_seed_gives_the_same_result_and_another_seed_another() {
-    let scene = Scene::new();
-    let losses = |name: &str, seed: &str| {
-        let out = scene.out().join(name);
-        let arguments = ["--epochs", "2", "--batch-size", "8", "--seed", seed];
-        scene.launch_into(&out, &arguments).printed();
-        let metrics = fs::read_to_string(out.join("metrics.jsonl")).unwrap();
-        let loss = |line: &str| {
-            let line: serde_json::Value = serde_json::from_str(line).unwrap();
-            line["train_loss"].clone()
-        };
-        metrics.lines().map(loss).collect::<Vec<_>>()
-    };
-    let first = losses("first", "5");
-    assert_eq!(first, losses("second", "5"));
-    assert_ne!(first, losses("third", "6"));
-}
-
-#[test]
-fn features_of_any_dimension_are_drawn() {
-    let scene = Scene::new();
-    for dimension in ["1", "3"] {
-        let out = scene.out().join(dimension);
-        let arguments = ["--epochs", "1", "--feature-dim", dimension];
-        scene.launch_into(&out, &arguments).printed();
-        assert!(out.join("maps/train-001.png").is_file());
+    let arguments = ["--epochs", "2", "--batch-size", "8"];
+    let printed = scene.launch(&arguments).printed();
+    for word in ["softmax", "joint", "center", "nearest center", "k-NN"] {
+        assert!(printed.contains(word), "{printed}");
     }
+    let out = scene.out();
+    assert!(printed.contains(&out.display().to_string()), "{printed}");
+
+    let results = json(&out.join("results.json"));
+    assert_eq!(results["rows"].as_array().unwrap().len(), 3);
+    assert_eq!(results["test_samples"], 12);
+    for loss in ["softmax", "joint", "center"] {
+        let part = out.join(format!("{loss}-seed-1"));
+        let metrics = json_lines(&part.join("metrics.jsonl"));
+        assert_eq!(metrics.len(), 2);
+        assert_eq!(metrics[1]["epoch"], 2);
+        // 48 training samples without the 24 of validation: three batches of eight.
+        assert_eq!(metrics[1]["step"], 6);
+        let has_centers = !metrics[1]["test"]["nearest_center"].is_null();
+        assert_eq!(has_centers, loss != "softmax");
+        let picture = fs::read(part.join("maps/test-002.png")).unwrap();
+        assert!(picture.starts_with(b"\x89PNG"));
+        assert!(part.join("curves.png").is_file());
+        let job = json(&part.join("run.json"));
+        assert_eq!(job["provenance"]["device"], "flex (CPU)");
+        assert_eq!(job["recipe"]["loss"], loss);
+    }
+}
+
+#[test]
+fn an_interrupted_main_job_goes_on() {
+    let scene = Scene::new();
+    scene.launch(&["--epochs", "1"]).printed();
+    let center = scene.out().join("center-seed-1");
+    fs::remove_dir_all(&center).unwrap();
+    let joint = fs::read(scene.out().join("joint-seed-1/metrics.jsonl")).unwrap();
+
+    let out = scene.out().display().to_string();
+    let printed = scene.run(&["--resume", &out]).printed();
+    assert!(printed.contains("center"), "{printed}");
+    assert!(center.join("metrics.jsonl").is_file());
+    let kept = fs::read(scene.out().join("joint-seed-1/metrics.jsonl")).unwrap();
+    assert_eq!(joint, kept, "joint was trained again");
 }

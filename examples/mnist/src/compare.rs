@@ -1,0 +1,135 @@
+//! The command `compare` and the main job: all losses, for one or several seeds, side by side.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{CompareArgs, PlaceArgs, RecipeArgs};
+use crate::presets::Preset;
+use crate::recipe::{Loss, Recipe};
+use crate::results::{Select, Table};
+use crate::run::{Provenance, RUN, RunDirectory, read_json};
+use crate::train::Trained;
+use crate::train::job::TrainingJob;
+
+/// The content of a comparison's `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Comparison {
+    provenance: Provenance,
+    preset: Preset,
+    /// Of all seeds and losses, in the order in which they are trained.
+    recipes: Vec<Recipe>,
+    select: Select,
+}
+
+/// The command `compare`.
+pub fn command(args: &CompareArgs) -> Result<()> {
+    let comparison = |device: &str| {
+        let recipes = recipes(args.preset, &args.recipe, args.seeds)?;
+        Ok(Comparison {
+            provenance: Provenance::of_this_run(device, args.place.data_dir()),
+            preset: args.preset,
+            recipes,
+            select: args.select,
+        })
+    };
+    run(&args.place, args.resume.as_deref(), "compare", comparison)
+}
+
+/// The main job.
+pub fn main_job(place: &PlaceArgs, changes: &RecipeArgs, resume: Option<&Path>) -> Result<()> {
+    let comparison = |device: &str| {
+        Ok(Comparison {
+            provenance: Provenance::of_this_run(device, place.data_dir()),
+            preset: Preset::Quick,
+            recipes: recipes(Preset::Quick, changes, 1)?,
+            select: Select::Last,
+        })
+    };
+    run(place, resume, "quick", comparison)
+}
+
+/// The recipes of all losses for `seeds` seeds, from the recipe's own on.
+fn recipes(preset: Preset, changes: &RecipeArgs, seeds: u64) -> Result<Vec<Recipe>> {
+    let mut recipes = Vec::new();
+    for index in 0..seeds {
+        for loss in Loss::ALL {
+            let mut recipe = preset.recipe(loss);
+            changes.apply(&mut recipe);
+            recipe.seed = recipe.seed.wrapping_add(index);
+            recipe.validate()?;
+            recipes.push(recipe);
+        }
+    }
+    Ok(recipes)
+}
+
+/// Begins what `comparison` says for a device, or goes on in the directory `resume`.
+fn run(
+    place: &PlaceArgs,
+    resume: Option<&Path>,
+    kind: &str,
+    comparison: impl FnOnce(&str) -> Result<Comparison>,
+) -> Result<()> {
+    let chosen = place.device.open()?;
+    let (comparison, directory) = match resume {
+        Some(path) => {
+            let directory = RunDirectory::open(path)?;
+            let comparison: Comparison = read_json(&directory.path().join(RUN)).context(
+                "--resume: not a comparison; `train --resume` goes on with a single run",
+            )?;
+            (comparison, directory)
+        }
+        None => {
+            let comparison = comparison(&chosen.name)?;
+            // A fault of the data must come to light before anything is written.
+            if let Some(recipe) = comparison.recipes.first() {
+                job(&comparison, recipe, None).dataset(None)?;
+            }
+            let directory = RunDirectory::create(place.out_dir.as_deref(), kind)?;
+            directory.write_json(RUN, &comparison)?;
+            (comparison, directory)
+        }
+    };
+    eprintln!("device: {chosen}; output: {}", directory.path().display());
+
+    let mut runs: Vec<(Loss, Trained)> = Vec::new();
+    for recipe in &comparison.recipes {
+        let joint = directory
+            .path()
+            .join(part_name(Loss::Joint, recipe.seed))
+            .canonicalize()
+            .ok();
+        let part = directory.part(&part_name(recipe.loss, recipe.seed))?;
+        let job = job(
+            &comparison,
+            recipe,
+            joint.filter(|_| recipe.loss == Loss::Center),
+        );
+        job.record(&part)?;
+        let dataset = job.dataset(place.given_data_dir())?;
+        runs.push((recipe.loss, job.run(&dataset, &chosen.device, &part)?));
+    }
+    let published = comparison.preset != Preset::Quick;
+    let table = Table::of(&runs, comparison.select, published);
+    directory.write_json("results.json", &table)?;
+    println!("{table}");
+    println!(
+        "Pictures, metrics and checkpoints: {}",
+        directory.path().display()
+    );
+    Ok(())
+}
+
+fn job(comparison: &Comparison, recipe: &Recipe, start: Option<std::path::PathBuf>) -> TrainingJob {
+    TrainingJob {
+        provenance: comparison.provenance.clone(),
+        recipe: recipe.clone(),
+        start,
+    }
+}
+
+fn part_name(loss: Loss, seed: u64) -> String {
+    format!("{}-seed-{seed}", loss.name())
+}

@@ -1,0 +1,85 @@
+//! The command `evaluate`.
+
+use anyhow::{Context, Result};
+use burn::module::Module;
+
+use super::{DEFAULT_K, Embedding};
+use crate::cli::{EvaluateArgs, Method};
+use crate::results::Select;
+use crate::run::RunDirectory;
+use crate::train::job::TrainingJob;
+use crate::train::{self, checkpoint};
+
+pub fn command(args: &EvaluateArgs) -> Result<()> {
+    let directory = RunDirectory::open(&args.run).context("--run")?;
+    let job = TrainingJob::of(&directory).context("--run")?;
+    let chosen = args.device.open()?;
+    let device = &chosen.device;
+    let dataset = job.dataset(args.data_dir.as_deref())?;
+
+    let run = directory.path();
+    let last = checkpoint::last(run)?
+        .with_context(|| format!("--run {}: has no checkpoint", run.display()))?;
+    let state = checkpoint::state(&last)?;
+    let (epoch, path) = match args.select {
+        Select::Last => (state.epoch, last),
+        Select::Validation => {
+            let epoch = state.best_epoch();
+            (epoch, checkpoint::of_epoch(run, epoch))
+        }
+    };
+    let image_size = dataset.train.image_size();
+    let model = train::untrained(&job.recipe, image_size, dataset.num_classes, 1, device)?;
+    let model = train::load(model, checkpoint::model_record(&path)?)?.valid();
+
+    let test = Embedding::of(&dataset.test, &model.network, device)?;
+    let (method, predictions) = match args.method {
+        Method::Class => ("class layer".to_owned(), test.predictions.clone()),
+        Method::NearestCenter => {
+            let center_loss = model.center_loss.as_ref().context(
+                "--method nearest-center: this run was trained without center loss and has no centers; use class or knn",
+            )?;
+            let predictions = test.by_nearest_center(center_loss.centers())?;
+            ("nearest center".to_owned(), predictions)
+        }
+        Method::Knn => {
+            let references = Embedding::of(&dataset.train, &model.network, device)?;
+            let k = args.k.unwrap_or(DEFAULT_K.min(references.labels.len()));
+            let predictions = test
+                .by_neighbors(&references, k, device)
+                .with_context(|| format!("--k {k}"))?;
+            let count = references.labels.len();
+            (
+                format!("{k} nearest of {count} training samples"),
+                predictions,
+            )
+        }
+    };
+    println!(
+        "{}, epoch {epoch}, by {method}: accuracy {:.4} on {} test samples",
+        job.recipe.loss.name(),
+        test.accuracy(&predictions),
+        test.labels.len()
+    );
+    println!();
+    print_confusion(&test.confusion(&predictions, dataset.num_classes));
+    Ok(())
+}
+
+/// Rows are labels, columns are predictions.
+fn print_confusion(counts: &[Vec<usize>]) {
+    let largest = counts.iter().flatten().max().copied().unwrap_or(0);
+    let width = largest.to_string().len().max(3) + 1;
+    print!("{:>10}", "predicted:");
+    for class in 0..counts.len() {
+        print!("{class:>width$}");
+    }
+    println!();
+    for (label, row) in counts.iter().enumerate() {
+        print!("{:>10}", format!("label {label}"));
+        for count in row {
+            print!("{count:>width$}");
+        }
+        println!();
+    }
+}

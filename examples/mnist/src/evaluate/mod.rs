@@ -1,0 +1,167 @@
+//! What a trained network makes of a set of samples, and how much of it is right.
+
+pub mod job;
+
+use std::fmt;
+
+use anyhow::{Result, ensure};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_center_loss::{KnnClassifierConfig, NearestCenter};
+use serde::{Deserialize, Serialize};
+
+use crate::data::Samples;
+use crate::model::LeNetPlusPlus;
+
+/// Neighbors that vote, where the number was not asked for; fewer where there are fewer references.
+pub const DEFAULT_K: usize = 5;
+
+/// Large enough to keep a GPU busy, small enough for the maps of the first block to stay in a few dozen megabytes.
+const BATCH_SIZE: usize = 200;
+
+/// The features of a set of samples, and the classes that the class layer predicts from them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Row by row, `[len, feature_dim]`.
+    pub features: Vec<f32>,
+    pub feature_dim: usize,
+    pub labels: Vec<u8>,
+    pub predictions: Vec<usize>,
+}
+
+impl Embedding {
+    /// `network` and `device` are not in autodiff mode.
+    pub fn of(samples: &Samples, network: &LeNetPlusPlus, device: &Device) -> Result<Self> {
+        let mut embedding = Self {
+            features: Vec::new(),
+            feature_dim: 0,
+            labels: samples.labels().to_vec(),
+            predictions: Vec::with_capacity(samples.len()),
+        };
+        let indices = Vec::from_iter(0..samples.len());
+        for batch in indices.chunks(BATCH_SIZE) {
+            let output = network.forward(samples.images_at(batch, device));
+            let [_, feature_dim] = output.features.dims();
+            embedding.feature_dim = feature_dim;
+            let predictions = output.logits.argmax(1).try_into_vec_as::<i64>()?;
+            embedding
+                .predictions
+                .extend(predictions.into_iter().map(|class| class as usize));
+            embedding
+                .features
+                .extend(output.features.try_into_vec_as::<f32>()?);
+        }
+        ensure!(
+            embedding.features.iter().all(|value| value.is_finite()),
+            "the network's features are not finite: its training diverged; try a smaller --lr"
+        );
+        Ok(embedding)
+    }
+
+    fn features_on(&self, device: &Device) -> Tensor<2> {
+        let shape = [self.labels.len(), self.feature_dim];
+        Tensor::from_data(TensorData::new(self.features.clone(), shape), device)
+    }
+
+    fn labels_on(&self, device: &Device) -> Tensor<1, Int> {
+        let labels: Vec<i32> = self.labels.iter().map(|&label| i32::from(label)).collect();
+        Tensor::from_data(labels.as_slice(), device)
+    }
+
+    /// The classes of the nearest centers.
+    pub fn by_nearest_center(&self, centers: Tensor<2>) -> Result<Vec<usize>> {
+        let features = self.features_on(&centers.device());
+        classes(NearestCenter::from_centers(centers)?.predict(features)?)
+    }
+
+    /// The classes that the `k` nearest of `references` vote for.
+    pub fn by_neighbors(&self, references: &Self, k: usize, device: &Device) -> Result<Vec<usize>> {
+        let classifier = KnnClassifierConfig::new(k)
+            .fit(references.features_on(device), references.labels_on(device))?;
+        classes(classifier.predict(self.features_on(device))?)
+    }
+
+    /// The part of `predictions` that is right.
+    pub fn accuracy(&self, predictions: &[usize]) -> f64 {
+        let right = self
+            .labels
+            .iter()
+            .zip(predictions)
+            .filter(|&(&label, &prediction)| usize::from(label) == prediction)
+            .count();
+        right as f64 / self.labels.len() as f64
+    }
+
+    /// How many samples of each label (row) were taken for each class (column).
+    pub fn confusion(&self, predictions: &[usize], num_classes: usize) -> Vec<Vec<usize>> {
+        let mut counts = vec![vec![0; num_classes]; num_classes];
+        for (&label, &prediction) in self.labels.iter().zip(predictions) {
+            counts[usize::from(label)][prediction] += 1;
+        }
+        counts
+    }
+
+    /// The accuracies of all methods, with neighbors among `references`.
+    pub fn scores(
+        &self,
+        centers: Option<Tensor<2>>,
+        references: &Self,
+        device: &Device,
+    ) -> Result<Scores> {
+        let k = DEFAULT_K.min(references.labels.len());
+        let nearest_center = match centers {
+            Some(centers) => Some(self.accuracy(&self.by_nearest_center(centers)?)),
+            None => None,
+        };
+        Ok(Scores {
+            class: self.accuracy(&self.predictions),
+            nearest_center,
+            neighbors: self.accuracy(&self.by_neighbors(references, k, device)?),
+        })
+    }
+
+    /// The first `count` samples, or all if there are fewer.
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.labels.len());
+        Self {
+            features: self.features[..count * self.feature_dim].to_vec(),
+            feature_dim: self.feature_dim,
+            labels: self.labels[..count].to_vec(),
+            predictions: self.predictions[..count].to_vec(),
+        }
+    }
+}
+
+fn classes(predictions: Tensor<1, Int>) -> Result<Vec<usize>> {
+    let predictions = predictions.try_into_vec_as::<i64>()?;
+    Ok(predictions
+        .into_iter()
+        .map(|class| class as usize)
+        .collect())
+}
+
+/// The accuracies on a set of samples, by method.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    pub class: f64,
+    /// `None` without centers.
+    pub nearest_center: Option<f64>,
+    pub neighbors: f64,
+}
+
+impl Scores {
+    /// The accuracy that says which epoch is the best: that of the nearest center, for which center loss is there, and
+    /// that of the class layer without it.
+    pub fn decisive(&self) -> f64 {
+        self.nearest_center.unwrap_or(self.class)
+    }
+}
+
+impl fmt::Display for Scores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4}", self.class)?;
+        match self.nearest_center {
+            Some(nearest_center) => write!(f, " / {nearest_center:.4}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Recipes by name.
+
+use burn_center_loss::{ClassBalance, UpdateRule};
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use crate::data::SplitSizes;
+use crate::recipe::{Initialization, Loss, Optimizer, Rate, Recipe};
+
+/// What `--preset` can be set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// Minutes on a CPU for all three losses: Adam and a part of the data
+    Quick,
+    /// Adam and all of the data
+    Full,
+    /// The recipe of the MXNet programs: 30 epochs of SGD, lr 0.1, a tenth of it after 10 and 20 epochs
+    Mxnet,
+}
+
+impl Preset {
+    pub fn recipe(self, loss: Loss) -> Recipe {
+        match self {
+            Self::Quick => quick(loss),
+            Self::Full => full(loss),
+            Self::Mxnet => mxnet(loss),
+        }
+    }
+}
+
+fn quick(loss: Loss) -> Recipe {
+    let (epochs, train, learning_rate) = match loss {
+        Loss::Softmax | Loss::Joint => (2, 9_000, 3e-3),
+        Loss::Center => (1, 3_000, 5e-4),
+    };
+    Recipe {
+        loss,
+        epochs,
+        batch_size: 32,
+        optimizer: Optimizer::Adam,
+        learning_rate,
+        rate: Rate::OneCycle,
+        weight_decay: 0.0,
+        feature_dim: 2,
+        bias: false,
+        initialization: Initialization::Kaiming,
+        lambda: 0.1,
+        lambda_warmup: 0.5,
+        alpha: 0.5,
+        update_rule: UpdateRule::Paper,
+        class_balance: ClassBalance::None,
+        num_classes: None,
+        sizes: SplitSizes {
+            train: Some(train),
+            validation: 500,
+            test: Some(2_000),
+        },
+        seed: 1,
+    }
+}
+
+fn full(loss: Loss) -> Recipe {
+    let (epochs, learning_rate) = match loss {
+        Loss::Softmax | Loss::Joint => (10, 3e-3),
+        Loss::Center => (2, 5e-4),
+    };
+    Recipe {
+        epochs,
+        learning_rate,
+        batch_size: 64,
+        sizes: SplitSizes {
+            train: None,
+            validation: 5_000,
+            test: None,
+        },
+        ..quick(loss)
+    }
+}
+
+fn mxnet(loss: Loss) -> Recipe {
+    Recipe {
+        loss,
+        epochs: 30,
+        batch_size: 128,
+        optimizer: Optimizer::Sgd,
+        learning_rate: 0.1,
+        rate: Rate::Steps {
+            epochs: 10,
+            factor: 0.1,
+        },
+        weight_decay: 1e-4,
+        feature_dim: 2,
+        bias: true,
+        initialization: Initialization::Xavier,
+        lambda: 1.0,
+        lambda_warmup: 0.0,
+        alpha: 0.5,
+        update_rule: UpdateRule::Gradient,
+        class_balance: ClassBalance::Histogram,
+        num_classes: None,
+        sizes: SplitSizes {
+            train: None,
+            validation: 5_000,
+            test: None,
+        },
+        seed: 1,
+    }
+}

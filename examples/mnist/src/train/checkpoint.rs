@@ -1,0 +1,145 @@
+//! Checkpoints: all that a training run needs in order to go on, in one directory per epoch.
+//!
+//! A checkpoint is written under another name and then renamed, and older ones are removed only after that, so that
+//! whenever the program is killed a whole one is left.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use burn::module::Module;
+use burn::optim::ModuleOptimizer;
+use burn::optim::lr_scheduler::LrSchedulerRecord;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::store::ModuleRecord;
+use serde::{Deserialize, Serialize};
+
+use super::EpochMetrics;
+use crate::model::Model;
+use crate::run::{RunDirectory, read_json, write_json};
+
+const DIRECTORY: &str = "checkpoints";
+const DRAFT: &str = "draft";
+const PREFIX: &str = "epoch-";
+const MODEL: &str = "model.bpk";
+const OPTIMIZER: &str = "optimizer.bpk";
+const SCHEDULER: &str = "scheduler.bpk";
+const STATE: &str = "state.json";
+
+/// How far a run has come.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Zero before the first epoch.
+    pub epoch: usize,
+    pub step: usize,
+    pub history: Vec<EpochMetrics>,
+}
+
+impl State {
+    /// The epoch with the best validation accuracy, the earliest of equals; zero before the first epoch.
+    pub fn best_epoch(&self) -> usize {
+        let mut best: Option<&EpochMetrics> = None;
+        for epoch in &self.history {
+            if best.is_none_or(|best| epoch.validation.decisive() > best.validation.decisive()) {
+                best = Some(epoch);
+            }
+        }
+        best.map_or(0, |best| best.epoch)
+    }
+}
+
+/// Writes the checkpoint of `state`, and removes those that are neither the last nor the best.
+pub fn save(
+    run: &RunDirectory,
+    state: &State,
+    model: &Model,
+    optimizer: &ModuleOptimizer,
+    scheduler: &ModuleLrScheduler,
+) -> Result<()> {
+    let directory = run.part(DIRECTORY)?;
+    let draft = directory.path().join(DRAFT);
+    let path = directory.path().join(name(state.epoch));
+    let write = || -> Result<()> {
+        if draft.exists() {
+            fs::remove_dir_all(&draft)?;
+        }
+        fs::create_dir(&draft)?;
+        model.clone().into_record().save(draft.join(MODEL))?;
+        optimizer.save(draft.join(OPTIMIZER))?;
+        scheduler.to_record().save(draft.join(SCHEDULER))?;
+        write_json(&draft.join(STATE), state)?;
+        for file in [MODEL, OPTIMIZER, SCHEDULER] {
+            File::open(draft.join(file))?.sync_all()?;
+        }
+        fs::rename(&draft, &path)?;
+        for (epoch, old) in all(run.path())? {
+            if epoch != state.epoch && epoch != state.best_epoch() {
+                fs::remove_dir_all(old)?;
+            }
+        }
+        Ok(())
+    };
+    write().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// The last checkpoint of the run in `run`, if it has one.
+pub fn last(run: &Path) -> Result<Option<PathBuf>> {
+    Ok(all(run)?.pop().map(|(_, path)| path))
+}
+
+/// The checkpoint of `epoch` of the run in `run`.
+pub fn of_epoch(run: &Path, epoch: usize) -> PathBuf {
+    run.join(DIRECTORY).join(name(epoch))
+}
+
+pub fn state(checkpoint: &Path) -> Result<State> {
+    read_json(&checkpoint.join(STATE))
+}
+
+pub fn model_record(checkpoint: &Path) -> Result<ModuleRecord> {
+    let path = checkpoint.join(MODEL);
+    ModuleRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))
+}
+
+/// The optimizer and the scheduler as they were, from those of the same recipe.
+pub fn restore(
+    checkpoint: &Path,
+    optimizer: ModuleOptimizer,
+    scheduler: ModuleLrScheduler,
+) -> Result<(ModuleOptimizer, ModuleLrScheduler)> {
+    let path = checkpoint.join(OPTIMIZER);
+    let optimizer = optimizer
+        .load(&path)
+        .map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    let path = checkpoint.join(SCHEDULER);
+    let record =
+        LrSchedulerRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    Ok((optimizer, scheduler.load_record(record)))
+}
+
+fn name(epoch: usize) -> String {
+    format!("{PREFIX}{epoch:04}")
+}
+
+/// The committed checkpoints by their epochs, in order.
+fn all(run: &Path) -> Result<Vec<(usize, PathBuf)>> {
+    let directory = run.join(DIRECTORY);
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let mut checkpoints = Vec::new();
+    for entry in fs::read_dir(&directory)
+        .with_context(|| format!("{}: cannot be read", directory.display()))?
+    {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        let epoch = name
+            .and_then(|name| name.strip_prefix(PREFIX))
+            .and_then(|epoch| epoch.parse().ok());
+        if let Some(epoch) = epoch {
+            checkpoints.push((epoch, path));
+        }
+    }
+    checkpoints.sort();
+    Ok(checkpoints)
+}

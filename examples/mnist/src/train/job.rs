@@ -1,0 +1,139 @@
+//! The command `train`, and the single runs that a comparison consists of.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use super::{Trained, Training, checkpoint};
+use crate::cli::TrainArgs;
+use crate::data::Dataset;
+use crate::pictures;
+use crate::recipe::{Loss, Recipe};
+use crate::run::{Provenance, RUN, RunDirectory, read_json};
+
+/// The content of a training run's `run.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingJob {
+    pub provenance: Provenance,
+    pub recipe: Recipe,
+    /// The run whose last checkpoint this one starts from.
+    pub start: Option<PathBuf>,
+}
+
+impl TrainingJob {
+    /// Begins this run in `directory`.
+    pub fn record(&self, directory: &RunDirectory) -> Result<()> {
+        directory.write_json(RUN, self)
+    }
+
+    /// The job of the run in `directory`.
+    pub fn of(directory: &RunDirectory) -> Result<Self> {
+        let path = directory.path().join(RUN);
+        read_json(&path).context("not a run of train; name one, such as a part of a comparison")
+    }
+
+    pub fn dataset(&self, data_dir: Option<&Path>) -> Result<Dataset> {
+        Dataset::load(
+            data_dir.unwrap_or(&self.provenance.data_dir),
+            self.recipe.num_classes,
+            self.recipe.sizes,
+        )
+    }
+
+    /// Trains in `directory`, from where it stands, and draws the pictures.
+    pub fn run(
+        &self,
+        dataset: &Dataset,
+        device: &Device,
+        directory: &RunDirectory,
+    ) -> Result<Trained> {
+        let start = match &self.start {
+            Some(run) => {
+                let checkpoint = checkpoint::last(run)?
+                    .with_context(|| format!("{}: has no checkpoint", run.display()))?;
+                Some(checkpoint::model_record(&checkpoint)?)
+            }
+            None => None,
+        };
+        let trained = Training {
+            recipe: &self.recipe,
+            dataset,
+            device,
+            directory,
+            start,
+        }
+        .run()?;
+        pictures::draw(self.recipe.loss.name(), &trained, directory)?;
+        Ok(trained)
+    }
+}
+
+/// The command `train`.
+pub fn command(args: &TrainArgs) -> Result<()> {
+    let chosen = args.place.device.open()?;
+    let (job, directory, dataset) = match &args.resume {
+        Some(path) => {
+            let directory = RunDirectory::open(path)?;
+            let job = TrainingJob::of(&directory)?;
+            let dataset = job.dataset(args.place.given_data_dir())?;
+            (job, directory, dataset)
+        }
+        None => begin(args, &chosen.name)?,
+    };
+    let title = job.recipe.loss.name();
+    eprintln!(
+        "{title} on {chosen}; output: {}",
+        directory.path().display()
+    );
+    let trained = job.run(&dataset, &chosen.device, &directory)?;
+    if let Some(last) = trained.state.history.last() {
+        println!("{title}, epoch {}: {last}", last.epoch);
+    }
+    println!(
+        "Pictures, metrics and checkpoints: {}",
+        directory.path().display()
+    );
+    Ok(())
+}
+
+fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, Dataset)> {
+    let loss = args.loss.context("--loss is missing")?;
+    let mut recipe = args.preset.recipe(loss);
+    args.recipe.apply(&mut recipe);
+    recipe.validate()?;
+    let start = match (loss, &args.from) {
+        (Loss::Center, Some(from)) => Some(joint_run(from)?),
+        (Loss::Center, None) => {
+            bail!(
+                "--loss center: needs --from DIR, the directory of a finished run with --loss joint"
+            )
+        }
+        (_, Some(_)) => bail!("--from: only --loss center starts from another run"),
+        (_, None) => None,
+    };
+    let job = TrainingJob {
+        provenance: Provenance::of_this_run(device, args.place.data_dir()),
+        recipe,
+        start,
+    };
+    // A fault of the data must come to light before anything is written.
+    let dataset = job.dataset(None)?;
+    let directory = RunDirectory::create(args.place.out_dir.as_deref(), loss.name())?;
+    job.record(&directory)?;
+    Ok((job, directory, dataset))
+}
+
+/// Checks that `path` is what center loss alone can start from; returns it independent of the working directory.
+fn joint_run(path: &Path) -> Result<PathBuf> {
+    let job = TrainingJob::of(&RunDirectory::open(path).context("--from")?)?;
+    ensure!(
+        job.recipe.loss == Loss::Joint,
+        "--from {}: a run with --loss {}, but --loss center starts from one with --loss joint",
+        path.display(),
+        job.recipe.loss.name()
+    );
+    path.canonicalize()
+        .with_context(|| format!("--from {}", path.display()))
+}

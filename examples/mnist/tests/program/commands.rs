@@ -1,0 +1,174 @@
+//! The commands.
+
+use std::fs;
+
+use crate::launch::{Scene, json, json_lines, loss_by_epoch};
+
+const SHORT: [&str; 4] = ["--epochs", "2", "--batch-size", "8"];
+
+/// Trains with `loss` into `out`, with more `arguments`.
+fn train(scene: &Scene, loss: &str, name: &str, arguments: &[&str]) -> String {
+    let start = [&["train", "--loss", loss], &SHORT[..], arguments].concat();
+    scene.launch_into(&scene.out().join(name), &start).printed()
+}
+
+#[test]
+fn each_loss_can_be_trained_and_evaluated_by_each_method() {
+    let scene = Scene::new();
+    let joint = scene.out().join("joint").display().to_string();
+    train(&scene, "softmax", "softmax", &[]);
+    train(&scene, "joint", "joint", &[]);
+    train(&scene, "center", "center", &["--from", &joint]);
+    for loss in ["softmax", "joint", "center"] {
+        let run = scene.out().join(loss).display().to_string();
+        for method in ["class", "nearest-center", "knn"] {
+            let launched = scene.run(&["evaluate", "--run", &run, "--method", method]);
+            if (loss, method) == ("softmax", "nearest-center") {
+                let fault = launched.fault();
+                assert!(fault.contains("no centers"), "{fault}");
+                continue;
+            }
+            let printed = launched.printed();
+            assert!(printed.contains(loss), "{printed}");
+            assert!(printed.contains("on 12 test samples"), "{printed}");
+            assert!(printed.contains("label 2"), "{printed}");
+        }
+    }
+    let arguments = ["evaluate", "--run", &joint, "--method", "knn", "--k", "25"];
+    let fault = scene.run(&arguments).fault();
+    assert!(fault.contains("--k 25"), "{fault}");
+}
+
+#[test]
+fn evaluation_finds_what_training_found() {
+    let scene = Scene::new();
+    train(&scene, "joint", "joint", &[]);
+    let joint = scene.out().join("joint");
+    let metrics = json_lines(&joint.join("metrics.jsonl"));
+    let trained = metrics.last().unwrap()["test"]["nearest_center"].as_f64();
+    let joint = joint.display().to_string();
+    let arguments = ["evaluate", "--run", &joint, "--method", "nearest-center"];
+    let printed = scene.run(&arguments).printed();
+    let accuracy = format!("accuracy {:.4}", trained.unwrap());
+    assert!(printed.contains(&accuracy), "{accuracy}: {printed}");
+}
+
+#[test]
+fn center_loss_alone_leaves_the_centers_where_they_were() {
+    let scene = Scene::new();
+    let joint = scene.out().join("joint").display().to_string();
+    train(&scene, "joint", "joint", &[]);
+    train(&scene, "center", "center", &["--from", &joint]);
+    let centers = |run: &str| {
+        let snapshot = scene.out().join(run).join("snapshots/epoch-0002.json");
+        json(&snapshot)["centers"].clone()
+    };
+    assert!(centers("joint").is_array());
+    assert_eq!(centers("joint"), centers("center"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_result_and_another_seed_another() {
+    let scene = Scene::new();
+    let losses = |name: &str, seed: &str| {
+        train(&scene, "joint", name, &["--seed", seed]);
+        loss_by_epoch(&scene.out().join(name))
+    };
+    let first = losses("first", "5");
+    assert_eq!(first, losses("second", "5"));
+    assert_ne!(first, losses("third", "6"));
+}
+
+#[test]
+fn features_of_any_dimension_are_drawn() {
+    let scene = Scene::new();
+    for dimension in ["1", "3"] {
+        train(&scene, "joint", dimension, &["--feature-dim", dimension]);
+        let map = scene.out().join(dimension).join("maps/train-001.png");
+        assert!(map.is_file());
+    }
+}
+
+#[test]
+fn every_choice_of_the_recipe_can_be_trained() {
+    let scene = Scene::new();
+    for (index, arguments) in [
+        &["--preset", "mxnet"][..],
+        &["--preset", "quick", "--update-rule", "mean", "--bias"],
+        &["--update-rule", "sum", "--alpha", "0.1"],
+        &["--update-rule", "gradient", "--optimizer", "sgd"],
+        &["--update-rule", "frozen", "--lambda-warmup", "0"],
+        &["--class-balance", "histogram", "--weight-decay", "0.001"],
+        &["--lr", "0.001", "--lr-step", "1", "--lr-factor", "0.5"],
+        &["--num-classes", "5", "--train-size", "9"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        train(&scene, "joint", &index.to_string(), arguments);
+    }
+    let recipe = &json(&scene.out().join("0/run.json"))["recipe"];
+    assert_eq!(recipe["update_rule"], "Gradient");
+    assert_eq!(recipe["bias"], true);
+}
+
+#[test]
+fn compare_shows_the_published_figures_and_the_spread_over_seeds() {
+    let scene = Scene::new();
+    let arguments = [
+        &["compare", "--seeds", "2", "--select", "validation"],
+        &SHORT[..],
+    ]
+    .concat();
+    let printed = scene.launch(&arguments).printed();
+    for part in ["MXNet", "0.9823", "±", "over 2 seeds", "validation"] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    assert!(scene.out().join("center-seed-2/maps").is_dir());
+}
+
+#[test]
+fn a_run_of_another_kind_is_refused() {
+    let scene = Scene::new();
+    train(&scene, "softmax", "softmax", &[]);
+    let softmax = scene.out().join("softmax").display().to_string();
+    let center = scene.out().join("center");
+    let arguments = ["train", "--loss", "center", "--from", &softmax];
+    let fault = scene.launch_into(&center, &arguments).fault();
+    assert!(fault.contains("--loss joint"), "{fault}");
+    let fault = scene
+        .launch_into(&center, &["train", "--loss", "center"])
+        .fault();
+    assert!(fault.contains("--from DIR"), "{fault}");
+    let fault = scene.run(&["compare", "--resume", &softmax]).fault();
+    assert!(fault.contains("train --resume"), "{fault}");
+    let data = scene.data().display().to_string();
+    let fault = scene.run(&["evaluate", "--run", &data]).fault();
+    assert!(fault.contains("no run.json"), "{fault}");
+    assert!(!center.exists());
+}
+
+#[test]
+fn a_checkpoint_of_another_shape_is_refused() {
+    let scene = Scene::new();
+    train(&scene, "joint", "joint", &[]);
+    let joint = scene.out().join("joint");
+    let arguments = [
+        "train",
+        "--loss",
+        "center",
+        "--from",
+        &joint.display().to_string(),
+        "--feature-dim",
+        "3",
+    ];
+    let fault = scene
+        .launch_into(&scene.out().join("center"), &arguments)
+        .fault();
+    assert!(fault.contains("does not fit"), "{fault}");
+    fs::write(joint.join("checkpoints/epoch-0002/model.bpk"), b"nothing").unwrap();
+    let fault = scene
+        .run(&["evaluate", "--run", &joint.display().to_string()])
+        .fault();
+    assert!(fault.contains("model.bpk"), "{fault}");
+}

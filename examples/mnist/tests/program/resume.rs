@@ -1,0 +1,83 @@
+//! Runs that were stopped and go on.
+
+use std::fs;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::launch::{Scene, json, loss_by_epoch};
+
+const ARGUMENTS: [&str; 7] = [
+    "train",
+    "--loss",
+    "joint",
+    "--epochs",
+    "6",
+    "--batch-size",
+    "4",
+];
+
+/// What was trained, free of the random identities of its parameters.
+fn outcome(run: &Path) -> (Vec<String>, serde_json::Value) {
+    let last = json(&run.join("snapshots/epoch-0006.json"));
+    (loss_by_epoch(run), last)
+}
+
+#[test]
+fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
+    let scene = Scene::new();
+    let whole = scene.out().join("whole");
+    scene.launch_into(&whole, &ARGUMENTS).printed();
+
+    // Killed at several points of the run, as soon as this many epochs are seen to be done.
+    for epochs in [0, 1, 3] {
+        let killed = scene.out().join(format!("killed-{epochs}"));
+        let mut child = scene.start_into(&killed, &ARGUMENTS);
+        let seen = killed.join(format!("checkpoints/epoch-{epochs:04}"));
+        let started = Instant::now();
+        while !seen.exists() {
+            assert!(
+                started.elapsed() < Duration::from_secs(120),
+                "no checkpoint"
+            );
+            sleep(Duration::from_millis(2));
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+
+        let path = killed.display().to_string();
+        scene.run(&["train", "--resume", &path]).printed();
+        assert_eq!(outcome(&whole), outcome(&killed), "killed after {epochs}");
+    }
+}
+
+#[test]
+fn what_a_kill_left_half_written_is_no_obstacle() {
+    let scene = Scene::new();
+    let run = scene.out().join("run");
+    scene.launch_into(&run, &ARGUMENTS).printed();
+    let before = outcome(&run);
+    let draft = run.join("checkpoints/draft");
+    fs::create_dir(&draft).unwrap();
+    fs::write(draft.join("model.bpk"), b"half").unwrap();
+    let path = run.display().to_string();
+    scene.run(&["train", "--resume", &path]).printed();
+    assert_eq!(before, outcome(&run));
+}
+
+#[test]
+fn only_the_last_and_the_best_checkpoints_are_kept() {
+    let scene = Scene::new();
+    let run = scene.out().join("run");
+    scene.launch_into(&run, &ARGUMENTS).printed();
+    let mut names: Vec<String> = fs::read_dir(run.join("checkpoints"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.len() <= 2, "{names:?}");
+    assert_eq!(names.last().unwrap(), "epoch-0006");
+    let path = run.display().to_string();
+    let arguments = ["evaluate", "--run", &path, "--select", "validation"];
+    scene.run(&arguments).printed();
+}
