@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
 use crate::presets::Preset;
-use crate::recipe::{Loss, Optimizer, Rate, Recipe};
+use crate::recipe::{Initialization, Loss, Optimizer, Rate, Recipe};
 use crate::results::Select;
 
 /// LeNet++ on MNIST: what center loss does to the features of a network.
@@ -191,6 +191,9 @@ pub struct RecipeArgs {
     /// The number of features; two can be drawn as they are, more are drawn along their principal components
     #[arg(long, value_name = "N")]
     feature_dim: Option<usize>,
+    /// The distribution that the initial weights are drawn from
+    #[arg(long, value_enum)]
+    initialization: Option<Initialization>,
     /// Leave the bias out of the feature layer and the class layer
     #[arg(long, conflicts_with = "bias")]
     no_bias: bool,
@@ -261,6 +264,7 @@ impl RecipeArgs {
         replace(&mut recipe.update_rule, self.update_rule);
         replace(&mut recipe.class_balance, self.class_balance);
         replace(&mut recipe.feature_dim, self.feature_dim);
+        replace(&mut recipe.initialization, self.initialization);
         recipe.bias = (recipe.bias || self.bias) && !self.no_bias;
         recipe.num_classes = self.num_classes.or(recipe.num_classes);
         recipe.sizes.train = self.train_size.or(recipe.sizes.train);

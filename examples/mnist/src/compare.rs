@@ -1,6 +1,6 @@
 //! The command `compare` and the main job: all losses, for one or several seeds, side by side.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{CompareArgs, PlaceArgs, RecipeArgs};
 use crate::presets::Preset;
 use crate::recipe::{Loss, Recipe};
+use crate::report::{Part, write_report};
 use crate::results::{Select, Table};
 use crate::run::{Provenance, RUN, RunDirectory, read_json};
 use crate::train::Trained;
@@ -94,7 +95,7 @@ fn run(
     };
     eprintln!("device: {chosen}; output: {}", directory.path().display());
 
-    let mut runs: Vec<(Loss, Trained)> = Vec::new();
+    let mut runs: Vec<(TrainingJob, Trained, RunDirectory)> = Vec::new();
     for recipe in &comparison.recipes {
         let joint = directory
             .path()
@@ -102,27 +103,37 @@ fn run(
             .canonicalize()
             .ok();
         let part = directory.part(&part_name(recipe.loss, recipe.seed))?;
-        let job = job(
-            &comparison,
-            recipe,
-            joint.filter(|_| recipe.loss == Loss::Center),
-        );
+        let start = joint.filter(|_| recipe.loss == Loss::Center);
+        let job = job(&comparison, recipe, start);
         job.record(&part)?;
         let dataset = job.dataset(place.given_data_dir())?;
-        runs.push((recipe.loss, job.run(&dataset, &chosen.device, &part)?));
+        let trained = job.run(&dataset, &chosen.device, &part)?;
+        runs.push((job, trained, part));
     }
+    let results: Vec<(Loss, &Trained)> = runs
+        .iter()
+        .map(|(job, trained, _)| (job.recipe.loss, trained))
+        .collect();
     let published = comparison.preset != Preset::Quick;
-    let table = Table::of(&runs, comparison.select, published);
+    let table = Table::of(&results, comparison.select, published);
     directory.write_json("results.json", &table)?;
+    let parts: Vec<Part<'_>> = runs
+        .iter()
+        // Further seeds look alike; their pictures are beside the report.
+        .filter(|(job, ..)| job.recipe.seed == runs[0].0.recipe.seed)
+        .map(|(job, trained, directory)| Part {
+            job,
+            trained,
+            directory,
+        })
+        .collect();
+    let report = write_report("LeNet++ on MNIST", Some(&table), &parts, &directory)?;
     println!("{table}");
-    println!(
-        "Pictures, metrics and checkpoints: {}",
-        directory.path().display()
-    );
+    println!("Report: {}", report.display());
     Ok(())
 }
 
-fn job(comparison: &Comparison, recipe: &Recipe, start: Option<std::path::PathBuf>) -> TrainingJob {
+fn job(comparison: &Comparison, recipe: &Recipe, start: Option<PathBuf>) -> TrainingJob {
     TrainingJob {
         provenance: comparison.provenance.clone(),
         recipe: recipe.clone(),

@@ -12,6 +12,7 @@ mod plot;
 mod presets;
 mod progress;
 mod recipe;
+mod report;
 mod results;
 mod run;
 mod train;

@@ -1,11 +1,36 @@
 //! The pictures of a training run: its feature maps and its curves.
 
+use std::path::{Path, PathBuf};
+
 use anyhow::Result;
 
 use crate::evaluate::Embedding;
-use crate::plot::{Axes, FeatureMap, Projection, Series, curves};
+use crate::plot::{Axes, FeatureMap, Projection, Series, curves, save_gif};
 use crate::run::RunDirectory;
 use crate::train::{EpochMetrics, Snapshot, Trained};
+
+/// The two sets of samples that have feature maps.
+pub const TRAIN: &str = "train";
+pub const TEST: &str = "test";
+
+const MAPS: &str = "maps";
+const CURVES: &str = "curves.png";
+/// The feature maps of the test samples, epoch by epoch.
+const ANIMATION: &str = "features.gif";
+
+/// Where the feature map of `set` after `epoch` is, in the directory of a run.
+pub fn map_path(run: &Path, set: &str, epoch: usize) -> PathBuf {
+    run.join(MAPS).join(map_name(set, epoch))
+}
+
+/// Where the curves are, in the directory of a run.
+pub fn curves_path(run: &Path) -> PathBuf {
+    run.join(CURVES)
+}
+
+fn map_name(set: &str, epoch: usize) -> String {
+    format!("{set}-{epoch:03}.png")
+}
 
 /// Draws everything there is to see of a run, called `title` in the pictures, into its directory.
 pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
@@ -20,24 +45,28 @@ fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> R
     };
     // One view for all epochs: the one that shows the last of them best.
     let projection = Projection::fit(&last.train.features, last.train.feature_dim);
-    let maps: Vec<(String, FeatureMap)> = snapshots
+    let maps: Vec<(&str, usize, FeatureMap)> = snapshots
         .iter()
         .flat_map(|snapshot| {
-            [("train", &snapshot.train), ("test", &snapshot.test)].map(|(set, embedding)| {
-                let name = format!("{set}-{:03}.png", snapshot.epoch);
+            [(TRAIN, &snapshot.train), (TEST, &snapshot.test)].map(|(set, embedding)| {
                 let title = format!("{title}, {set}, epoch {}", snapshot.epoch);
                 let centers = snapshot.centers.as_deref().unwrap_or_default();
-                (name, feature_map(title, embedding, centers, &projection))
+                let map = feature_map(title, embedding, centers, &projection);
+                (set, snapshot.epoch, map)
             })
         })
         .collect();
-    let axes = Axes::around(maps.iter().map(|(_, map)| map));
-    let maps_directory = directory.part("maps")?;
-    for (name, map) in &maps {
-        map.draw(&axes)?
-            .save_png(&maps_directory.path().join(name))?;
+    let axes = Axes::around(maps.iter().map(|(_, _, map)| map));
+    let maps_directory = directory.part(MAPS)?;
+    let mut frames = Vec::new();
+    for (set, epoch, map) in &maps {
+        let picture = map.draw(&axes)?;
+        picture.save_png(&maps_directory.path().join(map_name(set, *epoch)))?;
+        if *set == TEST {
+            frames.push(picture);
+        }
     }
-    Ok(())
+    save_gif(&frames, &directory.path().join(ANIMATION))
 }
 
 fn feature_map(
@@ -81,5 +110,5 @@ fn draw_curves(history: &[EpochMetrics], directory: &RunDirectory) -> Result<()>
             values,
         });
     }
-    curves(&losses, &accuracies)?.save_png(&directory.path().join("curves.png"))
+    curves(&losses, &accuracies)?.save_png(&curves_path(directory.path()))
 }

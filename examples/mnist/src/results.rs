@@ -59,7 +59,7 @@ pub struct Table {
 
 impl Table {
     /// `runs` are those of all losses and seeds.
-    pub fn of(runs: &[(Loss, Trained)], select: Select, published: bool) -> Self {
+    pub fn of(runs: &[(Loss, &Trained)], select: Select, published: bool) -> Self {
         let row = |loss: Loss| {
             let epochs: Vec<&EpochMetrics> = runs
                 .iter()

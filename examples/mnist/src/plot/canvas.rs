@@ -68,6 +68,35 @@ impl Picture {
     }
 }
 
+/// Shows `pictures` of one size one after the other, the last one longest, over and over.
+pub fn save_gif(pictures: &[Picture], path: &Path) -> Result<()> {
+    /// In hundredths of a second.
+    const DELAY: u16 = 60;
+    const LAST_DELAY: u16 = 240;
+    /// Of the choice of a frame's colours: 1 is best and slowest, 30 fastest.
+    const SPEED: i32 = 10;
+
+    let Some(first) = pictures.first() else {
+        return Ok(());
+    };
+    let save = || -> Result<()> {
+        let (width, height) = (u16::try_from(first.width)?, u16::try_from(first.height)?);
+        let file = BufWriter::new(File::create(path)?);
+        let mut encoder = gif::Encoder::new(file, width, height, &[])?;
+        encoder.set_repeat(gif::Repeat::Infinite)?;
+        for (index, picture) in pictures.iter().enumerate() {
+            let mut frame = gif::Frame::from_rgb_speed(width, height, &picture.pixels, SPEED);
+            frame.delay = match index + 1 == pictures.len() {
+                true => LAST_DELAY,
+                false => DELAY,
+            };
+            encoder.write_frame(&frame)?;
+        }
+        Ok(())
+    };
+    save().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
 /// The mean of every square of `factor` x `factor` pixels.
 fn shrunk(pixels: &[u8], width: usize, factor: usize) -> Vec<u8> {
     let row_len = width * CHANNELS;

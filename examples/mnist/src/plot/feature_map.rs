@@ -93,6 +93,7 @@ impl FeatureMap {
                     .color(&RGBColor(0x22, 0x22, 0x22)),
             )
             .margin(px(10))
+            .margin_right(px(20))
             .x_label_area_size(px(24))
             .y_label_area_size(px(44))
             .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;

@@ -6,6 +6,7 @@ mod feature_map;
 mod palette;
 mod projection;
 
+pub use canvas::save_gif;
 pub use curves::{Series, curves};
 pub use feature_map::{Axes, FeatureMap};
 pub use projection::Projection;

@@ -11,6 +11,7 @@ use crate::cli::TrainArgs;
 use crate::data::Dataset;
 use crate::pictures;
 use crate::recipe::{Loss, Recipe};
+use crate::report::{Part, write_report};
 use crate::run::{Provenance, RUN, RunDirectory, read_json};
 
 /// The content of a training run's `run.json`.
@@ -91,10 +92,13 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     if let Some(last) = trained.state.history.last() {
         println!("{title}, epoch {}: {last}", last.epoch);
     }
-    println!(
-        "Pictures, metrics and checkpoints: {}",
-        directory.path().display()
-    );
+    let part = Part {
+        job: &job,
+        trained: &trained,
+        directory: &directory,
+    };
+    let report = write_report("LeNet++ on MNIST", None, &[part], &directory)?;
+    println!("Report: {}", report.display());
     Ok(())
 }
 

@@ -6,4 +6,5 @@ mod launch;
 mod commands;
 mod faults;
 mod main_job;
+mod report;
 mod resume;

@@ -1,0 +1,144 @@
+//! The report: one page that holds all there is to see of a run or a comparison, and loads nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::pictures::{TEST, TRAIN, curves_path, map_path};
+use crate::results::Table;
+use crate::run::{RunDirectory, write};
+use crate::train::Trained;
+use crate::train::job::TrainingJob;
+
+const NAME: &str = "report.html";
+const TEMPLATE: &str = include_str!("page.html");
+/// What the template has in the place of the data.
+const DATA: &str = "{{data}}";
+
+/// One training run of the report.
+pub struct Part<'a> {
+    pub job: &'a TrainingJob,
+    pub trained: &'a Trained,
+    pub directory: &'a RunDirectory,
+}
+
+/// All that the page's script works with.
+#[derive(Serialize)]
+struct Page {
+    title: String,
+    table: Option<PageTable>,
+    runs: Vec<PageRun>,
+}
+
+#[derive(Serialize)]
+struct PageTable {
+    cells: Vec<Vec<String>>,
+    notes: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct PageRun {
+    name: String,
+    summary: String,
+    curves: String,
+    train: Vec<String>,
+    test: Vec<String>,
+    settings: Vec<(String, String)>,
+}
+
+/// Writes the report of `parts`, whose pictures are drawn, into `directory`, and says where it is.
+pub fn write_report(
+    title: &str,
+    table: Option<&Table>,
+    parts: &[Part<'_>],
+    directory: &RunDirectory,
+) -> Result<PathBuf> {
+    let page = Page {
+        title: title.to_owned(),
+        table: table.map(|table| PageTable {
+            cells: table.cells(),
+            notes: table.notes(),
+        }),
+        runs: parts.iter().map(run).collect::<Result<_>>()?,
+    };
+    // The only way for text to end a script element is a "<".
+    let data = serde_json::to_string(&page)?.replace('<', "\\u003c");
+    let html = TEMPLATE.replace(DATA, &data);
+    let path = directory.path().join(NAME);
+    write(&path, html.as_bytes())?;
+    Ok(path)
+}
+
+fn run(part: &Part<'_>) -> Result<PageRun> {
+    let path = part.directory.path();
+    let maps = |set: &str| {
+        let epochs = part.trained.state.history.iter();
+        epochs
+            .map(|metrics| data_uri(&map_path(path, set, metrics.epoch)))
+            .collect::<Result<_>>()
+    };
+    let recipe = &part.job.recipe;
+    Ok(PageRun {
+        name: format!("{}, seed {}", recipe.loss.name(), recipe.seed),
+        summary: match part.trained.state.history.last() {
+            Some(last) => format!("Epoch {}: {last}", last.epoch),
+            None => String::new(),
+        },
+        curves: data_uri(&curves_path(path))?,
+        train: maps(TRAIN)?,
+        test: maps(TEST)?,
+        settings: settings(&serde_json::to_value(part.job)?),
+    })
+}
+
+fn data_uri(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+}
+
+/// The leaves of `value` with their names.
+fn settings(value: &Value) -> Vec<(String, String)> {
+    let Value::Object(fields) = value else {
+        return Vec::new();
+    };
+    fields
+        .iter()
+        .flat_map(|(name, value)| match value {
+            Value::Object(_) => settings(value)
+                .into_iter()
+                .map(|(inner, value)| (format!("{name}.{inner}"), value))
+                .collect(),
+            Value::Array(items) => {
+                let items: Vec<String> = items.iter().map(text).collect();
+                vec![(name.clone(), items.join(" "))]
+            }
+            _ => vec![(name.clone(), text(value))],
+        })
+        .collect()
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_flat() {
+        let value = serde_json::json!({"a": {"b": 1, "c": null}, "d": ["e", "f"]});
+        let expected = [("a.b", "1"), ("a.c", "-"), ("d", "e f")];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(settings(&value), expected);
+    }
+}
