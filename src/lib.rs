@@ -17,8 +17,9 @@
 //!
 //! # Example
 //!
-//! A training step, written by hand. The same module fits Burn's `Learner`, see the `training` example of the
-//! repository.
+//! A training step, written by hand. The same module fits Burn's `Learner`, see [`docs/training.md`] for that and for every other way.
+//!
+//! [`docs/training.md`]: https://docs.rs/crate/burn-center-loss/latest/source/docs/training.md
 //!
 //! ```
 //! use burn::module::Module;
@@ -80,6 +81,15 @@ pub use knn::{
     KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
 };
 pub use loss::{
-    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate, Checking,
-    ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,
+    Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
 };
+
+/// The code blocks of the pages outside of the crate's documentation, run as tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/training.md")]
+    struct Training;
+}

@@ -227,12 +227,7 @@ impl Batch {
 }
 
 /// Why a row of pulls is not finite: a bad feature, or a good one too far away.
-fn not_finite(
-    features: &Tensor<2>,
-    sample: usize,
-    class: usize,
-    dtype: DType,
-) -> CenterLossError {
+fn not_finite(features: &Tensor<2>, sample: usize, class: usize, dtype: DType) -> CenterLossError {
     let row = features
         .clone()
         .without_autodiff()

@@ -10,7 +10,7 @@ pub(super) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
 }
 
 /// Euclidean norms of the rows, `[rows, 1]`, with a gradient of zero at zero.
-fn norms(rows: Tensor<2>) -> Tensor<2> {
+pub(super) fn norms(rows: Tensor<2>) -> Tensor<2> {
     let largest = largest(&rows);
     scaled_norms(rows / no_zero(largest.clone())) * largest
 }

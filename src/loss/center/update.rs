@@ -76,7 +76,7 @@ impl CenterUpdate {
         other.expect_feature_dim(self.feature_dim())?;
         let device = self.pulls.device();
         let dtype = self.pulls.dtype();
-                let classes = other.classes.to_device(&device).cast(self.classes.dtype());
+        let classes = other.classes.to_device(&device).cast(self.classes.dtype());
         let pulls = other.pulls.to_device(&device).cast(dtype);
         let samples = match (self.samples, other.samples) {
             (Samples::Host(mut a), Samples::Host(b)) => {
