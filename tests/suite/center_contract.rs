@@ -383,11 +383,11 @@ fn merged(loss: &CenterLoss, plain: &Plain, device: &Device, cuts: &[usize]) -> 
     let mut start = 0;
     for end in cuts.iter().copied().chain([plain.labels.len()]) {
         if end > start {
-            let part = |x: Tensor<1>| x.slice([start..end]);
+            let part = |x: Tensor<1>| x.slice(start..end);
             let (_, update) = loss
                 .measure(
-                    plain.features(device).slice([start..end]),
-                    plain.labels(device).slice([start..end]),
+                    plain.features(device).slice(start..end),
+                    plain.labels(device).slice(start..end),
                     plain.weights(device).map(part),
                 )
                 .unwrap();
@@ -524,8 +524,8 @@ fn class_means_over_several_batches() {
             .unwrap();
         let batches = [0..7, 7..8, 8..20].map(|range| {
             (
-                plain.features(&device).slice([range.clone()]),
-                plain.labels(&device).slice([range]),
+                plain.features(&device).slice(range.clone()),
+                plain.labels(&device).slice(range),
             )
         });
         let loss = loss.init_from_data(batches).unwrap();

@@ -135,8 +135,8 @@ fn shapes_are_checked_under_both_ways_of_checking() {
 fn an_empty_batch() {
     let device = Device::flex().autodiff();
     let loss = config().init(&device);
-    let features = Tensor::<2>::zeros([2, 2], &device).slice([0..0]);
-    let labels = Tensor::<1, Int>::zeros([2], &device).slice([0..0]);
+    let features = Tensor::<2>::zeros([2, 2], &device).slice(0..0);
+    let labels = Tensor::<1, Int>::zeros([2], &device).slice(0..0);
     let message = "the batch is empty: features must have at least one row";
     expect_refused(&loss, (features, labels, None, message.into()));
 }

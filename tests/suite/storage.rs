@@ -113,7 +113,7 @@ fn centers_survive_moving_forking_and_validation() {
             let moved = loss.fork(&device).to_device(&device).valid().train();
             assert_eq!(values(moved.centers()), before);
             assert_eq!(centers_id(&moved), id);
-            assert_eq!(moved.devices(), [device.clone()]);
+            assert_eq!(moved.devices(), std::slice::from_ref(&device));
             let gradients = Tensor::<2>::ones([1, 2], &device).require_grad();
             let labels = Tensor::<1, Int>::zeros([1], &device);
             let gradients = moved.forward(gradients, labels).backward();

@@ -232,8 +232,6 @@ fn two_devices_move_the_centers_as_one() {
         let trained = run();
         // The loader gives each device one half of the items.
         let expected = expected_centers(&config, &[&[0, 1, 4, 9], &[2, 3, 8, 7]], &device);
-        let halves = expected_centers(&config, &[&[0, 1, 4, 9], &[2, 3, 8, 7]], &device);
-        let _ = halves;
         assert_eq!(trained.center_loss.step(), 4);
         assert_close(
             "centers",

@@ -231,7 +231,7 @@ fn not_finite(features: &Tensor<2>, sample: usize, class: usize, dtype: DType) -
     let row = features
         .clone()
         .without_autodiff()
-        .slice([sample..sample + 1])
+        .narrow(0, sample, 1)
         .try_into_data();
     let row: Vec<f64> = match row {
         Ok(row) => row.iter::<f64>().collect(),

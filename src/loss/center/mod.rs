@@ -27,6 +27,7 @@ use alloc::vec::Vec;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
+use crate::distance::unit_rows;
 use batch::{Batch, CheckedBatch};
 use centers::{Centers, with_autodiff_of};
 use config::setting;
@@ -478,10 +479,10 @@ impl CenterLoss {
                 (offsets.clone(), offsets.without_autodiff())
             }
             CenterDistance::Cosine => {
-                let features = geometry::unit_rows(features);
+                let features = unit_rows(features);
                 let pulls =
                     features.clone().without_autodiff() - centers.clone().without_autodiff();
-                (features - geometry::unit_rows(centers), pulls)
+                (features - unit_rows(centers), pulls)
             }
         };
         let CheckedBatch {
@@ -583,7 +584,7 @@ impl CenterLoss {
         update.expect_feature_dim(self.feature_dim())?;
         let (rule, alpha) = (self.config.update_rule, self.alpha());
         if rule.is_direct() && alpha > 0.0 {
-            let step = update.to_device(&self.centers.device()).step(rule, alpha)?;
+            let step = update.moved_to(&self.centers.device()).step(rule, alpha)?;
             self.centers.add_rows(step.classes, step.rows);
         }
         self.rates.change(|rates| rates.step += 1);

@@ -4,15 +4,15 @@ use burn::tensor::{Int, Tensor};
 
 use super::batch::Batch;
 use super::samples::Samples;
-use super::{CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, Checking, geometry};
-use crate::distance::squared_euclidean;
+use super::{CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, Checking};
+use crate::distance::{norms, squared_euclidean, unit_rows};
 
 /// How tight the classes are and how far apart, for logging.
 ///
 /// All distances are those of the [`CenterDistance`] of the loss; the radius does not enter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CenterStatistics {
-    /// The mean distance of the samples to the center of their class.
+    /// The mean distance of the samples to the center of their class; NaN if no sample counts.
     pub mean_distance: f64,
     /// The smallest distance between two centers; infinite if there is one class.
     pub min_center_distance: f64,
@@ -81,7 +81,7 @@ impl CenterLoss {
         let given = features.clone();
         let offsets = self.direction(features.cast(self.centers.dtype())) - self.direction(centers);
         let checked = batch.check(&config, offsets.clone(), &given)?;
-        let distances: Vec<f64> = read(geometry::norms(offsets))?;
+        let distances: Vec<f64> = read(norms(offsets))?;
         let Samples::Host(host) = checked.samples else {
             unreachable!("strict checking knows the samples on the host");
         };
@@ -114,7 +114,7 @@ impl CenterLoss {
     fn direction(&self, rows: Tensor<2>) -> Tensor<2> {
         match self.config.distance {
             CenterDistance::Euclidean => rows,
-            CenterDistance::Cosine => geometry::unit_rows(rows),
+            CenterDistance::Cosine => unit_rows(rows),
         }
     }
 }
