@@ -20,9 +20,16 @@ fn knn(criterion: &mut Criterion) {
             .expect("the references are valid");
         let batch = random(queries, feature_dim, &device);
         group.throughput(Throughput::Elements(queries as u64));
-        let id = BenchmarkId::new("predict", format!("N{references}_Q{queries}_D{feature_dim}_k{k}"));
+        let id = BenchmarkId::new(
+            "predict",
+            format!("N{references}_Q{queries}_D{feature_dim}_k{k}"),
+        );
         group.bench_with_input(id, &batch, |b, batch| {
-            b.iter(|| classifier.predict(batch.clone()).expect("the queries are valid"))
+            b.iter(|| {
+                classifier
+                    .predict(batch.clone())
+                    .expect("the queries are valid")
+            })
         });
     }
     group.finish();
@@ -39,7 +46,11 @@ fn nearest_center(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(queries as u64));
     let id = BenchmarkId::new("predict", format!("C{classes}_Q{queries}_D{feature_dim}"));
     group.bench_with_input(id, &batch, |b, batch| {
-        b.iter(|| classifier.predict(batch.clone()).expect("the queries are valid"))
+        b.iter(|| {
+            classifier
+                .predict(batch.clone())
+                .expect("the queries are valid")
+        })
     });
     group.finish();
 }

@@ -44,7 +44,9 @@ impl Setup {
         let features = self.features.clone().detach().require_grad();
         let loss = self.loss.forward(features.clone(), self.labels.clone());
         let gradients = loss.backward();
-        features.grad(&gradients).expect("features require gradients")
+        features
+            .grad(&gradients)
+            .expect("features require gradients")
     }
 }
 

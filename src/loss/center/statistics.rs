@@ -19,6 +19,8 @@ pub struct CenterStatistics {
     /// `mean_distance / min_center_distance`: the smaller, the better nearest-center classification can be. At 1/2 and
     /// above, samples at the mean distance may lie nearer to another center.
     pub ratio: f64,
+    /// How many samples the mean is over.
+    pub samples: usize,
 }
 
 /// How many coordinate differences between centers exist at one time.
@@ -61,20 +63,23 @@ impl CenterLoss {
         features: Tensor<2>,
         labels: Tensor<1, Int>,
     ) -> Result<CenterStatistics, CenterLossError> {
-        let mean_distance = self.mean_distance(features.without_autodiff(), labels)?;
+        let distances = self.distances(features.without_autodiff(), labels)?;
+        let mean_distance = distances.iter().sum::<f64>() / distances.len() as f64;
         let min_center_distance = self.min_center_distance()?;
         Ok(CenterStatistics {
             mean_distance,
             min_center_distance,
             ratio: mean_distance / min_center_distance,
+            samples: distances.len(),
         })
     }
 
-    fn mean_distance(
+    /// The distance of every sample that counts to the center of its class.
+    fn distances(
         &self,
         features: Tensor<2>,
         labels: Tensor<1, Int>,
-    ) -> Result<f64, CenterLossError> {
+    ) -> Result<Vec<f64>, CenterLossError> {
         let config: CenterLossConfig = (*self.config).clone().with_checking(Checking::Strict);
         let batch = Batch::new(&config, &self.centers.device(), &features, labels, None)?;
         let centers = self.centers.constant().select(0, batch.classes.clone());
@@ -85,13 +90,12 @@ impl CenterLoss {
         let Samples::Host(host) = checked.samples else {
             unreachable!("strict checking knows the samples on the host");
         };
-        let counted: Vec<f64> = distances
+        Ok(distances
             .into_iter()
             .zip(&host.weights)
             .filter(|(_, weight)| **weight > 0.0)
             .map(|(distance, _)| distance)
-            .collect();
-        Ok(counted.iter().sum::<f64>() / counted.len() as f64)
+            .collect())
     }
 
     fn min_center_distance(&self) -> Result<f64, CenterLossError> {
