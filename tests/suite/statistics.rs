@@ -91,11 +91,8 @@ fn metrics_average_over_samples() {
         };
         metric.update(&statistics, &metadata).unwrap();
     }
-    let NumericEntry::Aggregated {
-        aggregated_value, ..
-    } = metric.final_value()
-    else {
+    let NumericEntry::Final(mean) = metric.final_value() else {
         panic!("{:?}", metric.final_value());
     };
-    assert_eq!(aggregated_value, 2.0);
+    assert_eq!(mean, 2.0);
 }
