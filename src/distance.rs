@@ -1,4 +1,4 @@
-//! Distances between the rows of two matrices.
+//! Lengths and directions of the rows of a matrix, and distances between the rows of two.
 
 use alloc::vec::Vec;
 use burn::tensor::Tensor;
@@ -27,4 +27,39 @@ pub(crate) fn squared_euclidean(x: Tensor<2>, y: Tensor<2>, max_elements: usize)
         })
         .collect();
     Tensor::cat(parts, 0)
+}
+
+/// Rows divided by their Euclidean norm; a zero row stays zero.
+///
+/// Each row is divided by its largest entry first, so that squares neither overflow nor vanish.
+pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
+    let scaled = rows.clone() / no_zero(largest(&rows));
+    let norms = scaled_norms(scaled.clone());
+    scaled / norms
+}
+
+/// Euclidean norms of the rows, `[rows, 1]`, with a gradient of zero at zero.
+pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
+    let largest = largest(&rows);
+    scaled_norms(rows / no_zero(largest.clone())) * largest
+}
+
+/// The largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
+fn largest(rows: &Tensor<2>) -> Tensor<2> {
+    rows.clone().without_autodiff().abs().max_dim(1)
+}
+
+fn no_zero(scales: Tensor<2>) -> Tensor<2> {
+    let zero = scales.clone().equal_elem(0.0);
+    scales.mask_fill(zero, 1.0)
+}
+
+/// Norms of rows whose largest entry is 1 or which are zero; the latter are given a norm above zero, since the slope of
+/// the root at zero is infinite.
+fn scaled_norms(rows: Tensor<2>) -> Tensor<2> {
+    let squared = (rows.clone() * rows).sum_dim(1).clamp_min(0.5);
+    // A Newton step from the root has the root's value and slope. Burn 0.22.1's own slope of `sqrt` is wrong in f64 on
+    // wgpu, where the power that it takes is not to be had.
+    let root = squared.clone().without_autodiff().sqrt();
+    (squared / root.clone() + root).mul_scalar(0.5)
 }

@@ -17,8 +17,9 @@
 //!
 //! # Example
 //!
-//! A training step, written by hand. The same module fits Burn's `Learner`, see the `training` example of the
-//! repository.
+//! A training step, written by hand. The same module fits Burn's `Learner`, see [`docs/training.md`] for that and for every other way.
+//!
+//! [`docs/training.md`]: https://docs.rs/crate/burn-center-loss/latest/source/docs/training.md
 //!
 //! ```
 //! use burn::module::Module;
@@ -65,7 +66,7 @@
 //! `std`, `flex`, `simd` and `rayon` are on by default and give a fast CPU backend. The other backends and their
 //! accelerations are Burn's own, under Burn's names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`,
 //! `ndarray` (deprecated by Burn in favour of `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`,
-//! `blas-netlib`, `accelerate`, `apple-amx`, `x86-v4`. Without `std` the crate needs `alloc` alone.
+//! `blas-netlib`, `accelerate`, `apple-amx`, `x86-v4`. `train` adds `CenterMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
@@ -75,11 +76,24 @@ extern crate alloc;
 mod distance;
 mod knn;
 mod loss;
+#[cfg(feature = "train")]
+mod metric;
 
 pub use knn::{
     KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
 };
 pub use loss::{
-    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate, Checking,
-    ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,
+    Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
 };
+#[cfg(feature = "train")]
+pub use metric::CenterMetric;
+
+/// The code blocks of the pages outside of the crate's documentation, run as tests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/training.md")]
+    struct Training;
+}

@@ -7,7 +7,8 @@ use super::rows::{
 };
 use super::score::accuracy;
 use super::search::{DEFAULT_MAX_PAIRS, Search};
-use crate::distance::squared_euclidean;
+use crate::distance::{squared_euclidean, unit_rows};
+use crate::loss::{CenterDistance, CenterLoss};
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::activation::softmin;
@@ -57,21 +58,64 @@ use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 #[derive(Clone)]
 pub struct NearestCenter {
     centers: Tensor<2>,
+    /// Whether directions are compared, not positions; the centers have unit length then.
+    directions: bool,
     search: Search,
 }
 
 impl NearestCenter {
+    /// A classifier of the centers of a loss as they are now: by position, or by direction if the loss measures the
+    /// [cosine distance](CenterDistance::Cosine). Reads the centers back from the device once.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_centers`](Self::from_centers).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_center_loss::{CenterLossConfig, KnnError, NearestCenter};
+    ///
+    /// # fn main() -> Result<(), KnnError> {
+    /// let loss = CenterLossConfig::new(10, 2).init(&Device::flex());
+    /// let classifier = NearestCenter::from_center_loss(&loss)?;
+    /// let predictions = classifier.predict(loss.centers())?;
+    /// assert_eq!(predictions.to_data_as::<i64>().to_vec::<i64>().unwrap(), (0..10).collect::<Vec<_>>());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_center_loss(loss: &CenterLoss) -> Result<Self, KnnError> {
+        match loss.config().distance {
+            CenterDistance::Euclidean => Self::from_centers(loss.centers()),
+            CenterDistance::Cosine => Self::from_directions(loss.centers()),
+        }
+    }
+
     /// A classifier of given centers, one row for each class. Reads them back from the device once.
     ///
     /// # Errors
     ///
     /// [`KnnError`] where there are no centers or no columns, or a center is not finite.
     pub fn from_centers(centers: Tensor<2>) -> Result<Self, KnnError> {
-        let centers = full_precision(centers);
+        Self::new(full_precision(centers), KnnMetric::SquaredEuclidean)
+    }
+
+    /// A classifier of the directions of given centers: centers and queries are brought to unit length, so that the
+    /// nearest center is the one with the largest cosine, and squared distances are `2 (1 - cos)`. Zero rows stay zero.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_centers`](Self::from_centers).
+    pub fn from_directions(centers: Tensor<2>) -> Result<Self, KnnError> {
+        Self::new(full_precision(centers), KnnMetric::Cosine)
+    }
+
+    fn new(centers: Tensor<2>, metric: KnnMetric) -> Result<Self, KnnError> {
         let rows = Rows::read(centers.clone(), "centers")?;
         let device = centers.device();
         let num_classes = rows.len();
-        let metric = KnnMetric::SquaredEuclidean;
+        let directions = metric == KnnMetric::Cosine;
         Ok(Self {
             search: Search::new(
                 rows,
@@ -81,7 +125,11 @@ impl NearestCenter {
                 DEFAULT_MAX_PAIRS,
                 &device,
             ),
-            centers,
+            centers: match directions {
+                true => unit_rows(centers),
+                false => centers,
+            },
+            directions,
         })
     }
 
@@ -115,7 +163,7 @@ impl NearestCenter {
         Self::from_centers(Tensor::from_data(centers, (&device, dtype)))
     }
 
-    /// The centers `[num_classes, feature_dim]`.
+    /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared.
     pub fn centers(&self) -> Tensor<2> {
         self.centers.clone()
     }
@@ -147,6 +195,9 @@ impl NearestCenter {
         if queries.dtype() != centers.dtype() {
             queries = queries.cast(FloatDType::F64);
             centers = centers.cast(FloatDType::F64);
+        }
+        if self.directions {
+            queries = unit_rows(queries);
         }
         Ok(squared_euclidean(queries, centers, DEFAULT_MAX_PAIRS))
     }

@@ -3,6 +3,6 @@
 mod center;
 
 pub use center::{
-    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate, Checking,
-    ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,
+    Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
 };

@@ -147,7 +147,10 @@ fn only_forward_in_training_moves_the_centers() {
         assert_eq!(loss.step(), 0);
 
         let first = values(loss.forward(features.clone(), y.clone()));
-        assert_eq!(first, value, "the loss is that of the centers before the call");
+        assert_eq!(
+            first, value,
+            "the loss is that of the centers before the call"
+        );
         assert_ne!(bits(loss.centers()), before);
         assert_eq!(loss.step(), 1);
         let once = bits(loss.centers());
@@ -156,10 +159,18 @@ fn only_forward_in_training_moves_the_centers() {
 
         let thawed = frozen.unfreeze();
         thawed.forward(features.clone(), y.clone());
-        assert_eq!(bits(thawed.centers()), once, "unfreeze() lets them move again");
+        assert_eq!(
+            bits(thawed.centers()),
+            once,
+            "unfreeze() lets them move again"
+        );
         let trained = valid.train();
         trained.forward(features, y);
-        assert_eq!(bits(trained.centers()), once, "train() lets them move again");
+        assert_eq!(
+            bits(trained.centers()),
+            once,
+            "train() lets them move again"
+        );
     }
 }
 
@@ -193,7 +204,8 @@ fn large_finite_values_stay_finite() {
                     .with_checking(checking)
                     .init_with_centers(Tensor::zeros([1, 1], &device))
                     .unwrap();
-                let features = Tensor::<2>::full([batch_size, 1], magnitude, &device).require_grad();
+                let features =
+                    Tensor::<2>::full([batch_size, 1], magnitude, &device).require_grad();
                 let y = labels(&vec![0; batch_size], &device);
                 let value = loss.forward(features.clone(), y);
                 let gradients = value.backward();
@@ -246,8 +258,18 @@ fn ignored_samples_change_nothing_whatever_they_hold() {
                 let of_kept = values(kept.grad(&gradients).unwrap());
                 assert_close("loss", &values(value), &values(expected), 1e-6);
                 assert_eq!(gradient[2..4], [0.0, 0.0]);
-                assert_close("gradient", &[&gradient[..2], &gradient[4..]].concat(), &of_kept, 1e-6);
-                assert_close("centers", &values(with.centers()), &values(without.centers()), 1e-6);
+                assert_close(
+                    "gradient",
+                    &[&gradient[..2], &gradient[4..]].concat(),
+                    &of_kept,
+                    1e-6,
+                );
+                assert_close(
+                    "centers",
+                    &values(with.centers()),
+                    &values(without.centers()),
+                    1e-6,
+                );
                 assert_eq!(with.check(), Ok(()));
             }
         }
@@ -345,7 +367,11 @@ fn gradient_rule_leaves_momentum_free_optimizers_in_charge() {
             .unwrap();
         let features = Tensor::<2>::from_data([[4.0]], &device);
         let gradients = loss.forward(features, labels(&[0], &device)).backward();
-        assert_eq!(values(loss.centers()), [0.0, 0.0], "forward leaves them alone");
+        assert_eq!(
+            values(loss.centers()),
+            [0.0, 0.0],
+            "forward leaves them alone"
+        );
         let gradients = GradientsParams::from_grads(gradients, &loss);
         let loss = SgdConfig::new().init().step(0.5, loss, gradients);
         assert_eq!(values(loss.centers()), [2.0, 0.0]);
@@ -357,11 +383,11 @@ fn merged(loss: &CenterLoss, plain: &Plain, device: &Device, cuts: &[usize]) -> 
     let mut start = 0;
     for end in cuts.iter().copied().chain([plain.labels.len()]) {
         if end > start {
-            let part = |x: Tensor<1>| x.slice([start..end]);
+            let part = |x: Tensor<1>| x.slice(start..end);
             let (_, update) = loss
                 .measure(
-                    plain.features(device).slice([start..end]),
-                    plain.labels(device).slice([start..end]),
+                    plain.features(device).slice(start..end),
+                    plain.labels(device).slice(start..end),
                     plain.weights(device).map(part),
                 )
                 .unwrap();
@@ -498,8 +524,8 @@ fn class_means_over_several_batches() {
             .unwrap();
         let batches = [0..7, 7..8, 8..20].map(|range| {
             (
-                plain.features(&device).slice([range.clone()]),
-                plain.labels(&device).slice([range]),
+                plain.features(&device).slice(range.clone()),
+                plain.labels(&device).slice(range),
             )
         });
         let loss = loss.init_from_data(batches).unwrap();

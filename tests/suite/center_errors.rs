@@ -27,11 +27,7 @@ fn configurations() {
         refused(CenterLossConfig::new(3, 0)),
         "feature_dim is 0: it must be at least 1"
     );
-    for (bad, written) in [
-        (-0.5, "-0.5"),
-        (f64::NAN, "NaN"),
-        (f64::INFINITY, "inf"),
-    ] {
+    for (bad, written) in [(-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
         let rule = format!("is {written}: it must be finite and not negative");
         assert_eq!(refused(config().with_alpha(bad)), format!("alpha {rule}"));
         assert_eq!(refused(config().with_lambda(bad)), format!("lambda {rule}"));
@@ -139,8 +135,8 @@ fn shapes_are_checked_under_both_ways_of_checking() {
 fn an_empty_batch() {
     let device = Device::flex().autodiff();
     let loss = config().init(&device);
-    let features = Tensor::<2>::zeros([2, 2], &device).slice([0..0]);
-    let labels = Tensor::<1, Int>::zeros([2], &device).slice([0..0]);
+    let features = Tensor::<2>::zeros([2, 2], &device).slice(0..0);
+    let labels = Tensor::<1, Int>::zeros([2], &device).slice(0..0);
     let message = "the batch is empty: features must have at least one row";
     expect_refused(&loss, (features, labels, None, message.into()));
 }
@@ -312,10 +308,7 @@ fn tensors_on_different_devices() {
             None,
         )
         .unwrap_err();
-    assert!(
-        error.to_string().starts_with("features are on "),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("features are on "), "{error}");
     let error = loss
         .try_forward(
             Tensor::zeros([1, 2], &flex),

@@ -2,9 +2,7 @@
 
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_center_loss::{
-    CenterLoss, CenterLossConfig, ClassBalance, Reduction, UpdateRule,
-};
+use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, Reduction, UpdateRule};
 use serde::Deserialize;
 
 use crate::devices::{devices, values};
@@ -78,7 +76,12 @@ fn caffe_paper_rule() {
             let value = loss.forward(features.clone(), labels.clone());
             let gradients = value.backward();
             let gradient = features.grad(&gradients).unwrap();
-            assert_close(&name("weighted"), &values(value), &[case.weighted_loss], TOLERANCE);
+            assert_close(
+                &name("weighted"),
+                &values(value),
+                &[case.weighted_loss],
+                TOLERANCE,
+            );
             assert_close(
                 &name("gradient"),
                 &values(gradient),
@@ -159,7 +162,9 @@ fn mxnet_histogram_weighted_gradient_rule() {
             let mean = loss(Reduction::Mean);
             let gradients = mean.forward(features, labels).backward();
             let gradients = GradientsParams::from_grads(gradients, &mean);
-            let mean = SgdConfig::new().init().step(case.inputs.alpha, mean, gradients);
+            let mean = SgdConfig::new()
+                .init()
+                .step(case.inputs.alpha, mean, gradients);
             assert_close(
                 &name("centers"),
                 &values(mean.centers()),
@@ -228,7 +233,9 @@ fn kaiyangzhou_gradient_rule() {
                 &case.grad_centers.concat(),
                 TOLERANCE,
             );
-            let loss = SgdConfig::new().init().step(case.inputs.alpha, loss, gradients);
+            let loss = SgdConfig::new()
+                .init()
+                .step(case.inputs.alpha, loss, gradients);
             assert_close(
                 &name("centers"),
                 &values(loss.centers()),

@@ -263,7 +263,11 @@ fn gradients_equal_central_differences() {
                 let loss = plain.loss(&config, &device);
                 let features = plain.features(&device).require_grad();
                 let value = loss
-                    .try_forward(features.clone(), plain.labels(&device), plain.weights(&device))
+                    .try_forward(
+                        features.clone(),
+                        plain.labels(&device),
+                        plain.weights(&device),
+                    )
                     .unwrap();
                 let gradients = value.sum().backward();
                 let total = |plain: &Plain| plain.value(&config).iter().sum::<f64>();

@@ -1,8 +1,8 @@
 //! [`KnnClassifier`](burn_center_loss::KnnClassifier) against golden numbers, plain loops and each of its errors.
 
-use crate::devices::{devices, devices_with};
+use crate::devices::{devices, devices_with, values};
 use crate::fixtures::cases;
-use crate::tensors::{floats, ints, labels, matrix};
+use crate::tensors::{ints, labels, matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_center_loss::{KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, Neighbors};
 use proptest::prelude::*;
@@ -105,7 +105,7 @@ fn check_golden(case: &Case, answers: &Answers, device: &Device) {
     let classifier = fit(KnnVotes::Uniform);
     assert_eq!(classifier.classes(), case.classes, "{name}");
     let neighbors = classifier.kneighbors(queries.clone()).unwrap();
-    let distances = floats(neighbors.distances);
+    let distances = values(neighbors.distances);
     let indices = ints(neighbors.indices);
     for query in 0..case.queries.len() {
         let name = format!("{name}, query {query}");
@@ -131,7 +131,7 @@ fn check_golden(case: &Case, answers: &Answers, device: &Device) {
     ] {
         let classifier = fit(votes);
         let predictions = ints(classifier.predict(queries.clone()).unwrap());
-        let shares = floats(classifier.predict_proba(queries.clone()).unwrap());
+        let shares = values(classifier.predict_proba(queries.clone()).unwrap());
         let columns = case.classes.len();
         for query in 0..case.queries.len() {
             if answers.tie_at_k_boundary_changes_labels[query] == 1
@@ -230,7 +230,7 @@ fn check_against_brute_force(problem: &Problem, metric: KnnMetric, near_tie: f64
         .unwrap()
         .kneighbors(matrix(&problem.queries, device))
         .unwrap();
-    let distances = floats(neighbors.distances);
+    let distances = values(neighbors.distances);
     let indices = ints(neighbors.indices);
     for (query, row) in problem.queries.iter().enumerate() {
         let name = format!("{metric:?} query {query} on {device:?}");
@@ -373,7 +373,7 @@ fn equal_references_come_in_the_order_of_their_indices() {
             .kneighbors(matrix(&[vec![0.0, 0.0]], &device))
             .unwrap();
         assert_eq!(ints(indices), [0, 1, 2, 3, 4, 5, 6]);
-        assert_eq!(floats(distances), [5.0; 7]);
+        assert_eq!(values(distances), [5.0; 7]);
     }
 }
 
@@ -391,7 +391,7 @@ fn k_of_all_references_orders_them_all() {
             .kneighbors(matrix(&[vec![-1.0]], &device))
             .unwrap();
         let expected: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!(floats(neighbors.distances), expected);
+        assert_eq!(values(neighbors.distances), expected);
     }
 }
 
@@ -406,7 +406,7 @@ fn a_tied_vote_goes_to_the_lowest_label() {
                 .fit(references.clone(), labels(&[9, -4, -4, 9], &device))
                 .unwrap();
             assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [-4]);
-            let shares = floats(classifier.predict_proba(queries.clone()).unwrap());
+            let shares = values(classifier.predict_proba(queries.clone()).unwrap());
             assert_eq!(shares, [0.5, 0.5]);
         }
     }
@@ -426,9 +426,9 @@ fn inverse_distance_gives_the_near_more_weight() {
         };
         let classifier = fit(KnnMetric::Euclidean);
         assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [5]);
-        let shares = floats(classifier.predict_proba(queries.clone()).unwrap());
+        let shares = values(classifier.predict_proba(queries.clone()).unwrap());
         assert_near("1/d", &shares, &[1.0 / 3.0, 2.0 / 3.0], 1e-6);
-        let shares = floats(
+        let shares = values(
             fit(KnnMetric::SquaredEuclidean)
                 .predict_proba(queries)
                 .unwrap(),
@@ -447,7 +447,7 @@ fn at_distance_zero_only_equal_references_vote() {
             .unwrap();
         let queries = references.narrow(0, 0, 2);
         assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), [1, 0]);
-        let shares = floats(classifier.predict_proba(queries).unwrap());
+        let shares = values(classifier.predict_proba(queries).unwrap());
         assert_eq!(shares, [0.0, 1.0, 1.0, 0.0]);
     }
 }
@@ -473,7 +473,7 @@ fn cosine_ignores_length_and_keeps_small_angles() {
             .kneighbors(matrix(&[vec![2.0, 0.0]], &device))
             .unwrap();
         assert_eq!(ints(neighbors.indices), [2, 1, 0, 3]);
-        let distances = floats(neighbors.distances);
+        let distances = values(neighbors.distances);
         assert_eq!([distances[0], distances[2], distances[3]], [0.0, 1.0, 2.0]);
         assert!((distances[1] / 5e-11 - 1.0).abs() < 1e-5, "{distances:?}");
     }
@@ -491,7 +491,7 @@ fn the_largest_inner_product_is_nearest_and_reported() {
             .kneighbors(matrix(&[vec![1.0, -1.0]], &device))
             .unwrap();
         assert_eq!(ints(neighbors.indices), [1, 0, 2]);
-        assert_eq!(floats(neighbors.distances), [4.0, 1.0, -10.0]);
+        assert_eq!(values(neighbors.distances), [4.0, 1.0, -10.0]);
     }
 }
 
@@ -538,7 +538,7 @@ fn f64_distances_keep_their_precision() {
         assert_eq!(neighbors.distances.dtype(), DType::F64);
         assert_eq!(ints(neighbors.indices), [1, 2, 0]);
         let expected = [0.0, (1e8 + 1e-7) - 1e8, (1e8 + 3e-7) - 1e8];
-        assert_eq!(floats(neighbors.distances), expected);
+        assert_eq!(values(neighbors.distances), expected);
     }
 }
 
@@ -565,7 +565,7 @@ fn half_precision_is_taken_as_f32() {
             let distances = classifier.kneighbors(references).unwrap().distances;
             assert_eq!(distances.dtype(), DType::F32);
             // 300 is a bf16 and an f16, its square is neither.
-            assert_eq!(floats(distances), [0.0, 90_000.0, 0.0, 90_000.0]);
+            assert_eq!(values(distances), [0.0, 90_000.0, 0.0, 90_000.0]);
         }
     }
 }

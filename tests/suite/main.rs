@@ -8,6 +8,7 @@ mod devices;
 mod fixtures;
 mod knn;
 mod nearest_center;
+mod statistics;
 mod storage;
 mod tensors;
 mod training;

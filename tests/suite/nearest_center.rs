@@ -1,10 +1,10 @@
 //! [`NearestCenter`] against golden numbers, plain loops and each of its errors.
 
-use crate::devices::{devices, devices_with};
+use crate::devices::{devices, devices_with, values};
 use crate::fixtures::{assert_close, cases};
-use crate::tensors::{floats, ints, matrix};
+use crate::tensors::{ints, matrix};
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_center_loss::{KnnError, NearestCenter};
+use burn_center_loss::{CenterDistance, CenterLossConfig, KnnError, NearestCenter};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ fn golden_predictions_and_distances() {
             let predictions = ints(classifier.predict(queries.clone()).unwrap());
             assert_eq!(predictions, case.predictions, "{} {device:?}", case.name);
 
-            let squared = floats(classifier.squared_distances(queries).unwrap());
+            let squared = values(classifier.squared_distances(queries).unwrap());
             let classes = case.centers.len();
             for (query, row) in squared.chunks(classes).enumerate() {
                 let mut sorted = row.to_vec();
@@ -68,7 +68,7 @@ fn fit_takes_class_means_whatever_the_label_type() {
             );
             let labels = Tensor::<1, Int>::from_data([1, 0, 1, 0], (&device, dtype));
             let classifier = NearestCenter::fit(features.clone(), labels.clone(), 2).unwrap();
-            assert_eq!(floats(classifier.centers()), [15.0, 15.0, 2.0, 2.0]);
+            assert_eq!(values(classifier.centers()), [15.0, 15.0, 2.0, 2.0]);
             assert_eq!(
                 ints(classifier.predict(features.clone()).unwrap()),
                 [1, 0, 1, 0]
@@ -114,7 +114,7 @@ fn small_distances_far_from_the_origin_count() {
             ints(classifier.predict(queries.clone()).unwrap()),
             [0, 1, 2]
         );
-        let distances = floats(classifier.distances(queries).unwrap());
+        let distances = values(classifier.distances(queries).unwrap());
         let expected = [1.0, 2.0, 6.0, 2.0, 1.0, 5.0, 6.0, 3.0, 1.0].map(|d| d * f64::from(step));
         assert_close("distances", &distances, &expected, 1e-6);
     }
@@ -123,13 +123,13 @@ fn small_distances_far_from_the_origin_count() {
 #[test]
 fn f64_centers_keep_their_precision() {
     for device in devices_with(DType::F64) {
-        let values = TensorData::from([[1e6], [1e6 + 1e-7]]);
-        let centers = Tensor::<2>::from_data(values.clone(), (&device, DType::F64));
+        let rows = TensorData::from([[1e6], [1e6 + 1e-7]]);
+        let centers = Tensor::<2>::from_data(rows.clone(), (&device, DType::F64));
         let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
         assert_eq!(ints(classifier.predict(centers.clone()).unwrap()), [0, 1]);
         let squared = classifier.squared_distances(centers).unwrap();
         assert_eq!(squared.dtype(), DType::F64);
-        assert!((floats(squared)[1] - 1e-14).abs() < 1e-16);
+        assert!((values(squared)[1] - 1e-14).abs() < 1e-16);
     }
 }
 
@@ -141,7 +141,7 @@ fn half_precision_queries_are_taken_as_f32() {
         let squared = classifier.squared_distances(centers).unwrap();
         assert_eq!(squared.dtype(), DType::F32);
         // 90 000 is beyond f16.
-        assert_eq!(floats(squared), [0.0, 90_000.0, 90_000.0, 0.0]);
+        assert_eq!(values(squared), [0.0, 90_000.0, 90_000.0, 0.0]);
     }
 }
 
@@ -163,7 +163,7 @@ fn probabilities_are_a_softmin_of_squared_distances() {
             });
             expected.extend(weights.map(|w| w / weights.iter().sum::<f64>()));
         }
-        assert_close("probabilities", &floats(actual), &expected, 1e-5);
+        assert_close("probabilities", &values(actual), &expected, 1e-5);
     }
 }
 
@@ -173,7 +173,7 @@ fn probabilities_are_finite_at_any_distance() {
         let centers = Tensor::<2>::from_floats([[0.0], [1e4], [1e30]], &device);
         let classifier = NearestCenter::from_centers(centers).unwrap();
         let queries = Tensor::<2>::from_floats([[1e5], [-3e38], [1e30]], &device);
-        let probabilities = floats(classifier.predict_proba(queries).unwrap());
+        let probabilities = values(classifier.predict_proba(queries).unwrap());
         for row in probabilities.chunks(3) {
             assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{row:?}");
         }
@@ -208,7 +208,7 @@ fn many_queries_are_answered_in_parts() {
         let classifier = NearestCenter::from_centers(matrix(&centers, &device)).unwrap();
         let queries = matrix(&queries, &device);
         assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), nearest);
-        let squared = floats(classifier.squared_distances(queries).unwrap());
+        let squared = values(classifier.squared_distances(queries).unwrap());
         // Integers below 2^24, exact in f32.
         assert_eq!(squared, expected);
     }
@@ -343,5 +343,28 @@ fn assert_message<T>(result: Result<T, KnnError>, message: &str) {
     match result {
         Ok(_) => panic!("no error, expected: {message}"),
         Err(error) => assert_eq!(error.to_string(), message),
+    }
+}
+
+#[test]
+fn a_center_loss_is_classified_by_what_it_measures() {
+    for device in devices() {
+        let centers = || matrix(&[vec![1.0, 0.0], vec![0.0, 100.0]], &device);
+        let query = || matrix(&[vec![1.0, 2.0]], &device);
+        for (distance, class) in [(CenterDistance::Euclidean, 0), (CenterDistance::Cosine, 1)] {
+            let loss = CenterLossConfig::new(2, 2)
+                .with_distance(distance)
+                .init_with_centers(centers())
+                .unwrap();
+            let classifier = NearestCenter::from_center_loss(&loss).unwrap();
+            assert_eq!(ints(classifier.predict(query()).unwrap()), [class]);
+            let shares = values(classifier.predict_proba(query()).unwrap());
+            assert!(shares[class as usize] > 0.5, "{shares:?}");
+        }
+        let directions = NearestCenter::from_directions(centers()).unwrap();
+        let cosines = [1.0, 2.0].map(|x| x / f64::sqrt(5.0));
+        let expected = cosines.map(|cosine| 2.0 * (1.0 - cosine));
+        let squared = values(directions.squared_distances(query()).unwrap());
+        assert_close("squared distances", &squared, &expected, 1e-6);
     }
 }

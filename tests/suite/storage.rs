@@ -56,10 +56,16 @@ fn a_resumed_training_takes_the_same_steps_bit_by_bit() {
             let record = ModuleRecord::from_bytes(bytes).unwrap();
             let resumed = config.init(&device).load_record(record);
             assert_eq!(resumed.step(), 3);
-            assert_eq!((resumed.alpha(), resumed.lambda()), (loss.alpha(), loss.lambda()));
+            assert_eq!(
+                (resumed.alpha(), resumed.lambda()),
+                (loss.alpha(), loss.lambda())
+            );
             assert_eq!(values(resumed.centers()), values(loss.centers()));
             for offset in [1.7, 0.2, -0.4] {
-                assert_eq!(step(&resumed, &device, offset), step(&loss, &device, offset));
+                assert_eq!(
+                    step(&resumed, &device, offset),
+                    step(&loss, &device, offset)
+                );
                 assert_eq!(values(resumed.centers()), values(loss.centers()));
             }
         }
@@ -107,7 +113,7 @@ fn centers_survive_moving_forking_and_validation() {
             let moved = loss.fork(&device).to_device(&device).valid().train();
             assert_eq!(values(moved.centers()), before);
             assert_eq!(centers_id(&moved), id);
-            assert_eq!(moved.devices(), [device.clone()]);
+            assert_eq!(moved.devices(), std::slice::from_ref(&device));
             let gradients = Tensor::<2>::ones([1, 2], &device).require_grad();
             let labels = Tensor::<1, Int>::zeros([1], &device);
             let gradients = moved.forward(gradients, labels).backward();
@@ -206,7 +212,10 @@ fn more_classes() {
             .unwrap();
         assert_eq!(extended.num_classes(), 5);
         assert_eq!(extended.step(), 1);
-        assert_eq!(values(extended.centers()), [before.clone(), vec![7.0, 8.0]].concat());
+        assert_eq!(
+            values(extended.centers()),
+            [before.clone(), vec![7.0, 8.0]].concat()
+        );
         assert_eq!(
             extended.config().class_weights,
             Some(vec![2.0, 2.0, 2.0, 2.0, 1.0])

@@ -13,11 +13,6 @@ pub fn labels(labels: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(labels.to_vec(), [labels.len()]), device)
 }
 
-/// The values of a matrix, row after row.
-pub fn floats(tensor: Tensor<2>) -> Vec<f64> {
-    tensor.into_data().iter::<f64>().collect()
-}
-
 /// The values of an integer tensor, row after row.
 pub fn ints<const D: usize>(tensor: Tensor<D, Int>) -> Vec<i64> {
     tensor.into_data().iter::<i64>().collect()

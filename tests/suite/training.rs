@@ -10,9 +10,7 @@ use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrSchedu
 use burn::module::{Initializer, Module};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{Linear, LinearConfig};
-use burn::optim::{
-    AdamConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig,
-};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::logger::InMemoryMetricLogger;
 use burn::train::metric::LossMetric;
@@ -42,9 +40,7 @@ impl Model {
         Self {
             features: linear(3, 2, 0.5),
             classes: linear(2, 2, 0.1),
-            center_loss: config
-                .with_initializer(Initializer::Zeros)
-                .init(device),
+            center_loss: config.with_initializer(Initializer::Zeros).init(device),
         }
     }
 
@@ -152,7 +148,10 @@ fn train(
 
 /// The centers after the given batches, two epochs of them, by hand.
 fn expected_centers(config: &CenterLossConfig, batches: &[&[i64]], device: &Device) -> Vec<f64> {
-    let model = Model::new(config.clone().with_update_timing(UpdateTiming::Immediate), device);
+    let model = Model::new(
+        config.clone().with_update_timing(UpdateTiming::Immediate),
+        device,
+    );
     for _ in 0..2 {
         for items in batches {
             let batch = ToBatch.batch(items.to_vec(), device);
@@ -188,7 +187,12 @@ fn the_learner_moves_the_centers_once_per_training_step_and_not_in_validation() 
     let trained = train(model, vec![0, 1, 2, 3, 4, 9], 2, |training| training);
     assert_eq!(trained.center_loss.step(), 6);
     let expected = expected_centers(&config, &[&[0, 1], &[2, 3], &[4, 9]], &device);
-    assert_close("centers", &values(trained.center_loss.centers()), &expected, 1e-6);
+    assert_close(
+        "centers",
+        &values(trained.center_loss.centers()),
+        &expected,
+        1e-6,
+    );
 }
 
 #[test]
@@ -201,12 +205,20 @@ fn accumulated_batches_move_the_centers_as_one() {
     });
     assert_eq!(trained.center_loss.step(), 4);
     let expected = expected_centers(&config, &[&[0, 1, 2], &[3, 4, 9]], &device);
-    assert_close("centers", &values(trained.center_loss.centers()), &expected, 1e-6);
+    assert_close(
+        "centers",
+        &values(trained.center_loss.centers()),
+        &expected,
+        1e-6,
+    );
 }
 
 #[test]
 fn two_devices_move_the_centers_as_one() {
-    for strategy in [MultiDeviceOptim::OptimMainDevice, MultiDeviceOptim::OptimSharded] {
+    for strategy in [
+        MultiDeviceOptim::OptimMainDevice,
+        MultiDeviceOptim::OptimSharded,
+    ] {
         let device = Device::flex().autodiff();
         let config = CenterLossConfig::new(2, 2).with_update_timing(UpdateTiming::OnStep);
         let run = || {
@@ -220,10 +232,13 @@ fn two_devices_move_the_centers_as_one() {
         let trained = run();
         // The loader gives each device one half of the items.
         let expected = expected_centers(&config, &[&[0, 1, 4, 9], &[2, 3, 8, 7]], &device);
-        let halves = expected_centers(&config, &[&[0, 1, 4, 9], &[2, 3, 8, 7]], &device);
-        let _ = halves;
         assert_eq!(trained.center_loss.step(), 4);
-        assert_close("centers", &values(trained.center_loss.centers()), &expected, 1e-6);
+        assert_close(
+            "centers",
+            &values(trained.center_loss.centers()),
+            &expected,
+            1e-6,
+        );
         let again = run();
         assert_eq!(
             values(again.center_loss.centers()),
@@ -239,11 +254,12 @@ fn the_gradient_rule_with_a_rate_of_its_own() {
         let config = CenterLossConfig::new(2, 2).with_update_rule(UpdateRule::Gradient);
         let model = Model::new(config, &device);
         let group = CenterLoss::centers_group("center_loss");
-        let mut optimizer = AdamConfig::new()
-            .init()
-            .with_group(group.clone(), SgdConfig::new().build(), None);
-        let mut rates = ModuleLrScheduler::new(ConstantLr::new(0.0))
-            .with_group(group, ConstantLr::new(0.5));
+        let mut optimizer =
+            AdamConfig::new()
+                .init()
+                .with_group(group.clone(), SgdConfig::new().build(), None);
+        let mut rates =
+            ModuleLrScheduler::new(ConstantLr::new(0.0)).with_group(group, ConstantLr::new(0.5));
         let weight = values(model.features.weight.val());
 
         let batch = ToBatch.batch(vec![0, 1], &device);
@@ -253,7 +269,12 @@ fn the_gradient_rule_with_a_rate_of_its_own() {
         let model = optimizer.step(rates.step(), model, gradients);
         // From zero, by rate 0.5 times the gradient (c - x) / 2 of the mean over two samples.
         let expected: Vec<f64> = features.iter().map(|x| 0.25 * x).collect();
-        assert_close("centers", &values(model.center_loss.centers()), &expected, 1e-6);
+        assert_close(
+            "centers",
+            &values(model.center_loss.centers()),
+            &expected,
+            1e-6,
+        );
         assert_eq!(values(model.features.weight.val()), weight);
     }
 }

@@ -227,16 +227,11 @@ impl Batch {
 }
 
 /// Why a row of pulls is not finite: a bad feature, or a good one too far away.
-fn not_finite(
-    features: &Tensor<2>,
-    sample: usize,
-    class: usize,
-    dtype: DType,
-) -> CenterLossError {
+fn not_finite(features: &Tensor<2>, sample: usize, class: usize, dtype: DType) -> CenterLossError {
     let row = features
         .clone()
         .without_autodiff()
-        .slice([sample..sample + 1])
+        .narrow(0, sample, 1)
         .try_into_data();
     let row: Vec<f64> = match row {
         Ok(row) => row.iter::<f64>().collect(),

@@ -70,12 +70,10 @@ impl Centers {
         if let Some(param) = cell.take() {
             let (id, values, mapper) = param.consume();
             let device = values.device();
-            let values = values.without_autodiff().select_assign(
-                0,
-                classes,
-                rows,
-                IndexingUpdateOp::Add,
-            );
+            let values =
+                values
+                    .without_autodiff()
+                    .select_assign(0, classes, rows, IndexingUpdateOp::Add);
             let values = with_autodiff_of(values, &device);
             *cell = Some(Param::from_mapped_value(id, values, mapper));
         }

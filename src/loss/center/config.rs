@@ -319,7 +319,10 @@ impl CenterLossConfig {
         let class_weights = self.class_weights.as_ref().map(|weights| {
             Tensor::<1>::from_data(
                 weights.as_slice(),
-                (&device.clone().without_autodiff(), DType::from(self.precision.dtype())),
+                (
+                    &device.clone().without_autodiff(),
+                    DType::from(self.precision.dtype()),
+                ),
             )
         });
         CenterLoss {

@@ -34,7 +34,9 @@ pub enum CenterLossError {
         rule: &'static str,
     },
     /// There is not one class weight per class.
-    #[error("class_weights has {found} values: it must have one for each of the {num_classes} classes")]
+    #[error(
+        "class_weights has {found} values: it must have one for each of the {num_classes} classes"
+    )]
     ClassWeightCount {
         /// How many class weights there are.
         found: usize,
@@ -67,7 +69,9 @@ pub enum CenterLossError {
     #[error("the batch is empty: features must have at least one row")]
     EmptyBatch,
     /// The features are not `feature_dim` wide.
-    #[error("features have shape {found:?}: it must be [batch_size, feature_dim] with feature_dim = {feature_dim}")]
+    #[error(
+        "features have shape {found:?}: it must be [batch_size, feature_dim] with feature_dim = {feature_dim}"
+    )]
     FeaturesShape {
         /// The shape of the features.
         found: [usize; 2],

@@ -7,6 +7,7 @@ mod rates;
 mod samples;
 mod schedule;
 mod shared;
+mod statistics;
 mod update;
 
 pub use config::{
@@ -15,6 +16,7 @@ pub use config::{
 };
 pub use error::CenterLossError;
 pub use schedule::Schedule;
+pub use statistics::CenterStatistics;
 pub use update::CenterUpdate;
 
 use alloc::format;
@@ -22,11 +24,10 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::module::{
-    Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup,
-};
+use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
+use crate::distance::unit_rows;
 use batch::{Batch, CheckedBatch};
 use centers::{Centers, with_autodiff_of};
 use config::setting;
@@ -478,9 +479,10 @@ impl CenterLoss {
                 (offsets.clone(), offsets.without_autodiff())
             }
             CenterDistance::Cosine => {
-                let features = geometry::unit_rows(features);
-                let pulls = features.clone().without_autodiff() - centers.clone().without_autodiff();
-                (features - geometry::unit_rows(centers), pulls)
+                let features = unit_rows(features);
+                let pulls =
+                    features.clone().without_autodiff() - centers.clone().without_autodiff();
+                (features - unit_rows(centers), pulls)
             }
         };
         let CheckedBatch {
@@ -512,12 +514,7 @@ impl CenterLoss {
     }
 
     /// The weighted, balanced and reduced loss of the offsets from the centers.
-    fn reduce(
-        &self,
-        offsets: Tensor<2>,
-        classes: &Tensor<1, Int>,
-        samples: &Samples,
-    ) -> Tensor<1> {
+    fn reduce(&self, offsets: Tensor<2>, classes: &Tensor<1, Int>, samples: &Samples) -> Tensor<1> {
         let losses: Tensor<1> = match self.coefficients(classes, samples) {
             PerSample::Host(values) if values.iter().all(|value| *value == values[0]) => {
                 geometry::half_squares(offsets, self.config.radius, |x| x.mul_scalar(values[0]))
@@ -566,7 +563,11 @@ impl CenterLoss {
             Samples::Device(weights) => {
                 let mut values = weights.clone();
                 if let Some(class_weights) = &self.class_weights {
-                    values = values * class_weights.clone().without_autodiff().select(0, classes.clone());
+                    values = values
+                        * class_weights
+                            .clone()
+                            .without_autodiff()
+                            .select(0, classes.clone());
                 }
                 if mean {
                     values = values.clone() / no_zero(values.sum());
@@ -583,9 +584,7 @@ impl CenterLoss {
         update.expect_feature_dim(self.feature_dim())?;
         let (rule, alpha) = (self.config.update_rule, self.alpha());
         if rule.is_direct() && alpha > 0.0 {
-            let step = update
-                .to_device(&self.centers.device())
-                .step(rule, alpha)?;
+            let step = update.moved_to(&self.centers.device()).step(rule, alpha)?;
             self.centers.add_rows(step.classes, step.rows);
         }
         self.rates.change(|rates| rates.step += 1);

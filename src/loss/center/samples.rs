@@ -22,7 +22,10 @@ pub(super) struct HostSamples {
 }
 
 /// One number per sample.
-#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call, on the stack"
+)]
 pub(super) enum PerSample {
     Host(Vec<f64>),
     Device(Tensor<1>),

@@ -10,7 +10,7 @@ use super::CenterUpdate;
 ///
 /// Multi-device training clones the model once per shard, in shard order, and forgets the clones; each clone takes the
 /// next ticket, so that sorting the updates by ticket brings them back into shard order however the workers raced.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Shared {
     ticket: usize,
     lists: Arc<Lists>,
@@ -22,15 +22,6 @@ struct Lists {
     pending: Mutex<Vec<(usize, CenterUpdate)>>,
     /// One running count per device: labels, features, weights.
     left_out: Mutex<Vec<Tensor<1, Int>>>,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            ticket: 0,
-            lists: Arc::default(),
-        }
-    }
 }
 
 impl Clone for Shared {

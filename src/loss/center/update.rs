@@ -27,8 +27,8 @@ use super::{CenterLossError, UpdateRule};
 /// whole.apply(update)?;
 ///
 /// let parts = config.init_with_centers(Tensor::zeros([3, 2], &device))?;
-/// let (_, first) = parts.measure(features.clone().slice([0..2]), labels.clone().slice([0..2]), None)?;
-/// let (_, second) = parts.measure(features.slice([2..4]), labels.slice([2..4]), None)?;
+/// let (_, first) = parts.measure(features.clone().slice(0..2), labels.clone().slice(0..2), None)?;
+/// let (_, second) = parts.measure(features.slice(2..4), labels.slice(2..4), None)?;
 /// parts.apply(first.merge(second)?)?;
 ///
 /// let tolerance = Tolerance::<f32>::default();
@@ -76,7 +76,7 @@ impl CenterUpdate {
         other.expect_feature_dim(self.feature_dim())?;
         let device = self.pulls.device();
         let dtype = self.pulls.dtype();
-                let classes = other.classes.to_device(&device).cast(self.classes.dtype());
+        let classes = other.classes.to_device(&device).cast(self.classes.dtype());
         let pulls = other.pulls.to_device(&device).cast(dtype);
         let samples = match (self.samples, other.samples) {
             (Samples::Host(mut a), Samples::Host(b)) => {
@@ -230,7 +230,7 @@ impl CenterUpdate {
         }
     }
 
-    pub(super) fn to_device(self, device: &Device) -> Self {
+    pub(super) fn moved_to(self, device: &Device) -> Self {
         let samples = match self.samples {
             Samples::Host(host) => Samples::Host(host),
             Samples::Device(weights) => Samples::Device(weights.to_device(device)),

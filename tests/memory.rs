@@ -1,0 +1,72 @@
+//! A training step allocates what the batch needs, however many classes there are.
+//!
+//! The only test of its file, since it counts every allocation of the process.
+#![cfg(feature = "flex")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use burn::tensor::{Device, Int, Tensor};
+use burn_center_loss::{CenterLossConfig, Checking, UpdateRule};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(live, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most that one training step allocates at one time beyond what lived before it.
+fn peak_of_a_step(num_classes: usize, rule: UpdateRule, checking: Checking) -> usize {
+    const BATCH_SIZE: usize = 64;
+    const FEATURE_DIM: usize = 32;
+    let device = Device::flex().autodiff();
+    let loss = CenterLossConfig::new(num_classes, FEATURE_DIM)
+        .with_update_rule(rule)
+        .with_checking(checking)
+        .init(&device);
+    let step = || {
+        let features = Tensor::<2>::ones([BATCH_SIZE, FEATURE_DIM], &device).require_grad();
+        let labels = Tensor::<1, Int>::arange(0..BATCH_SIZE as i64, &device) % 50;
+        let gradients = loss.forward(features.clone(), labels).backward();
+        features.grad(&gradients).unwrap();
+    };
+    // The first step draws the centers and starts the threads.
+    step();
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    step();
+    PEAK.load(Relaxed) - before
+}
+
+#[test]
+fn memory_does_not_depend_on_the_number_of_classes() {
+    for checking in [Checking::Strict, Checking::Deferred] {
+        for rule in [UpdateRule::Paper, UpdateRule::Mean, UpdateRule::Sum] {
+            let few = peak_of_a_step(100, rule, checking);
+            let many = peak_of_a_step(200_000, rule, checking);
+            // One copy of the many centers alone would be 25 600 000 bytes.
+            assert!(
+                many < few + few / 4,
+                "{rule:?}, {checking:?}: {many} bytes with many classes, {few} with few"
+            );
+        }
+    }
+}

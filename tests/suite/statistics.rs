@@ -1,0 +1,98 @@
+//! The statistics for logging, against plain arithmetic.
+
+use burn::tensor::{Device, Int, Tensor};
+use burn_center_loss::{CenterDistance, CenterLoss, CenterLossConfig};
+
+use crate::devices::devices;
+
+fn loss(rows: [[f32; 2]; 3], distance: CenterDistance, device: &Device) -> CenterLoss {
+    CenterLossConfig::new(3, 2)
+        .with_distance(distance)
+        .with_ignore_label(Some(-1))
+        .with_radius(0.5)
+        .init_with_centers(Tensor::from_data(rows, device))
+        .unwrap()
+}
+
+#[test]
+fn statistics_are_plain_distances() {
+    for device in devices() {
+        let centers = [[0.0, 0.0], [0.0, 8.0], [6.0, 0.0]];
+        let features = Tensor::<2>::from_data([[3.0, 4.0], [f32::NAN, 0.0], [6.0, 3.0]], &device);
+        let labels = Tensor::<1, Int>::from_data([0, -1, 2], &device);
+        let statistics = loss(centers, CenterDistance::Euclidean, &device)
+            .statistics(features, labels)
+            .unwrap();
+        assert!((statistics.mean_distance - 4.0).abs() < 1e-5);
+        assert!((statistics.min_center_distance - 6.0).abs() < 1e-5);
+        assert!((statistics.ratio - 4.0 / 6.0).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn statistics_of_a_cosine_loss_are_between_directions() {
+    for device in devices() {
+        let centers = [[5.0, 0.0], [0.0, 0.1], [-3.0, 0.0]];
+        let features = Tensor::<2>::from_data([[0.0, 7.0], [0.0, 7.0]], &device);
+        let labels = Tensor::<1, Int>::from_data([0, 1], &device);
+        let statistics = loss(centers, CenterDistance::Cosine, &device)
+            .statistics(features, labels)
+            .unwrap();
+        let right_angle = f64::sqrt(2.0);
+        assert!((statistics.mean_distance - right_angle / 2.0).abs() < 1e-5);
+        assert!((statistics.min_center_distance - right_angle).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn one_class_has_no_other_center() {
+    for device in devices() {
+        let loss = CenterLossConfig::new(1, 2).init(&device);
+        let labels = Tensor::<1, Int>::zeros([1], &device);
+        let statistics = loss
+            .statistics(Tensor::ones([1, 2], &device), labels)
+            .unwrap();
+        assert_eq!(statistics.min_center_distance, f64::INFINITY);
+        assert_eq!(statistics.ratio, 0.0);
+    }
+}
+
+#[test]
+fn the_same_errors_as_the_loss() {
+    let device = &devices()[0];
+    let loss = loss([[0.0; 2]; 3], CenterDistance::Euclidean, device);
+    let labels = Tensor::<1, Int>::from_data([3], device);
+    let error = loss.statistics(Tensor::zeros([1, 2], device), labels);
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "labels[0] is 3: it must be in 0..3"
+    );
+}
+
+#[cfg(feature = "train")]
+#[test]
+fn metrics_average_over_samples() {
+    use burn::data::dataloader::Progress;
+    use burn::train::metric::{Metric, MetricMetadata, Numeric, NumericEntry};
+    use burn_center_loss::{CenterMetric, CenterStatistics};
+
+    let metadata = MetricMetadata {
+        progress: Progress::new(1, 1, None),
+        iteration: None,
+        lr: None,
+    };
+    let mut metric = CenterMetric::mean_distance();
+    for (mean_distance, samples) in [(1.0, 30), (5.0, 10)] {
+        let statistics = CenterStatistics {
+            mean_distance,
+            min_center_distance: 10.0,
+            ratio: mean_distance / 10.0,
+            samples,
+        };
+        metric.update(&statistics, &metadata).unwrap();
+    }
+    let NumericEntry::Final(mean) = metric.final_value() else {
+        panic!("{:?}", metric.final_value());
+    };
+    assert_eq!(mean, 2.0);
+}
