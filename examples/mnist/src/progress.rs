@@ -5,30 +5,33 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// The progress of one epoch, on the error stream.
-pub struct EpochProgress {
+/// The progress of one training run, on the error stream.
+pub struct Progress {
     /// `None` where the error stream is no terminal.
     bar: Option<ProgressBar>,
 }
 
-impl EpochProgress {
-    /// `title` says which epoch of which run it is.
-    pub fn start(title: &str, steps: usize) -> Self {
+impl Progress {
+    /// `done` of the run's `steps` were done before.
+    pub fn start(title: &str, steps: usize, done: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let style = ProgressStyle::with_template(
-                "{prefix} [{bar:30}] {pos}/{len} steps, {msg}, {eta} left",
+                "{prefix} [{bar:30}] step {pos} of {len}, {msg}, {eta} left",
             )
             .expect("the template is well-formed");
             let bar = ProgressBar::new(steps as u64)
+                .with_position(done as u64)
                 .with_style(style.progress_chars("=> "))
                 .with_prefix(title.to_owned());
+            // The steps of an earlier run say nothing about the speed of this one.
+            bar.reset_eta();
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
         Self { bar }
     }
 
-    /// `step` steps are done, with this mean loss and accuracy so far.
+    /// `step` steps are done; loss and accuracy are the means over the epoch so far.
     pub fn update(&self, step: usize, loss: f64, accuracy: f64) {
         if let Some(bar) = &self.bar {
             bar.set_position(step as u64);
@@ -36,11 +39,19 @@ impl EpochProgress {
         }
     }
 
-    /// Replaces the bar with `line`.
-    pub fn finish(self, line: &str) {
+    /// Leaves `line` on the screen, above the bar where there is one.
+    pub fn line(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-        eprintln!("{line}");
     }
 }

@@ -9,7 +9,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
-use burn::optim::GradientsParams;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Device, Int, Tensor};
 use burn_center_loss::CenterLoss;
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Dataset, Samples};
 use crate::evaluate::{Embedding, Scores};
 use crate::model::{LeNetPlusPlusConfig, Model, Output};
-use crate::progress::EpochProgress;
+use crate::progress::Progress;
 use crate::recipe::{Loss, Recipe};
 use crate::run::{RunDirectory, read_json};
 use checkpoint::State;
@@ -96,10 +97,8 @@ impl Training<'_> {
     /// Trains from the last checkpoint in the directory on, or from the beginning if it has none.
     pub fn run(self) -> Result<Trained> {
         let recipe = self.recipe;
-        let samples = &self.dataset.train;
         let device = self.device.clone().autodiff();
-        let steps_per_epoch = samples.len().div_ceil(recipe.batch_size);
-        let cross_entropy = CrossEntropyLossConfig::new().init(&device);
+        let steps_per_epoch = self.dataset.train.len().div_ceil(recipe.batch_size);
         let mut model = self.untrained(&device, steps_per_epoch)?;
         let mut scheduler = recipe.scheduler(steps_per_epoch)?;
         let mut optimizer = recipe.optimizer();
@@ -122,30 +121,13 @@ impl Training<'_> {
             }
         }
 
+        let steps = recipe.epochs * steps_per_epoch;
+        let progress = Progress::start(recipe.loss.name(), steps, state.step);
+
         for epoch in state.epoch + 1..=recipe.epochs {
             let started = Instant::now();
-            let title = format!("{}, epoch {epoch} of {}", recipe.loss.name(), recipe.epochs);
-            let progress = EpochProgress::start(&title, steps_per_epoch);
-            let mut tally = Tally::default();
-            let order = samples.epoch_order(recipe.seed, epoch);
-            for (step, batch) in order.chunks(recipe.batch_size).enumerate() {
-                let images = samples.images_at(batch, &device);
-                let labels = samples.labels_at(batch, &device);
-                let output = model.network.forward(images);
-                let loss = loss(recipe.loss, &model, &cross_entropy, &output, &labels)?;
-                tally.add(loss.clone().inner(), output.logits.inner(), labels.inner());
-                let gradients = GradientsParams::from_grads(loss.backward(), &model);
-                model = optimizer.step(scheduler.step(), model, gradients);
-                if (step + 1) % STEPS_PER_READING == 0 || step + 1 == steps_per_epoch {
-                    tally.read()?;
-                    ensure!(
-                        tally.loss_sum.is_finite(),
-                        "{title}: the loss is not finite after {} steps; try a smaller --lr",
-                        step + 1
-                    );
-                    progress.update(step + 1, tally.loss(), tally.accuracy());
-                }
-            }
+            let tally;
+            (model, tally) = self.epoch(epoch, model, &mut optimizer, &mut scheduler, &progress)?;
             let training_seconds = started.elapsed().as_secs_f64();
 
             let (snapshot, validation, test) = self.look(&model.valid(), epoch)?;
@@ -157,17 +139,17 @@ impl Training<'_> {
                 validation,
                 test,
                 seconds: started.elapsed().as_secs_f64(),
-                images_per_second: samples.len() as f64 / training_seconds,
+                images_per_second: tally.samples as f64 / training_seconds,
             };
-            progress.finish(&format!("{title}: {metrics}"));
+            progress.line(&format!("{}: {metrics}", self.title(epoch)));
             state.epoch = epoch;
             state.step = metrics.step;
             state.history.push(metrics);
-            // Before the checkpoint, so that what a checkpoint speaks of is there.
+            // All before the checkpoint, so that what a checkpoint speaks of is there.
+            self.directory.write_json_lines(METRICS, &state.history)?;
             let snapshots = self.directory.part(SNAPSHOTS)?;
             snapshots.write_json(&snapshot_name(epoch), &snapshot)?;
             checkpoint::save(self.directory, &state, &model, &optimizer, &scheduler)?;
-            self.directory.write_json_lines(METRICS, &state.history)?;
         }
         let snapshots = self.directory.path().join(SNAPSHOTS);
         Ok(Trained {
@@ -177,6 +159,49 @@ impl Training<'_> {
             state,
             test_samples: self.dataset.test.len(),
         })
+    }
+
+    fn title(&self, epoch: usize) -> String {
+        let Recipe { loss, epochs, .. } = self.recipe;
+        format!("{}, epoch {epoch} of {epochs}", loss.name())
+    }
+
+    /// Goes through the training samples once.
+    fn epoch(
+        &self,
+        epoch: usize,
+        mut model: Model,
+        optimizer: &mut ModuleOptimizer,
+        scheduler: &mut ModuleLrScheduler,
+        progress: &Progress,
+    ) -> Result<(Model, Tally)> {
+        let (recipe, samples) = (self.recipe, &self.dataset.train);
+        let device = self.device.clone().autodiff();
+        let cross_entropy = CrossEntropyLossConfig::new().init(&device);
+        let order = samples.epoch_order(recipe.seed, epoch);
+        let batches = order.chunks(recipe.batch_size);
+        let steps = batches.len();
+        let steps_before = (epoch - 1) * steps;
+        let mut tally = Tally::default();
+        for (batch, step) in batches.zip(1..) {
+            let images = samples.images_at(batch, &device);
+            let labels = samples.labels_at(batch, &device);
+            let output = model.network.forward(images);
+            let loss = loss(recipe.loss, &model, &cross_entropy, &output, &labels)?;
+            tally.add(loss.clone().inner(), output.logits.inner(), labels.inner());
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model = optimizer.step(scheduler.step(), model, gradients);
+            if step % STEPS_PER_READING == 0 || step == steps {
+                tally.read()?;
+                ensure!(
+                    tally.loss_sum.is_finite(),
+                    "{}: the loss is not finite after {step} steps; try a smaller --lr",
+                    self.title(epoch)
+                );
+                progress.update(steps_before + step, tally.loss(), tally.accuracy());
+            }
+        }
+        Ok((model, tally))
     }
 
     /// The model with random weights and centers.

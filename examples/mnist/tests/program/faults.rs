@@ -83,3 +83,27 @@ fn an_unusable_out_dir_is_named() {
     let fault = scene.launch_into(&scene.data(), &[]).fault();
     assert!(fault.contains("not empty"), "{fault}");
 }
+
+#[test]
+fn a_training_that_diverges_says_so() {
+    let scene = Scene::new();
+    let arguments = [
+        "train",
+        "--loss",
+        "joint",
+        "--optimizer",
+        "sgd",
+        "--lr",
+        "1",
+    ];
+    let wild = [
+        "--lambda",
+        "1e9",
+        "--lambda-warmup",
+        "0",
+        "--batch-size",
+        "1",
+    ];
+    let fault = scene.launch(&[&arguments[..], &wild].concat()).fault();
+    assert!(fault.contains("finite"), "{fault}");
+}
