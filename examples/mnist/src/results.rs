@@ -43,7 +43,9 @@ const PUBLISHED: [(Loss, f64, Option<f64>); 3] = [
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub loss: Loss,
-    pub epochs: Vec<usize>,
+    /// Images that went through training, those seen several times included, and without those of the run that this one
+    /// started from.
+    pub images: Vec<usize>,
     pub scores: Vec<Scores>,
 }
 
@@ -61,15 +63,17 @@ impl Table {
     /// `runs` are those of all losses and seeds.
     pub fn of(runs: &[(Loss, &Trained)], select: Select, published: bool) -> Self {
         let row = |loss: Loss| {
-            let epochs: Vec<&EpochMetrics> = runs
-                .iter()
-                .filter(|(other, _)| *other == loss)
-                .filter_map(|(_, trained)| select.epoch(trained))
-                .collect();
+            let of_loss = runs.iter().filter(|(other, _)| *other == loss);
+            let (images, scores) = of_loss
+                .filter_map(|(_, trained)| {
+                    let metrics = select.epoch(trained)?;
+                    Some((metrics.epoch * trained.train_samples, metrics.test))
+                })
+                .unzip();
             Row {
                 loss,
-                epochs: epochs.iter().map(|metrics| metrics.epoch).collect(),
-                scores: epochs.iter().map(|metrics| metrics.test).collect(),
+                images,
+                scores,
             }
         };
         Self {
@@ -82,7 +86,7 @@ impl Table {
 
     /// The head and the rows, cell by cell.
     pub fn cells(&self) -> Vec<Vec<String>> {
-        let mut head = vec!["loss", "class", "nearest center", "k-NN"];
+        let mut head = vec!["loss", "images", "class", "nearest center", "k-NN"];
         if self.published {
             head.extend(["MXNet: class", "MXNet: nearest center"]);
         }
@@ -94,6 +98,10 @@ impl Table {
             };
             let mut line = vec![
                 row.loss.name().to_owned(),
+                match &row.images[..] {
+                    [] => "-".to_owned(),
+                    images => (images.iter().sum::<usize>() / images.len()).to_string(),
+                },
                 column(|scores| Some(scores.class)),
                 column(|scores| scores.nearest_center),
                 column(|scores| Some(scores.neighbors)),
@@ -116,7 +124,7 @@ impl Table {
         };
         let seeds = self.rows.iter().map(|row| row.scores.len()).max();
         let mut notes = vec![format!(
-            "Accuracy on {} test samples {epoch}.",
+            "Accuracy on {} test samples {epoch}, with so many images gone through training; center goes on from joint.",
             self.test_samples
         )];
         if let Some(seeds @ 2..) = seeds {

@@ -80,6 +80,7 @@ pub struct Trained {
     pub state: State,
     /// One for each epoch.
     pub snapshots: Vec<Snapshot>,
+    pub train_samples: usize,
     pub test_samples: usize,
 }
 
@@ -157,6 +158,7 @@ impl Training<'_> {
                 .map(|epoch| read_json(&snapshots.join(snapshot_name(epoch))))
                 .collect::<Result<_>>()?,
             state,
+            train_samples: self.dataset.train.len(),
             test_samples: self.dataset.test.len(),
         })
     }

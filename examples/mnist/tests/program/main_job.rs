@@ -18,6 +18,7 @@ fn the_main_job_compares_the_losses_and_leaves_pictures_and_metrics() {
     let results = json(&out.join("results.json"));
     assert_eq!(results["rows"].as_array().unwrap().len(), 3);
     assert_eq!(results["test_samples"], 12);
+    assert_eq!(results["rows"][1]["images"], serde_json::json!([48]));
     for loss in ["softmax", "joint", "center"] {
         let part = out.join(format!("{loss}-seed-1"));
         let metrics = json_lines(&part.join("metrics.jsonl"));

@@ -86,8 +86,8 @@ fn the_report_of_a_comparison_can_be_used() {
             "Features of the train samples, joint, seed 1, epoch 1|640|1 of 2",
             "Features of the train samples, softmax, seed 1, epoch 2|640|2 of 2",
             "curves|960",
-            // The head and three losses, by the loss and three methods.
-            "cells|16",
+            // The head and three losses, by the loss, its images and three methods.
+            "cells|20",
         ]
     );
     assert!(!seen[6].ends_with("|0"), "no settings");
