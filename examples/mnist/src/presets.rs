@@ -45,6 +45,7 @@ fn quick(loss: Loss) -> Recipe {
         rate: Rate::OneCycle,
         weight_decay: 0.0,
         feature_dim: 2,
+        // With a bias, nearest center stays behind the class layer: README has the figures.
         bias: false,
         initialization: Initialization::Kaiming,
         lambda: 0.05,
