@@ -83,7 +83,7 @@ use shared::Shared;
 /// | Wen et al. 2019, code | the same, with a radius | `Reduction::Mean`, `UpdateRule::Mean`, `with_radius` |
 /// | ShownX and wangx404 (MXNet) | `lambda/2 * r_i^2 / n_{y_i}` per sample | [`CenterLossConfig::mxnet`] |
 /// | KaiyangZhou (PyTorch) | `sum_i r_i^2 / B`, no half | `lambda = 2`, `UpdateRule::Gradient` |
-/// | facenet (TensorFlow) | mean of `r_i^2 / 2` (`l2_loss` apart) | `UpdateRule::Sum`, `alpha` for its `1 - alpha` |
+/// | facenet (TensorFlow) | mean of `(x - c)^2` over all `B * D` entries | `lambda = 2 / feature_dim`, `UpdateRule::Sum`, `alpha` for its `1 - alpha` |
 ///
 /// # Example
 ///
