@@ -6,11 +6,13 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use std::hint::black_box;
 
 /// batch_size, num_classes, feature_dim.
-const SHAPES: [[usize; 3]; 4] = [
+const SHAPES: [[usize; 3]; 6] = [
     [128, 10, 2],
     [256, 1_000, 128],
     [256, 100_000, 512],
     [4_096, 1_000, 512],
+    [512, 1_000, 128],
+    [512, 1_000_000, 128],
 ];
 
 struct Setup {

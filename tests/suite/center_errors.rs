@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{
-    CenterLoss, CenterLossConfig, CenterLossError, Checking, Schedule, UpdateRule,
+    CenterLoss, CenterLossConfig, CenterLossError, Checking, Schedule, UpdateRule, UpdateTiming,
 };
 
 use crate::devices::{devices, devices_with, values};
@@ -317,4 +317,25 @@ fn tensors_on_different_devices() {
         )
         .unwrap_err();
     assert!(error.to_string().starts_with("labels are on "), "{error}");
+}
+
+#[test]
+fn updates_that_nobody_applies() {
+    let device = Device::flex().autodiff();
+    let loss = config()
+        .with_update_timing(UpdateTiming::OnStep)
+        .init(&device);
+    let forward = || {
+        let features = Tensor::<2>::ones([1, 2], &device);
+        loss.try_forward(features, Tensor::zeros([1], &device), None)
+    };
+    for _ in 0..4096 {
+        forward().unwrap();
+    }
+    assert_eq!(
+        forward().unwrap_err().to_string(),
+        "4096 updates wait for apply_pending: call it where the optimizer steps"
+    );
+    assert_eq!(loss.apply_pending(), Ok(4096));
+    forward().unwrap();
 }

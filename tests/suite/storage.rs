@@ -285,3 +285,21 @@ fn configurations_survive_json() {
     let loaded = CenterLossConfig::load(&path).unwrap();
     assert_eq!(loaded.to_string(), config.to_string());
 }
+
+#[test]
+fn centers_of_a_pytorch_checkpoint() {
+    use burn::store::{ModuleSnapshot, PytorchStore};
+
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/checkpoints/centers.pt");
+    for device in autodiff_devices() {
+        let mut loss = config().init(&device);
+        let mut store = PytorchStore::from_file(path).allow_partial(true);
+        let result = loss.load_from(&mut store).unwrap();
+        assert!(result.errors.is_empty(), "{result:?}");
+        assert_eq!(
+            values(loss.centers()),
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+        );
+        step(&loss, &device, 0.5);
+    }
+}

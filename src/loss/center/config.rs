@@ -331,7 +331,7 @@ impl CenterLossConfig {
                 self.update_rule == UpdateRule::Gradient,
                 self.precision.dtype(),
             ),
-            updating: Param::from_bool(self.update_rule.is_direct()),
+            updating: Param::from_bool(true),
             rates: Rates::new(self.alpha, self.lambda, &device),
             class_weights,
             config: Arc::new(self.clone()),

@@ -167,6 +167,12 @@ pub enum CenterLossError {
         /// The width that was asked for.
         expected: usize,
     },
+    /// `forward` has noted update after update, and nobody applied them.
+    #[error("{count} updates wait for apply_pending: call it where the optimizer steps")]
+    PendingNotApplied {
+        /// How many updates wait.
+        count: usize,
+    },
     /// What deferred checking left out since the last [`check`](super::CenterLoss::check).
     #[error(
         "{labels} labels outside 0..num_classes, {features} samples with features that are not finite and {weights} \

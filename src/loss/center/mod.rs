@@ -83,7 +83,7 @@ use shared::Shared;
 /// | Wen et al. 2019, code | the same, with a radius | `Reduction::Mean`, `UpdateRule::Mean`, `with_radius` |
 /// | ShownX and wangx404 (MXNet) | `lambda/2 * r_i^2 / n_{y_i}` per sample | [`CenterLossConfig::mxnet`] |
 /// | KaiyangZhou (PyTorch) | `sum_i r_i^2 / B`, no half | `lambda = 2`, `UpdateRule::Gradient` |
-/// | facenet (TensorFlow) | mean of `r_i^2 / 2` (`l2_loss` apart) | `UpdateRule::Sum`, `alpha` for its `1 - alpha` |
+/// | facenet (TensorFlow) | mean of `(x - c)^2` over all `B * D` entries | `lambda = 2 / feature_dim`, `UpdateRule::Sum`, `alpha` for its `1 - alpha` |
 ///
 /// # Example
 ///
@@ -175,7 +175,8 @@ impl CenterLoss {
     /// A [`CenterLossError`] for a batch without samples, features, labels or weights of another shape or on another
     /// device than the centers, and for an update that would overflow. Under [`Checking::Strict`] also for a label
     /// outside `0..num_classes` that is not the ignored one, a feature that is not finite and a weight that is negative
-    /// or not finite. The centers and the schedules are unchanged then.
+    /// or not finite. Under [`UpdateTiming::OnStep`] also when 4096 updates wait, since then nobody applies them. The
+    /// centers and the schedules are unchanged then.
     ///
     /// # Example
     ///
@@ -202,7 +203,7 @@ impl CenterLoss {
         }
         match self.config.update_timing {
             UpdateTiming::Immediate => self.apply_now(update)?,
-            UpdateTiming::OnStep => self.shared.push(update),
+            UpdateTiming::OnStep => self.shared.push(update)?,
         }
         Ok(loss)
     }
@@ -428,7 +429,7 @@ impl CenterLoss {
     }
 
     /// The same loss with more classes: the given centers, `[new_classes, feature_dim]`, follow the present ones. The
-    /// new classes have weight 1 if there are class weights; rates and schedules go on.
+    /// new classes have weight 1 if there are class weights; rates and schedules go on, and frozen centers stay frozen.
     ///
     /// # Errors
     ///
@@ -451,7 +452,10 @@ impl CenterLoss {
         let extended = config.init_with_centers(all)?;
         let rates = self.rates.get();
         extended.rates.change(|state| *state = rates);
-        Ok(extended)
+        Ok(Self {
+            updating: self.updating.clone(),
+            ..extended
+        })
     }
 
     fn measure_with(

@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use burn::tensor::{Int, Tensor};
 use burn_std::sync::{AtomicUsize, Mutex, Ordering};
 
-use super::CenterUpdate;
+use super::{CenterLossError, CenterUpdate};
 
 /// What all clones and forks of one center loss have in common: the updates that wait for `apply_pending`, and the
 /// counts of samples that deferred checking left out.
@@ -33,9 +33,21 @@ impl Clone for Shared {
     }
 }
 
+/// More updates than any accumulation over any number of devices makes between two steps of the optimizer.
+const MAX_PENDING: usize = 4096;
+
 impl Shared {
-    pub fn push(&self, update: CenterUpdate) {
-        self.lists.pending.lock().push((self.ticket, update));
+    /// Adds an update to the waiting ones.
+    ///
+    /// Without a limit, a training that never applies them would fill the memory while its centers stand still.
+    pub fn push(&self, update: CenterUpdate) -> Result<(), CenterLossError> {
+        let mut pending = self.lists.pending.lock();
+        let count = pending.len();
+        if count >= MAX_PENDING {
+            return Err(CenterLossError::PendingNotApplied { count });
+        }
+        pending.push((self.ticket, update));
+        Ok(())
     }
 
     /// Takes the waiting updates, in the order of their clones, and of their making within one clone.
