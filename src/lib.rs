@@ -17,9 +17,8 @@
 //!
 //! # Example
 //!
-//! A training step, written by hand. The same module fits Burn's `Learner`, see [`docs/training.md`] for that and for every other way.
-//!
-//! [`docs/training.md`]: https://docs.rs/crate/burn-center-loss/latest/source/docs/training.md
+//! A training step, written by hand. [`training`] has the same for Burn's `Learner`, the gradient rule, gradient
+//! accumulation, several devices, schedules, checkpoints, GPUs and half precision.
 //!
 //! ```
 //! use burn::module::Module;
@@ -89,11 +88,10 @@ pub use loss::{
 #[cfg(feature = "train")]
 pub use metric::CenterMetric;
 
-/// The code blocks of the pages outside of the crate's documentation, run as tests.
+#[doc = include_str!("../docs/training.md")]
+pub mod training {}
+
+/// The code blocks of the README, run as tests.
 #[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
-    #[doc = include_str!("../docs/training.md")]
-    struct Training;
-}
+#[doc = include_str!("../README.md")]
+struct Readme;

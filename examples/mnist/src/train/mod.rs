@@ -262,12 +262,10 @@ pub fn untrained(
         Some(config) => Some(config.try_init(device)?),
         None => None,
     };
-    let model = Model {
+    Ok(Model {
         network,
         center_loss,
-    };
-    // Parameters are drawn at their first use; drawing them here keeps that in one order.
-    Ok(model.materialize())
+    })
 }
 
 /// `model` with the values of `record`.
