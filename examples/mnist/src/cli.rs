@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Result, ensure};
 use burn_center_loss::{ClassBalance, UpdateRule};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -156,10 +157,13 @@ impl PlaceArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipe")]
 pub struct RecipeArgs {
+    /// How often training goes through the samples
     #[arg(long, value_name = "N")]
     epochs: Option<usize>,
+    /// The number of samples of a training step
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
+    /// What changes the network
     #[arg(long, value_enum)]
     optimizer: Option<Optimizer>,
     /// The learning rate, or its peak where it rises and falls
@@ -171,6 +175,7 @@ pub struct RecipeArgs {
     /// What `--lr-step` multiplies the learning rate by [default: 0.1]
     #[arg(long, value_name = "FACTOR")]
     lr_factor: Option<f64>,
+    /// How strongly the weights of the network are pulled to zero
     #[arg(long, value_name = "PENALTY")]
     weight_decay: Option<f64>,
     /// The weight of the center loss
@@ -241,8 +246,8 @@ fn named<T: Copy + Send + Sync + 'static>(
 }
 
 impl RecipeArgs {
-    /// Puts what was given in place of what `recipe` says.
-    pub fn apply(&self, recipe: &mut Recipe) {
+    /// Puts what was given in place of what `recipe` says, and says what is wrong with the outcome.
+    pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
         fn replace<T: Copy>(value: &mut T, given: Option<T>) {
             *value = given.unwrap_or(*value);
         }
@@ -256,6 +261,11 @@ impl RecipeArgs {
         } else if let Some(epochs) = self.lr_step {
             let factor = self.lr_factor.unwrap_or(0.1);
             recipe.rate = Rate::Steps { epochs, factor };
+        } else {
+            ensure!(
+                self.lr_factor.is_none(),
+                "--lr-factor: has no effect without --lr-step"
+            );
         }
         replace(&mut recipe.weight_decay, self.weight_decay);
         replace(&mut recipe.lambda, self.lambda);
@@ -271,5 +281,6 @@ impl RecipeArgs {
         replace(&mut recipe.sizes.validation, self.validation_size);
         recipe.sizes.test = self.test_size.or(recipe.sizes.test);
         replace(&mut recipe.seed, self.seed);
+        recipe.validate()
     }
 }

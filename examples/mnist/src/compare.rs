@@ -57,9 +57,8 @@ fn recipes(preset: Preset, changes: &RecipeArgs, seeds: u64) -> Result<Vec<Recip
     for index in 0..seeds {
         for loss in Loss::ALL {
             let mut recipe = preset.recipe(loss);
-            changes.apply(&mut recipe);
+            changes.apply(&mut recipe)?;
             recipe.seed = recipe.seed.wrapping_add(index);
-            recipe.validate()?;
             recipes.push(recipe);
         }
     }

@@ -216,6 +216,21 @@ mod tests {
     }
 
     #[test]
+    fn the_data_that_comes_with_the_program_is_whole() {
+        let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data"));
+        let sizes = SplitSizes {
+            train: None,
+            validation: 5_000,
+            test: Some(100),
+        };
+        let dataset = Dataset::load(directory, None, sizes).unwrap();
+        let lens = [&dataset.train, &dataset.validation, &dataset.test].map(Samples::len);
+        assert_eq!(lens, [55_000, 5_000, 100]);
+        assert_eq!(dataset.num_classes, 10);
+        assert_eq!(dataset.train.image_size(), [28, 28]);
+    }
+
+    #[test]
     fn every_seed_and_epoch_has_its_own_order() {
         let samples = samples(50);
         let order = samples.epoch_order(1, 2);

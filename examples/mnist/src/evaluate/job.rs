@@ -1,6 +1,6 @@
 //! The command `evaluate`.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use burn::module::Module;
 
 use super::{DEFAULT_K, Embedding};
@@ -11,6 +11,10 @@ use crate::train::job::TrainingJob;
 use crate::train::{self, checkpoint};
 
 pub fn command(args: &EvaluateArgs) -> Result<()> {
+    ensure!(
+        args.k.is_none() || args.method == Method::Knn,
+        "--k: has no effect without --method knn"
+    );
     let directory = RunDirectory::open(&args.run).context("--run")?;
     let job = TrainingJob::of(&directory).context("--run")?;
     let chosen = args.device.open()?;

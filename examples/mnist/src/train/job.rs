@@ -105,8 +105,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
 fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, Dataset)> {
     let loss = args.loss.context("--loss is missing")?;
     let mut recipe = args.preset.recipe(loss);
-    args.recipe.apply(&mut recipe);
-    recipe.validate()?;
+    args.recipe.apply(&mut recipe)?;
     let start = match (loss, &args.from) {
         (Loss::Center, Some(from)) => Some(joint_run(from)?),
         (Loss::Center, None) => {

@@ -37,6 +37,10 @@ fn each_loss_can_be_trained_and_evaluated_by_each_method() {
     let arguments = ["evaluate", "--run", &joint, "--method", "knn", "--k", "25"];
     let fault = scene.run(&arguments).fault();
     assert!(fault.contains("--k 25"), "{fault}");
+    let fault = scene
+        .run(&["evaluate", "--run", &joint, "--k", "3"])
+        .fault();
+    assert!(fault.contains("--method knn"), "{fault}");
 }
 
 #[test]

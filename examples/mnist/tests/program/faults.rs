@@ -28,6 +28,7 @@ fn a_bad_option_is_named() {
         &["--update-rule", "best"],
         &["--update-rule", "paper"],
     );
+    assert_fault(&scene, &["--lr-factor", "0.5"], &["--lr-step"]);
     assert_fault(&scene, &["train"], &["--loss"]);
     assert_fault(&scene, &["--device", "abacus"], &["--device", "abacus"]);
 }
