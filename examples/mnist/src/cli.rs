@@ -246,6 +246,26 @@ fn named<T: Copy + Send + Sync + 'static>(
 }
 
 impl RecipeArgs {
+    /// The first option given that changes nothing about training with `loss`.
+    pub fn without_effect(&self, loss: Loss) -> Option<&'static str> {
+        let of_the_loss = [
+            ("--lambda", self.lambda.is_some()),
+            ("--class-balance", self.class_balance.is_some()),
+        ];
+        let of_moving_centers = [
+            ("--lambda-warmup", self.lambda_warmup.is_some()),
+            ("--alpha", self.alpha.is_some()),
+            ("--update-rule", self.update_rule.is_some()),
+        ];
+        let idle: Vec<_> = match loss {
+            Loss::Softmax => of_the_loss.into_iter().chain(of_moving_centers).collect(),
+            Loss::Joint => Vec::new(),
+            Loss::Center => of_moving_centers.into(),
+        };
+        idle.into_iter()
+            .find_map(|(option, given)| given.then_some(option))
+    }
+
     /// Puts what was given in place of what `recipe` says, and says what is wrong with the outcome.
     pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
         fn replace<T: Copy>(value: &mut T, given: Option<T>) {

@@ -104,6 +104,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
 
 fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, Dataset)> {
     let loss = args.loss.context("--loss is missing")?;
+    if let Some(option) = args.recipe.without_effect(loss) {
+        bail!("{option}: has no effect with --loss {}", loss.name());
+    }
     let mut recipe = args.preset.recipe(loss);
     args.recipe.apply(&mut recipe)?;
     let start = match (loss, &args.from) {

@@ -30,6 +30,10 @@ fn a_bad_option_is_named() {
     );
     assert_fault(&scene, &["--lr-factor", "0.5"], &["--lr-step"]);
     assert_fault(&scene, &["train"], &["--loss"]);
+    let softmax = ["train", "--loss", "softmax", "--lambda", "0.1"];
+    assert_fault(&scene, &softmax, &["--lambda: has no effect", "softmax"]);
+    let center = ["train", "--loss", "center", "--alpha", "0.1"];
+    assert_fault(&scene, &center, &["--alpha: has no effect", "center"]);
     assert_fault(&scene, &["--device", "abacus"], &["--device", "abacus"]);
 }
 
