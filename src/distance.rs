@@ -49,9 +49,10 @@ fn largest(rows: &Tensor<2>) -> Tensor<2> {
     rows.clone().without_autodiff().abs().max_dim(1)
 }
 
-fn no_zero(scales: Tensor<2>) -> Tensor<2> {
-    let zero = scales.clone().equal_elem(0.0);
-    scales.mask_fill(zero, 1.0)
+/// Divisors, with 1 in place of 0: where the divisor is zero, so is all that it divides.
+pub(crate) fn no_zero<const D: usize>(divisors: Tensor<D>) -> Tensor<D> {
+    let zero = divisors.clone().equal_elem(0.0);
+    divisors.mask_fill(zero, 1.0)
 }
 
 /// Norms of rows whose largest entry is 1 or which are zero; the latter are given a norm above zero, since the slope of

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use crate::center_plain::{Plain, every_config};
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::assert_close;
+use crate::tensors::{labels, typed_matrix};
 
 fn autodiff_devices() -> Vec<Device> {
     devices().into_iter().map(Device::autodiff).collect()
@@ -19,10 +20,6 @@ fn autodiff_devices() -> Vec<Device> {
 fn bits(centers: Tensor<2>) -> Vec<u32> {
     let values = centers.into_data();
     values.iter::<f32>().map(f32::to_bits).collect()
-}
-
-fn labels(values: &[i64], device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data(values, device)
 }
 
 #[test]
@@ -85,8 +82,7 @@ fn lambda_does_not_change_how_fast_centers_move() {
                 let loss = config
                     .init_with_centers(Tensor::zeros([3, 2], &device))
                     .unwrap();
-                let features = plain.features(&device_with_f64(&device)).into_data();
-                let features = Tensor::from_data(features, (&device, DType::F32));
+                let features = typed_matrix(&plain.features, DType::F32, &device);
                 loss.forward(features, plain.labels(&device));
                 bits(loss.centers())
             });
@@ -94,14 +90,6 @@ fn lambda_does_not_change_how_fast_centers_move() {
             assert_eq!(centers[0], centers[2]);
         }
     }
-}
-
-/// The host keeps the plain numbers as f64; not every backend under test can.
-fn device_with_f64(_: &Device) -> Device {
-    devices_with(DType::F64)
-        .into_iter()
-        .next()
-        .expect("flex and ndarray have f64")
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The center loss against the numbers of three existing implementations.
 
 use burn::optim::{GradientsParams, SgdConfig};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, Reduction, UpdateRule};
 use serde::Deserialize;
 
 use crate::devices::{devices, values};
 use crate::fixtures::{assert_close, cases};
+use crate::tensors::{labels, typed_matrix};
 
 /// The inputs that the three fixture files have in common.
 #[derive(Deserialize)]
@@ -30,22 +31,17 @@ impl Inputs {
 
     fn loss(&self, config: CenterLossConfig, device: &Device) -> CenterLoss {
         config
-            .init_with_centers(matrix(&self.centers_before, device))
+            .init_with_centers(typed_matrix(&self.centers_before, DType::F32, device))
             .unwrap()
     }
 
     fn features(&self, device: &Device) -> Tensor<2> {
-        matrix(&self.features, device).require_grad()
+        typed_matrix(&self.features, DType::F32, device).require_grad()
     }
 
     fn labels(&self, device: &Device) -> Tensor<1, Int> {
-        Tensor::from_data(self.labels.as_slice(), device)
+        labels(&self.labels, device)
     }
-}
-
-fn matrix(rows: &[Vec<f64>], device: &Device) -> Tensor<2> {
-    let shape = [rows.len(), rows[0].len()];
-    Tensor::from_data(TensorData::new(rows.concat(), shape), (device, DType::F32))
 }
 
 const TOLERANCE: f64 = 1e-5;

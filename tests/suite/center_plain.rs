@@ -1,7 +1,7 @@
 //! Values and gradients against nested loops in f64, and gradients against central differences.
 
 use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{
     CenterDistance, CenterLoss, CenterLossConfig, Checking, ClassBalance, Precision, Reduction,
     UpdateRule,
@@ -10,6 +10,7 @@ use burn_center_loss::{
 use crate::devices::{devices_with, values};
 use crate::fixtures::assert_close;
 use crate::storage::centers_id;
+use crate::tensors::{labels, typed_matrix};
 
 /// A batch and centers in f64 on the host; the same numbers on every run.
 #[derive(Clone)]
@@ -55,16 +56,16 @@ impl Plain {
 
     pub fn loss(&self, config: &CenterLossConfig, device: &Device) -> CenterLoss {
         config
-            .init_with_centers(matrix(&self.centers, device))
+            .init_with_centers(typed_matrix(&self.centers, DType::F64, device))
             .unwrap()
     }
 
     pub fn features(&self, device: &Device) -> Tensor<2> {
-        matrix(&self.features, device)
+        typed_matrix(&self.features, DType::F64, device)
     }
 
     pub fn labels(&self, device: &Device) -> Tensor<1, Int> {
-        Tensor::from_data(self.labels.as_slice(), device)
+        labels(&self.labels, device)
     }
 
     pub fn weights(&self, device: &Device) -> Option<Tensor<1>> {
@@ -178,11 +179,6 @@ fn unit(x: &[f64]) -> Vec<f64> {
 
 fn subtract(x: &[f64], y: &[f64]) -> Vec<f64> {
     x.iter().zip(y).map(|(x, y)| x - y).collect()
-}
-
-pub fn matrix(rows: &[Vec<f64>], device: &Device) -> Tensor<2> {
-    let shape = [rows.len(), rows[0].len()];
-    Tensor::from_data(TensorData::new(rows.concat(), shape), (device, DType::F64))
 }
 
 /// Every rule with every way of measuring, weighting and reducing.
@@ -316,11 +312,7 @@ fn single_precision_equals_nested_loops() {
                         .clone()
                         .with_precision(Precision::F32)
                         .with_checking(checking);
-                    let single = |rows: &[Vec<f64>]| {
-                        let shape = [rows.len(), rows[0].len()];
-                        let data = TensorData::new(rows.concat(), shape);
-                        Tensor::<2>::from_data(data, (&device, DType::F32))
-                    };
+                    let single = |rows: &[Vec<f64>]| typed_matrix(rows, DType::F32, &device);
                     let weights = plain
                         .weights
                         .as_deref()

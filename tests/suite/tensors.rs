@@ -8,6 +8,12 @@ pub fn matrix(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(rows.concat(), shape), (device, DType::F32))
 }
 
+/// A matrix of these rows in any float type.
+pub fn typed_matrix(rows: &[Vec<f64>], dtype: DType, device: &Device) -> Tensor<2> {
+    let shape = [rows.len(), rows[0].len()];
+    Tensor::from_data(TensorData::new(rows.concat(), shape), (device, dtype))
+}
+
 /// Labels in the device's own integer type.
 pub fn labels(labels: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(labels.to_vec(), [labels.len()]), device)

@@ -190,9 +190,9 @@ impl Batch {
     fn mask_on_device(self, magnitudes: Tensor<1>) -> CheckedBatch {
         let dtype = magnitudes.dtype();
         let finite = magnitudes.clone().is_finite();
-        let counted = match &self.ignored {
-            Some(ignored) => ignored.clone().bool_not(),
-            None => finite.clone().bool_or(finite.clone().bool_not()),
+        let counted = |flags: Tensor<1, Bool>| match &self.ignored {
+            Some(ignored) => flags.bool_and(ignored.clone().bool_not()),
+            None => flags,
         };
         let weights = match self.weights {
             Some(weights) => weights.cast(dtype),
@@ -203,8 +203,8 @@ impl Batch {
             .is_finite()
             .bool_and(weights.clone().greater_equal_elem(0.0));
 
-        let bad_label = counted.clone().bool_and(self.named.clone().bool_not());
-        let readable = counted.bool_and(self.named);
+        let bad_label = counted(self.named.clone().bool_not());
+        let readable = counted(self.named.clone());
         let bad_features = readable.clone().bool_and(finite.clone().bool_not());
         let readable = readable.bool_and(finite);
         let bad_weight = readable.clone().bool_and(weighable.clone().bool_not());

@@ -27,7 +27,7 @@ use alloc::vec::Vec;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
-use crate::distance::unit_rows;
+use crate::distance::{no_zero, unit_rows};
 use batch::{Batch, CheckedBatch};
 use centers::{Centers, with_autodiff_of};
 use config::setting;
@@ -439,8 +439,6 @@ impl CenterLoss {
         let mut config = (*self.config).clone();
         config.num_classes = new_classes;
         let added = config
-            .clone()
-            .with_class_weights(None)
             .accept_centers(centers)?
             .to_device(&self.centers.device());
         config.num_classes = self.num_classes() + new_classes;
@@ -594,12 +592,6 @@ impl CenterLoss {
         self.rates.change(|rates| rates.step += 1);
         Ok(())
     }
-}
-
-/// A divisor, with 1 in place of 0: a total of zero has only zeros to divide.
-fn no_zero(totals: Tensor<1>) -> Tensor<1> {
-    let zero = totals.clone().lower_equal_elem(0.0);
-    totals.mask_fill(zero, 1.0)
 }
 
 impl ModuleDisplay for CenterLoss {

@@ -35,15 +35,11 @@ impl HostSamples {
     /// For each sample the total weight of its class.
     pub fn class_totals(&self) -> Vec<f64> {
         let num_classes = self.classes.iter().max().map_or(0, |class| class + 1);
-        if num_classes <= 8 * self.classes.len() {
-            let mut totals = vec![0.0; num_classes];
-            for (class, weight) in self.classes.iter().zip(&self.weights) {
-                totals[*class] += weight;
-            }
-            return self.classes.iter().map(|class| totals[*class]).collect();
-        }
-        // Few samples of many classes: nothing here may cost O(num_classes).
-        let (slots, count) = self.slots();
+        // Numbering the classes costs a sort, but with few samples of many classes nothing may cost O(num_classes).
+        let (slots, count) = match num_classes <= 8 * self.classes.len() {
+            true => (self.classes.clone(), num_classes),
+            false => self.slots(),
+        };
         let mut totals = vec![0.0; count];
         for (slot, weight) in slots.iter().zip(&self.weights) {
             totals[*slot] += weight;
@@ -57,11 +53,11 @@ impl HostSamples {
         order.sort_unstable_by_key(|i| self.classes[*i]);
         let mut slots = vec![0; order.len()];
         let mut slot = 0;
-        for pair in 0..order.len() {
-            if pair > 0 && self.classes[order[pair]] != self.classes[order[pair - 1]] {
+        for place in 0..order.len() {
+            if place > 0 && self.classes[order[place]] != self.classes[order[place - 1]] {
                 slot += 1;
             }
-            slots[order[pair]] = slot;
+            slots[order[place]] = slot;
         }
         (slots, if order.is_empty() { 0 } else { slot + 1 })
     }

@@ -4,6 +4,7 @@ use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorDat
 
 use super::samples::{HostSamples, PerSample, Samples, class_totals_on_device};
 use super::{CenterLossError, UpdateRule};
+use crate::distance::no_zero;
 
 /// What a batch would do to the centers, as a value: per class the mean of its pulls and its total weight.
 ///
@@ -177,9 +178,7 @@ impl CenterUpdate {
                 (PerSample::Host(factors), still)
             }
             Samples::Device(weights) => {
-                let totals = class_totals_on_device(&self.classes, &weights);
-                let empty = totals.clone().lower_equal_elem(0.0);
-                let totals = totals.mask_fill(empty, 1.0);
+                let totals = no_zero(class_totals_on_device(&self.classes, &weights));
                 let weights = weights.mul_scalar(alpha);
                 let factors = match rule {
                     UpdateRule::Paper => weights / totals.add_scalar(1.0),
