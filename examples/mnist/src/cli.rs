@@ -208,6 +208,9 @@ pub struct RecipeArgs {
     /// The number of classes [default: the largest training label and one]
     #[arg(long, value_name = "N")]
     num_classes: Option<usize>,
+    /// Move every training image at random by up to so many pixels in each direction
+    #[arg(long, value_name = "PIXELS")]
+    shift: Option<usize>,
     /// Train with at most this many samples
     #[arg(long, value_name = "N")]
     train_size: Option<usize>,
@@ -297,6 +300,7 @@ impl RecipeArgs {
         replace(&mut recipe.initialization, self.initialization);
         recipe.bias = (recipe.bias || self.bias) && !self.no_bias;
         recipe.num_classes = self.num_classes.or(recipe.num_classes);
+        replace(&mut recipe.shift, self.shift);
         recipe.sizes.train = self.train_size.or(recipe.sizes.train);
         replace(&mut recipe.sizes.validation, self.validation_size);
         recipe.sizes.test = self.test_size.or(recipe.sizes.test);

@@ -13,7 +13,7 @@ use crate::recipe::{Initialization, Loss, Optimizer, Rate, Recipe};
 pub enum Preset {
     /// Minutes on a CPU for all three losses: Adam and a part of the data
     Quick,
-    /// Adam and all of the data
+    /// Adam, all of the data, and random shifts
     Full,
     /// The recipe of the MXNet programs: 30 epochs of SGD, lr 0.1, a tenth of it after 10 and 20 epochs
     Mxnet,
@@ -54,6 +54,7 @@ fn quick(loss: Loss) -> Recipe {
         update_rule: UpdateRule::Paper,
         class_balance: ClassBalance::None,
         num_classes: None,
+        shift: 0,
         sizes: SplitSizes {
             train: Some(train),
             validation: 500,
@@ -65,13 +66,15 @@ fn quick(loss: Loss) -> Recipe {
 
 fn full(loss: Loss) -> Recipe {
     let (epochs, learning_rate) = match loss {
-        Loss::Softmax | Loss::Joint => (10, 3e-3),
-        Loss::Center => (2, 5e-4),
+        Loss::Softmax => (4, 3e-3),
+        Loss::Joint => (8, 3e-3),
+        Loss::Center => (1, 5e-4),
     };
     Recipe {
         epochs,
         learning_rate,
         batch_size: 64,
+        shift: 2,
         sizes: SplitSizes {
             train: None,
             validation: 5_000,
@@ -102,6 +105,7 @@ fn mxnet(loss: Loss) -> Recipe {
         update_rule: UpdateRule::Gradient,
         class_balance: ClassBalance::Histogram,
         num_classes: None,
+        shift: 0,
         sizes: SplitSizes {
             train: None,
             validation: 5_000,

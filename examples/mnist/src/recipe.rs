@@ -18,6 +18,8 @@ use crate::model::CENTER_LOSS;
 
 /// The part of all steps in which the one-cycle rate rises.
 const RISE: f64 = 0.2;
+/// Half the side of the smallest images.
+const MAX_SHIFT: usize = 4;
 
 /// Configuration of one training run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,8 @@ pub struct Recipe {
     pub update_rule: UpdateRule,
     pub class_balance: ClassBalance,
     pub num_classes: Option<usize>,
+    /// The most pixels by which a training image is moved at random, in each direction.
+    pub shift: usize,
     pub sizes: SplitSizes,
     pub seed: u64,
 }
@@ -143,6 +147,11 @@ impl Recipe {
                 "--num-classes is {num_classes}, but must be from 2 to 256"
             );
         }
+        let shift = self.shift;
+        ensure!(
+            shift <= MAX_SHIFT,
+            "--shift is {shift}, but must be at most {MAX_SHIFT}"
+        );
         let rate = self.learning_rate;
         ensure!(
             rate > 0.0 && rate <= 1.0,

@@ -1,6 +1,7 @@
 //! The data: four IDX files, checked, and split into training, validation and test samples.
 
 mod idx;
+mod shift;
 
 use std::path::Path;
 
@@ -10,6 +11,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+
+pub use shift::Shifts;
 
 /// The smallest side that three halvings leave something of.
 const MIN_SIDE: usize = 8;
@@ -139,13 +142,12 @@ impl Samples {
 
     /// The samples at `indices`, in that order.
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let area = self.height * self.width;
-        let mut pixels = Vec::with_capacity(indices.len() * area);
-        for &index in indices {
-            pixels.extend_from_slice(&self.pixels[index * area..(index + 1) * area]);
-        }
         Self {
-            pixels,
+            pixels: indices
+                .iter()
+                .flat_map(|&index| self.image(index))
+                .copied()
+                .collect(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
             ..*self
         }
@@ -158,13 +160,31 @@ impl Samples {
 
     /// The images at `indices`, `[batch_size, 1, height, width]`, with values from 0 to 1.
     pub fn images_at(&self, indices: &[usize], device: &Device) -> Tensor<4> {
-        let area = self.height * self.width;
-        let values: Vec<f32> = indices
+        let pixels = indices.iter().flat_map(|&index| self.image(index));
+        self.images(pixels.copied(), indices.len(), device)
+    }
+
+    /// As [`images_at`](Self::images_at), each image moved by the next of `shifts`.
+    pub fn shifted_images_at(
+        &self,
+        indices: &[usize],
+        shifts: &mut Shifts,
+        device: &Device,
+    ) -> Tensor<4> {
+        let pixels = indices
             .iter()
-            .flat_map(|&index| &self.pixels[index * area..(index + 1) * area])
-            .map(|&pixel| f32::from(pixel) / 255.0)
-            .collect();
-        let shape = [indices.len(), 1, self.height, self.width];
+            .flat_map(|&index| shifts.shifted(self.image(index), self.width));
+        self.images(pixels, indices.len(), device)
+    }
+
+    fn image(&self, index: usize) -> &[u8] {
+        let area = self.height * self.width;
+        &self.pixels[index * area..(index + 1) * area]
+    }
+
+    fn images(&self, pixels: impl Iterator<Item = u8>, count: usize, device: &Device) -> Tensor<4> {
+        let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
+        let shape = [count, 1, self.height, self.width];
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
@@ -179,12 +199,24 @@ impl Samples {
 
     /// The order of an epoch. It follows from `seed` and `epoch` alone, so a resumed run goes through the same batches.
     pub fn epoch_order(&self, seed: u64, epoch: usize) -> Vec<usize> {
-        // An own generator stream per epoch: neighbouring seeds would share orders if the two were added.
-        let mut seeding = [0; 32];
-        seeding[..8].copy_from_slice(&seed.to_le_bytes());
-        seeding[8..16].copy_from_slice(&(epoch as u64).to_le_bytes());
-        shuffled(self.len(), &mut StdRng::from_seed(seeding))
+        shuffled(self.len(), &mut generator(seed, epoch, Purpose::Order))
     }
+}
+
+/// What the random numbers of an epoch are for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Order = 0,
+    Shifts = 1,
+}
+
+/// An own stream for every seed, epoch and purpose: neighbouring seeds would share numbers if the three were added.
+fn generator(seed: u64, epoch: usize, purpose: Purpose) -> StdRng {
+    let mut seeding = [0; 32];
+    seeding[..8].copy_from_slice(&seed.to_le_bytes());
+    seeding[8..16].copy_from_slice(&(epoch as u64).to_le_bytes());
+    seeding[16] = purpose as u8;
+    StdRng::from_seed(seeding)
 }
 
 fn shuffled(len: usize, rng: &mut StdRng) -> Vec<usize> {

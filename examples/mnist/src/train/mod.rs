@@ -16,7 +16,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_center_loss::CenterLoss;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Samples};
+use crate::data::{Dataset, Samples, Shifts};
 use crate::evaluate::{Embedding, Scores};
 use crate::model::{LeNetPlusPlusConfig, Model, Output};
 use crate::progress::Progress;
@@ -181,12 +181,13 @@ impl Training<'_> {
         let device = self.device.clone().autodiff();
         let cross_entropy = CrossEntropyLossConfig::new().init(&device);
         let order = samples.epoch_order(recipe.seed, epoch);
+        let mut shifts = Shifts::new(recipe.shift, recipe.seed, epoch);
         let batches = order.chunks(recipe.batch_size);
         let steps = batches.len();
         let steps_before = (epoch - 1) * steps;
         let mut tally = Tally::default();
         for (batch, step) in batches.zip(1..) {
-            let images = samples.images_at(batch, &device);
+            let images = samples.shifted_images_at(batch, &mut shifts, &device);
             let labels = samples.labels_at(batch, &device);
             let output = model.network.forward(images);
             let loss = loss(recipe.loss, &model, &cross_entropy, &output, &labels)?;
