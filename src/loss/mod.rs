@@ -1,6 +1,8 @@
 //! Losses that hold a center, prototype or proxy per class.
 
 mod center;
+#[cfg(feature = "flex")]
+mod known_gradient;
 
 pub use center::{
     CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,

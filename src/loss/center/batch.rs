@@ -32,55 +32,64 @@ pub(super) struct CheckedBatch {
     pub left_out: Option<Tensor<1, Int>>,
 }
 
+/// Refuses tensors whose shapes or devices don't fit each other and the centers, which are on `device`.
+pub(super) fn check_fit(
+    config: &CenterLossConfig,
+    device: &Device,
+    features: &Tensor<2>,
+    labels: &Tensor<1, Int>,
+    weights: Option<&Tensor<1>>,
+) -> Result<(), CenterLossError> {
+    let found = features.dims();
+    let [batch_size, feature_dim] = found;
+    if feature_dim != config.feature_dim {
+        return Err(CenterLossError::FeaturesShape {
+            found,
+            feature_dim: config.feature_dim,
+        });
+    }
+    if batch_size == 0 {
+        return Err(CenterLossError::EmptyBatch);
+    }
+    let lengths = [
+        ("labels", Some(labels.dims()[0])),
+        ("weights", weights.map(|w| w.dims()[0])),
+    ];
+    for (name, found) in lengths {
+        if let Some(found) = found.filter(|found| *found != batch_size) {
+            return Err(CenterLossError::SampleCount {
+                name,
+                found,
+                batch_size,
+            });
+        }
+    }
+    let devices = [
+        ("features", Some(features.device())),
+        ("labels", Some(labels.device())),
+        ("weights", weights.map(|w| w.device())),
+    ];
+    for (name, found) in devices {
+        let found = found.map(Device::without_autodiff);
+        if let Some(found) = found.filter(|found| found != device) {
+            return Err(CenterLossError::Device {
+                name,
+                found: format!("{found:?}"),
+                expected: format!("{device:?}"),
+            });
+        }
+    }
+    Ok(())
+}
+
 impl Batch {
+    /// A batch that [`check_fit`] has let pass.
     pub fn new(
         config: &CenterLossConfig,
         device: &Device,
-        features: &Tensor<2>,
         labels: Tensor<1, Int>,
         weights: Option<Tensor<1>>,
-    ) -> Result<Self, CenterLossError> {
-        let found = features.dims();
-        let [batch_size, feature_dim] = found;
-        if feature_dim != config.feature_dim {
-            return Err(CenterLossError::FeaturesShape {
-                found,
-                feature_dim: config.feature_dim,
-            });
-        }
-        if batch_size == 0 {
-            return Err(CenterLossError::EmptyBatch);
-        }
-        let weights = weights.map(Tensor::without_autodiff);
-        let lengths = [
-            ("labels", Some(labels.dims()[0])),
-            ("weights", weights.as_ref().map(|w| w.dims()[0])),
-        ];
-        for (name, found) in lengths {
-            if let Some(found) = found.filter(|found| *found != batch_size) {
-                return Err(CenterLossError::SampleCount {
-                    name,
-                    found,
-                    batch_size,
-                });
-            }
-        }
-        let devices = [
-            ("features", Some(features.device())),
-            ("labels", Some(labels.device())),
-            ("weights", weights.as_ref().map(|w| w.device())),
-        ];
-        for (name, found) in devices {
-            let found = found.map(Device::without_autodiff);
-            if let Some(found) = found.filter(|found| found != device) {
-                return Err(CenterLossError::Device {
-                    name,
-                    found: format!("{found:?}"),
-                    expected: format!("{device:?}"),
-                });
-            }
-        }
-
+    ) -> Self {
         let given = labels.without_autodiff();
         let named = in_range(&given, config.num_classes);
         let ignored = config
@@ -92,13 +101,13 @@ impl Batch {
             .clone()
             .mask_fill(named.clone().bool_not(), 0)
             .cast(index_dtype);
-        Ok(Self {
+        Self {
             given,
-            weights,
+            weights: weights.map(Tensor::without_autodiff),
             classes,
             named,
             ignored,
-        })
+        }
     }
 
     /// Decides on every sample. `pulls` is `[batch_size, feature_dim]`: a sample whose row is not finite is bad.
@@ -277,7 +286,10 @@ fn fits(value: i64, dtype: DType) -> bool {
     (min..=max).contains(&value)
 }
 
-fn host_labels(data: &TensorData) -> Vec<i64> {
+pub(super) fn host_labels(data: &TensorData) -> Vec<i64> {
+    if let Ok(labels) = data.as_slice::<i64>() {
+        return labels.to_vec();
+    }
     if data.dtype() == DType::U64 {
         let clamp = |label| i64::try_from(label).unwrap_or(i64::MAX);
         return data.iter::<u64>().map(clamp).collect();

@@ -2,8 +2,11 @@ use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param,
 };
-use burn::tensor::{Device, FloatDType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 use burn_std::sync::Mutex;
+
+use super::addition::Addition;
+use super::update::Step;
 
 /// The class centers, `[num_classes, feature_dim]`: a parameter that can be moved in place from `&self`.
 ///
@@ -12,7 +15,7 @@ use burn_std::sync::Mutex;
 /// the changed rows cost. While another handle is alive (a clone of the module, a snapshot of the centers), the first
 /// update makes a copy instead and the other handle keeps its values.
 pub(super) struct Centers {
-    /// Empty only inside `add_rows`, and there nothing can fail.
+    /// Empty only inside `take`, and there nothing can fail.
     cell: Mutex<Option<Param<Tensor<2>>>>,
     /// Whether the centers are an ordinary trainable parameter (the gradient rule).
     trainable: bool,
@@ -61,19 +64,17 @@ impl Centers {
         self.tracked().without_autodiff()
     }
 
-    /// Adds `rows[i]` to center `classes[i]`, in place. A class that is named several times gets the sum.
+    /// Takes a step, in place. A class that is named several times gets the sum.
     ///
-    /// `classes` must be in range and `rows` must be `[classes, feature_dim]` in the centers' dtype and on their device:
-    /// the caller has checked both, since a panic in here would lose the centers.
-    pub fn add_rows(&self, classes: Tensor<1, Int>, rows: Tensor<2>) {
+    /// The classes must be in range and the pulls `[classes, feature_dim]`, in the centers' dtype and on their device: the
+    /// caller has checked all, since a panic in here would lose the centers.
+    pub fn take(&self, step: Step) {
+        let step = Addition::from(step);
         let mut cell = self.cell.lock();
         if let Some(param) = cell.take() {
             let (id, values, mapper) = param.consume();
             let device = values.device();
-            let values =
-                values
-                    .without_autodiff()
-                    .select_assign(0, classes, rows, IndexingUpdateOp::Add);
+            let values = step.added_to(values.without_autodiff());
             let values = with_autodiff_of(values, &device);
             *cell = Some(Param::from_mapped_value(id, values, mapper));
         }

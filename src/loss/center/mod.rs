@@ -1,8 +1,12 @@
+mod addition;
 mod batch;
 mod centers;
 mod config;
 mod error;
+#[cfg(feature = "flex")]
+mod fused;
 mod geometry;
+mod groups;
 mod rates;
 mod samples;
 mod schedule;
@@ -28,7 +32,7 @@ use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param,
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
 use crate::distance::{no_zero, unit_rows};
-use batch::{Batch, CheckedBatch};
+use batch::{Batch, CheckedBatch, check_fit};
 use centers::{Centers, with_autodiff_of};
 use config::setting;
 use rates::Rates;
@@ -414,7 +418,7 @@ impl CenterLoss {
         for (features, labels) in batches {
             let (_, update) = means.measure(features.without_autodiff(), labels, None)?;
             let step = update.running_mean_step(&mut seen);
-            means.centers.add_rows(step.classes, step.rows);
+            means.centers.take(step);
         }
         let absent: Vec<bool> = seen.iter().map(|samples| *samples == 0.0).collect();
         let absent = Tensor::<2, Bool>::from_data(TensorData::new(absent, [shape[0], 1]), &device);
@@ -463,16 +467,36 @@ impl CenterLoss {
         weights: Option<Tensor<1>>,
         tracked: bool,
     ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
-        let config = &*self.config;
         let device = self.centers.device();
-        let batch = Batch::new(config, &device, &features, labels, weights)?;
+        check_fit(&self.config, &device, &features, &labels, weights.as_ref())?;
+        let given = features.clone().without_autodiff();
+        let features = features.cast(self.centers.dtype());
+        #[cfg(feature = "flex")]
+        if !tracked && let Some(measured) = self.measure_fused(&features, &labels, weights.as_ref())
+        {
+            return Ok(measured);
+        }
+        self.measure_by_operations(features, &given, labels, weights, tracked)
+    }
+
+    /// As [`measure_with`](Self::measure_with), for any backend: the reference for what is faster.
+    ///
+    /// `features` are those `given`, in the centers' data type.
+    fn measure_by_operations(
+        &self,
+        features: Tensor<2>,
+        given: &Tensor<2>,
+        labels: Tensor<1, Int>,
+        weights: Option<Tensor<1>>,
+        tracked: bool,
+    ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
+        let config = &*self.config;
+        let batch = Batch::new(config, &self.centers.device(), labels, weights);
         let centers = match tracked && features.device().is_autodiff() {
             true => self.centers.tracked(),
             false => self.centers.constant(),
         }
         .select(0, batch.classes.clone());
-        let given = features.clone().without_autodiff();
-        let features = features.cast(self.centers.dtype());
 
         // `offsets` is what the loss measures, `pulls` what moves the centers; they differ under the cosine distance.
         let (offsets, pulls) = match config.distance {
@@ -492,7 +516,7 @@ impl CenterLoss {
             samples,
             masked,
             left_out,
-        } = batch.check(config, pulls.clone(), &given)?;
+        } = batch.check(config, pulls.clone(), given)?;
         if let Some(left_out) = left_out {
             self.shared.count(left_out);
         }
@@ -587,7 +611,7 @@ impl CenterLoss {
         let (rule, alpha) = (self.config.update_rule, self.alpha());
         if rule.is_direct() && alpha > 0.0 {
             let step = update.moved_to(&self.centers.device()).step(rule, alpha)?;
-            self.centers.add_rows(step.classes, step.rows);
+            self.centers.take(step);
         }
         self.rates.change(|rates| rates.step += 1);
         Ok(())

@@ -1,6 +1,7 @@
-use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+
+use super::groups::Groups;
 
 /// What the loss and the update know of the samples of a batch besides their features: class and weight.
 ///
@@ -32,34 +33,27 @@ pub(super) enum PerSample {
 }
 
 impl HostSamples {
-    /// For each sample the total weight of its class.
-    pub fn class_totals(&self) -> Vec<f64> {
-        let num_classes = self.classes.iter().max().map_or(0, |class| class + 1);
-        // Numbering the classes costs a sort, but with few samples of many classes nothing may cost O(num_classes).
-        let (slots, count) = match num_classes <= 8 * self.classes.len() {
-            true => (self.classes.clone(), num_classes),
-            false => self.slots(),
-        };
-        let mut totals = vec![0.0; count];
-        for (slot, weight) in slots.iter().zip(&self.weights) {
-            totals[*slot] += weight;
-        }
-        slots.iter().map(|slot| totals[*slot]).collect()
+    pub fn groups(&self) -> Groups {
+        Groups::new(&self.classes.iter().copied().map(Some).collect::<Vec<_>>())
     }
 
-    /// Numbers the distinct classes in ascending order: the number of each sample's class, and how many there are.
-    pub fn slots(&self) -> (Vec<usize>, usize) {
-        let mut order: Vec<usize> = (0..self.classes.len()).collect();
-        order.sort_unstable_by_key(|i| self.classes[*i]);
-        let mut slots = vec![0; order.len()];
-        let mut slot = 0;
-        for place in 0..order.len() {
-            if place > 0 && self.classes[order[place]] != self.classes[order[place - 1]] {
-                slot += 1;
-            }
-            slots[order[place]] = slot;
+    /// For each sample the total weight of its class.
+    pub fn class_totals(&self) -> Vec<f64> {
+        if self.is_one_per_class() {
+            return self.weights.clone();
         }
-        (slots, if order.is_empty() { 0 } else { slot + 1 })
+        let groups = self.groups();
+        let totals = groups.totals(&self.weights);
+        groups
+            .of_samples()
+            .iter()
+            .map(|group| totals[*group])
+            .collect()
+    }
+
+    /// Whether there is one entry per class and the classes are in ascending order, as in all that was compacted.
+    pub fn is_one_per_class(&self) -> bool {
+        self.classes.is_sorted_by(|one, next| one < next)
     }
 }
 
@@ -137,11 +131,5 @@ mod tests {
             let totals = samples(&classes, &[1.0, 2.0, 0.5, 4.0]).class_totals();
             assert_eq!(totals, [1.5, 2.0, 1.5, 4.0]);
         }
-    }
-
-    #[test]
-    fn slots_number_the_distinct_classes() {
-        let (slots, count) = samples(&[7, 2, 7, 9], &[1.0; 4]).slots();
-        assert_eq!((slots.as_slice(), count), (&[1, 0, 1, 2][..], 3));
     }
 }

@@ -2,7 +2,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use burn::tensor::{Int, Tensor};
 
-use super::batch::Batch;
+use super::batch::{Batch, check_fit};
 use super::samples::Samples;
 use super::{CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, Checking};
 use crate::distance::{norms, squared_euclidean, unit_rows};
@@ -81,7 +81,9 @@ impl CenterLoss {
         labels: Tensor<1, Int>,
     ) -> Result<Vec<f64>, CenterLossError> {
         let config: CenterLossConfig = (*self.config).clone().with_checking(Checking::Strict);
-        let batch = Batch::new(&config, &self.centers.device(), &features, labels, None)?;
+        let device = self.centers.device();
+        check_fit(&config, &device, &features, &labels, None)?;
+        let batch = Batch::new(&config, &device, labels, None);
         let centers = self.centers.constant().select(0, batch.classes.clone());
         let given = features.clone();
         let offsets = self.direction(features.cast(self.centers.dtype())) - self.direction(centers);

@@ -45,10 +45,43 @@ pub struct CenterUpdate {
     samples: Samples,
 }
 
-/// Rows to add to the centers.
+/// What is added to the centers: `factors[i] * pulls[i]` to center `classes[i]`, whose classes may repeat.
 pub(super) struct Step {
     pub classes: Tensor<1, Int>,
-    pub rows: Tensor<2>,
+    /// The same as `classes`, where they are known on the host.
+    pub host_classes: Option<Vec<usize>>,
+    pub pulls: Tensor<2>,
+    pub factors: PerSample,
+}
+
+impl Step {
+    /// The rows to add, as a tensor. Where the factor is zero they change no bit of a center.
+    pub fn rows(&self) -> Tensor<2> {
+        let (device, dtype) = (self.pulls.device(), self.pulls.dtype());
+        let (factors, still) = match &self.factors {
+            PerSample::Host(factors) => {
+                let still: Vec<bool> = factors.iter().map(|factor| *factor == 0.0).collect();
+                let still = still.contains(&true).then(|| {
+                    let rows = still.len();
+                    Tensor::<2, Bool>::from_data(TensorData::new(still, [rows, 1]), &device)
+                });
+                (PerSample::Host(factors.clone()), still)
+            }
+            PerSample::Device(factors) => {
+                let still = factors.clone().equal_elem(0.0).unsqueeze_dim(1);
+                (PerSample::Device(factors.clone()), Some(still))
+            }
+        };
+        let rows = self.pulls.clone() * factors.column(&device, dtype);
+        match still {
+            // Adding -0 leaves every value as it is, bit by bit; adding +0 turns -0 into +0.
+            Some(still) => {
+                let shape = rows.dims();
+                rows.mask_fill(still.expand(shape), -0.0)
+            }
+            None => rows,
+        }
+    }
 }
 
 impl CenterUpdate {
@@ -104,16 +137,12 @@ impl CenterUpdate {
         let Samples::Host(host) = &self.samples else {
             return self;
         };
-        let (slots, count) = host.slots();
-        if count == slots.len() {
+        if host.is_one_per_class() {
             return self;
         }
-        let mut weights = vec![0.0; count];
-        let mut classes = vec![0; count];
-        for (entry, slot) in slots.iter().enumerate() {
-            weights[*slot] += host.weights[entry];
-            classes[*slot] = host.classes[entry];
-        }
+        let groups = host.groups();
+        let weights = groups.totals(&host.weights);
+        let slots = groups.of_samples();
         let shares = host
             .weights
             .iter()
@@ -127,28 +156,23 @@ impl CenterUpdate {
         };
         let dtype = self.pulls.dtype();
         let rows = self.pulls.clone() * PerSample::Host(shares).column(&device, dtype);
-        let pulls = Tensor::zeros([count, self.feature_dim()], (&device, dtype)).select_assign(
-            0,
-            int(&slots),
-            rows,
-            IndexingUpdateOp::Add,
-        );
+        let pulls = Tensor::zeros([groups.len(), self.feature_dim()], (&device, dtype))
+            .select_assign(0, int(&slots), rows, IndexingUpdateOp::Add);
         Self {
-            classes: int(&classes),
+            classes: int(&groups.classes),
             pulls,
             samples: Samples::Host(HostSamples {
-                classes,
+                classes: groups.classes,
                 weights,
                 reach: host.reach,
             }),
         }
     }
 
-    /// The rows that the rule adds to the centers.
+    /// What the rule adds to the centers.
     pub(super) fn step(self, rule: UpdateRule, alpha: f64) -> Result<Step, CenterLossError> {
-        let device = self.pulls.device();
         let dtype = self.pulls.dtype();
-        let (factors, still) = match self.samples {
+        let (host_classes, factors) = match self.samples {
             Samples::Host(host) => {
                 let totals = host.class_totals();
                 let factors: Vec<f64> = host
@@ -170,12 +194,7 @@ impl CenterUpdate {
                 if !(step < limit && largest < limit) {
                     return Err(CenterLossError::UpdateOverflow { step, limit, alpha });
                 }
-                let still: Vec<bool> = factors.iter().map(|factor| *factor == 0.0).collect();
-                let still = still.contains(&true).then(|| {
-                    let rows = still.len();
-                    Tensor::<2, Bool>::from_data(TensorData::new(still, [rows, 1]), &device)
-                });
-                (PerSample::Host(factors), still)
+                (Some(host.classes), PerSample::Host(factors))
             }
             Samples::Device(weights) => {
                 let totals = no_zero(class_totals_on_device(&self.classes, &weights));
@@ -186,46 +205,39 @@ impl CenterUpdate {
                     UpdateRule::Sum => weights,
                     UpdateRule::Gradient | UpdateRule::Frozen => weights.mul_scalar(0.0),
                 };
-                let still = factors.clone().equal_elem(0.0).unsqueeze_dim(1);
-                (PerSample::Device(factors), Some(still))
+                (None, PerSample::Device(factors))
             }
-        };
-        let rows = self.pulls * factors.column(&device, dtype);
-        let rows = match still {
-            // Adding -0 leaves every value as it is, bit by bit; adding +0 turns -0 into +0.
-            Some(still) => {
-                let shape = rows.dims();
-                rows.mask_fill(still.expand(shape), -0.0)
-            }
-            None => rows,
         };
         Ok(Step {
             classes: self.classes,
-            rows,
+            host_classes,
+            pulls: self.pulls,
+            factors,
         })
     }
 
-    /// The rows that bring centers at the means of the samples seen before to the means of those and these. `seen` has
+    /// What brings centers at the means of the samples seen before to the means of those and these. `seen` has
     /// the number of samples of each class and is brought up to date.
     ///
     /// For updates of strict checking alone, which know their classes on the host.
     pub(super) fn running_mean_step(self, seen: &mut [f64]) -> Step {
-        let (device, dtype) = (self.pulls.device(), self.pulls.dtype());
-        let factors = match &self.samples {
-            Samples::Host(host) => {
-                for (class, weight) in host.classes.iter().zip(&host.weights) {
-                    seen[*class] += weight;
-                }
-                let entries = host.classes.iter().zip(&host.weights);
-                entries
-                    .map(|(class, weight)| share(*weight, seen[*class]))
-                    .collect()
-            }
-            Samples::Device(_) => unreachable!("the caller measures with strict checking"),
+        let Samples::Host(host) = self.samples else {
+            unreachable!("the caller measures with strict checking")
         };
+        for (class, weight) in host.classes.iter().zip(&host.weights) {
+            seen[*class] += weight;
+        }
+        let factors = host
+            .classes
+            .iter()
+            .zip(&host.weights)
+            .map(|(class, weight)| share(*weight, seen[*class]))
+            .collect();
         Step {
             classes: self.classes,
-            rows: self.pulls * PerSample::Host(factors).column(&device, dtype),
+            host_classes: Some(host.classes),
+            pulls: self.pulls,
+            factors: PerSample::Host(factors),
         }
     }
 
@@ -250,7 +262,7 @@ impl CenterUpdate {
 }
 
 /// The part that a sample has in its class; none in a class without weight.
-fn share(weight: f64, total: f64) -> f64 {
+pub(super) fn share(weight: f64, total: f64) -> f64 {
     match total > 0.0 {
         true => weight / total,
         false => 0.0,

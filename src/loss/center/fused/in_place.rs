@@ -1,0 +1,76 @@
+use alloc::vec::Vec;
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Tensor};
+use num_traits::Float;
+
+use super::super::samples::PerSample;
+use super::super::update::Step;
+
+/// A [`Step`] that changes centers in memory that the host can reach.
+pub(in super::super) struct InPlace {
+    classes: Vec<usize>,
+    factors: Vec<f64>,
+    /// `[classes, feature_dim]`, without gaps.
+    pulls: FloatTensor<Flex>,
+}
+
+impl InPlace {
+    /// `None` where the step is somewhere else, or not known to the host.
+    pub fn new(step: &Step) -> Option<Self> {
+        let (PerSample::Host(factors), Some(classes)) = (&step.factors, &step.host_classes) else {
+            return None;
+        };
+        let pulls = step.pulls.clone().try_into_primitive::<Flex>().ok()?;
+        matches!(pulls.dtype(), DType::F32 | DType::F64).then(|| Self {
+            classes: classes.clone(),
+            factors: factors.clone(),
+            pulls: pulls.to_contiguous(),
+        })
+    }
+
+    /// The centers, which are on the device of the step and of its data type, after the step.
+    pub fn added_to(&self, centers: Tensor<2>) -> Tensor<2> {
+        let [_, feature_dim] = centers.dims();
+        let centers = centers
+            .try_into_primitive::<Flex>()
+            .expect("centers and step are on one device");
+        // Copies nothing unless the centers are a view of something else.
+        let mut centers = match centers.layout().contiguous_offsets() {
+            Some((0, _)) => centers,
+            _ => centers.to_contiguous(),
+        };
+        match self.pulls.dtype() {
+            DType::F64 => self.add(
+                self.pulls.storage::<f64>(),
+                centers.storage_mut::<f64>(),
+                feature_dim,
+            ),
+            _ => self.add(
+                self.pulls.storage::<f32>(),
+                centers.storage_mut::<f32>(),
+                feature_dim,
+            ),
+        }
+        Tensor::from_primitive::<Flex>(centers)
+    }
+
+    fn add<T: Float>(&self, pulls: &[T], centers: &mut [T], feature_dim: usize) {
+        let entries = self
+            .classes
+            .iter()
+            .zip(&self.factors)
+            .zip(pulls.chunks_exact(feature_dim));
+        for ((class, factor), pull) in entries {
+            // What has no weight changes no bit of its center: even adding zero would turn -0 into +0.
+            if *factor == 0.0 {
+                continue;
+            }
+            let factor = T::from(*factor).unwrap_or_else(T::nan);
+            let center = &mut centers[class * feature_dim..][..feature_dim];
+            for (center, pull) in center.iter_mut().zip(pull) {
+                *center = *center + *pull * factor;
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// The samples of a batch, class by class: classes in ascending order, the samples of each in the order of the batch.
+pub(super) struct Groups {
+    /// The samples, group after group.
+    pub order: Vec<usize>,
+    /// The class of each group.
+    pub classes: Vec<usize>,
+    /// Where each group ends in `order`.
+    ends: Vec<usize>,
+}
+
+impl Groups {
+    /// Groups samples by their class; those without a class are in no group.
+    pub fn new(classes: &[Option<usize>]) -> Self {
+        let bound = classes.iter().flatten().max().map_or(0, |class| class + 1);
+        // Counting is faster than sorting, but with few samples of many classes nothing may cost O(num_classes).
+        let order = match bound <= 8 * classes.len() {
+            true => counting_sort(classes, bound),
+            false => {
+                let mut order: Vec<usize> = (0..classes.len())
+                    .filter(|sample| classes[*sample].is_some())
+                    .collect();
+                order.sort_unstable_by_key(|sample| (classes[*sample], *sample));
+                order
+            }
+        };
+        let mut groups = Self {
+            classes: Vec::new(),
+            ends: Vec::new(),
+            order,
+        };
+        for (place, class) in groups.order.iter().map(|i| classes[*i]).enumerate() {
+            if groups.classes.last().copied() != class {
+                groups.classes.extend(class);
+                groups.ends.push(place);
+            }
+            if let Some(end) = groups.ends.last_mut() {
+                *end = place + 1;
+            }
+        }
+        groups
+    }
+
+    pub fn len(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// The places in `order` that a range of groups takes.
+    pub fn places(&self, groups: Range<usize>) -> Range<usize> {
+        let end = |group: usize| match group {
+            0 => 0,
+            group => self.ends[group - 1],
+        };
+        end(groups.start)..end(groups.end)
+    }
+
+    /// The samples of a group.
+    pub fn samples(&self, group: usize) -> &[usize] {
+        &self.order[self.places(group..group + 1)]
+    }
+
+    /// The group of each sample of a batch in which every sample has a class.
+    pub fn of_samples(&self) -> Vec<usize> {
+        let mut groups = vec![0; self.order.len()];
+        for group in 0..self.len() {
+            for sample in self.samples(group) {
+                groups[*sample] = group;
+            }
+        }
+        groups
+    }
+
+    /// The total of each group's values, one of which is given for each sample of the batch.
+    pub fn totals(&self, values: &[f64]) -> Vec<f64> {
+        (0..self.len())
+            .map(|group| self.samples(group).iter().map(|i| values[*i]).sum())
+            .collect()
+    }
+}
+
+fn counting_sort(classes: &[Option<usize>], bound: usize) -> Vec<usize> {
+    let mut starts = vec![0; bound + 1];
+    for class in classes.iter().flatten() {
+        starts[class + 1] += 1;
+    }
+    for class in 0..bound {
+        starts[class + 1] += starts[class];
+    }
+    let mut order = vec![0; starts[bound]];
+    for (sample, class) in classes.iter().enumerate() {
+        if let Some(class) = class {
+            order[starts[*class]] = sample;
+            starts[*class] += 1;
+        }
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_in_ascending_order_and_leave_out_samples_without_class() {
+        for offset in [0, 1_000_000] {
+            let classes = [Some(3), None, Some(1), Some(3), Some(0)];
+            let classes = classes.map(|class| class.map(|class: usize| class + offset));
+            let groups = Groups::new(&classes);
+            assert_eq!(groups.classes, [0, 1, 3].map(|class| class + offset));
+            assert_eq!(groups.order, [4, 2, 0, 3]);
+            assert_eq!(groups.samples(2), [0, 3]);
+            assert_eq!(groups.places(1..3), 1..4);
+            assert_eq!(
+                Groups::new(&[Some(3), Some(1), Some(3)]).of_samples(),
+                [1, 0, 1]
+            );
+            assert_eq!(groups.totals(&[1.0, 8.0, 2.0, 0.5, 4.0]), [4.0, 2.0, 1.5]);
+        }
+    }
+
+    #[test]
+    fn a_batch_without_classes_has_no_groups() {
+        assert_eq!(Groups::new(&[None, None]).len(), 0);
+    }
+}
