@@ -7,6 +7,8 @@
 
 mod in_place;
 mod pass;
+#[cfg(test)]
+mod tests;
 
 pub(super) use in_place::InPlace;
 

@@ -1,5 +1,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
+use core::array::from_fn;
 use core::mem::MaybeUninit;
 use core::ops::Range;
 use num_traits::Float;
@@ -165,51 +166,35 @@ fn squared_distance<T: Float>(
     (pull, share): (&mut [T], T),
 ) -> T {
     let mut sums = [T::zero(); LANES];
-    let mut differences = [T::zero(); LANES];
-    let blocks = features.chunks(LANES).zip(center.chunks(LANES));
-    for (block, (features, center)) in blocks.enumerate() {
-        // A whole block has a length that the compiler knows.
-        let len = match (features.first_chunk::<LANES>(), center.first_chunk::<LANES>()) {
-            (Some(features), Some(center)) => {
-                differences = core::array::from_fn(|i| features[i] - center[i]);
-                LANES
-            }
-            _ => {
-                differences.fill(T::zero());
-                for ((difference, x), c) in differences.iter_mut().zip(features).zip(center) {
-                    *difference = *x - *c;
-                }
-                features.len()
-            }
-        };
-        for (sum, difference) in sums.iter_mut().zip(&differences) {
-            *sum = *sum + *difference * *difference;
-        }
-        let place = block * LANES..block * LANES + len;
+    let (blocks, rest) = features.as_chunks::<LANES>();
+    let (center_blocks, center_rest) = center.as_chunks::<LANES>();
+    let (pull_blocks, pull_rest) = pull.as_chunks_mut::<LANES>();
+    // Whole arrays at a time, which the compiler turns into vectors.
+    for (block, ((features, center), pull)) in blocks
+        .iter()
+        .zip(center_blocks)
+        .zip(pull_blocks)
+        .enumerate()
+    {
+        let differences: [T; LANES] = from_fn(|i| features[i] - center[i]);
+        sums = from_fn(|i| sums[i] + differences[i] * differences[i]);
+        *pull = from_fn(|i| pull[i] + differences[i] * share);
         if let Some((row, coefficient)) = &mut gradient {
-            write(
-                &mut row[place.clone()],
-                &differences,
-                |value, difference| {
-                    value.write(difference * *coefficient);
-                },
-            );
+            let row = &mut row.as_chunks_mut::<LANES>().0[block];
+            *row = from_fn(|i| MaybeUninit::new(differences[i] * *coefficient));
         }
-        write(&mut pull[place], &differences, |value, difference| {
-            *value = *value + difference * share;
-        });
     }
-    sums.into_iter().fold(T::zero(), |sum, lane| sum + lane)
-}
-
-fn write<V, T: Copy>(row: &mut [V], differences: &[T; LANES], put: impl Fn(&mut V, T)) {
-    match row.first_chunk_mut::<LANES>() {
-        Some(row) => (0..LANES).for_each(|i| put(&mut row[i], differences[i])),
-        None => row
-            .iter_mut()
-            .zip(differences)
-            .for_each(|(value, difference)| put(value, *difference)),
+    let mut sum = sums.into_iter().fold(T::zero(), |sum, lane| sum + lane);
+    let start = features.len() - rest.len();
+    for (i, ((x, c), pull)) in rest.iter().zip(center_rest).zip(pull_rest).enumerate() {
+        let difference = *x - *c;
+        sum = sum + difference * difference;
+        *pull = *pull + difference * share;
+        if let Some((row, coefficient)) = &mut gradient {
+            row[start + i].write(difference * *coefficient);
+        }
     }
+    sum
 }
 
 fn row<T>(matrix: &[T], index: usize, columns: usize) -> &[T] {
