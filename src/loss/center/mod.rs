@@ -74,6 +74,10 @@ use shared::Shared;
 /// the gradient rule takes `O(num_classes * feature_dim)`, since gradients of an embedding are dense in Burn. While a
 /// clone of the module is alive, the first update after it copies the centers once.
 ///
+/// On flex, loss, gradient and class means of the direct rules come from one pass over features and centers, in `f32` or
+/// `f64`, with the Euclidean distance and no radius. Everything else, and every batch with a bad sample, is computed by
+/// Burn's tensor operations, with the same results up to rounding.
+///
 /// # Data types
 ///
 /// Features may be `f16`, `bf16`, `f32` or `f64`; they are brought into the data type of the centers ([`Precision`]),
