@@ -1,8 +1,8 @@
-"""Draws the times that `peers scaling` prints: one chart for each size.
+"""Draws the times that peers.py --scaling takes: one chart for each size.
 
     python charts.py TIMES.json DIR
 
-Needs matplotlib; peers.py --scaling runs it.
+Needs matplotlib; peers.py runs it.
 """
 
 import json
@@ -48,6 +48,9 @@ def draw(sweep, machine, path):
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    sizes = sorted({point[axis] for point in sweep["points"]})
+    axes.set_xticks(sizes, [f"{size:,}".replace(",", " ") for size in sizes])
+    axes.minorticks_off()
     axes.set_xlabel(label)
     axes.set_ylabel("time of a whole step (µs)")
     axes.set_title(f"Cost by {title}: {sweep['held']}", fontsize=12)
@@ -66,10 +69,9 @@ def main():
     data = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     directory = Path(sys.argv[2])
     directory.mkdir(parents=True, exist_ok=True)
-    machine = f"{data['machine']}, {data['backend']}"
-    for sweep in data["times"]:
+    for sweep in data["sweeps"]:
         path = directory / f"step_by_{sweep['axis']}.svg"
-        draw(sweep, machine, path)
+        draw(sweep, data["machine"], path)
         print(path)
 
 

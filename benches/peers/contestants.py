@@ -1,19 +1,21 @@
 """What peers.py compares with: one operation of another library, timed, as one line of JSON.
 
-    python contestants.py NAME NUMBERS.. --seconds S --threads T
+    python contestants.py NAME SECONDS THREADS NUMBERS..
 
 The loops are those that a user of each library would write; nothing of the libraries' own programs is in them. Data are
 uniform from 0 to 1, as the Rust side's are. Whatever imports a library is inside the function that needs it.
 """
 
-import argparse
+import inspect
 import json
 import platform
 import sys
 import time
 
 ALPHA = 0.5
+# At least so many repetitions, unless they take longer than PATIENCE, in seconds.
 MIN_REPETITIONS = 3
+PATIENCE = 20
 MAX_REPETITIONS = 100_000
 # torch compares so many pairs of query and reference at one time: 64 MiB of distances.
 MAX_PAIRS = 1 << 24
@@ -263,12 +265,16 @@ def measure(operation, seconds):
 
     def repeat(seconds, least):
         times = []
-        end = time.perf_counter() + seconds
-        while len(times) < least or (time.perf_counter() < end and len(times) < MAX_REPETITIONS):
+        begin = time.perf_counter()
+        while True:
+            elapsed = time.perf_counter() - begin
+            if times and elapsed > (seconds if len(times) >= least else PATIENCE):
+                return times
+            if len(times) == MAX_REPETITIONS:
+                return times
             start = time.perf_counter_ns()
             operation()
             times.append((time.perf_counter_ns() - start) / 1e3)
-        return times
 
     repeat(seconds / 5, 1)
     times = sorted(repeat(seconds, MIN_REPETITIONS))
@@ -295,22 +301,16 @@ def versions():
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", choices=CONTESTANTS)
-    parser.add_argument("numbers", type=int, nargs="+")
-    parser.add_argument("--seconds", type=float, default=1.0)
-    parser.add_argument("--threads", type=int, required=True)
-    arguments = parser.parse_args()
-
-    if arguments.name.startswith("torch"):
+    name, seconds, threads, *numbers = sys.argv[1:]
+    if name.startswith("torch"):
         import torch
 
-        torch.set_num_threads(arguments.threads)
-    contestant = CONTESTANTS[arguments.name]
-    wants_threads = "threads" in contestant.__code__.co_varnames[: contestant.__code__.co_argcount]
-    threads = {"threads": arguments.threads} if wants_threads else {}
-    operation = contestant(*arguments.numbers, **threads)
-    print(json.dumps({"times": measure(operation, arguments.seconds), "versions": versions()}))
+        torch.set_num_threads(int(threads))
+    contestant = CONTESTANTS[name]
+    numbers = [int(number) for number in numbers]
+    if "threads" in inspect.signature(contestant).parameters:
+        numbers.append(int(threads))
+    print(json.dumps({"times": measure(contestant(*numbers), float(seconds)), "versions": versions()}))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,10 @@
 //! The library's side of `peers.py`: times one operation and prints one line of JSON.
 //!
 //! ```text
-//! peers step|step_deferred|forward_backward|evaluate|step_gradient|plain_step B C D [--seconds S]
-//! peers knn|plain_knn REFERENCES QUERIES D K [--seconds S]
-//! peers nearest_center|plain_nearest_center CENTERS QUERIES D [--seconds S]
-//! peers scaling [--seconds S]
+//! peers OPERATION SECONDS B C D                       one of `time_loss`
+//! peers knn|plain_knn SECONDS REFERENCES QUERIES D K
+//! peers nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
 //! ```
-//!
-//! `scaling` times the whole step over batch size, number of classes and feature dimension.
 
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
 #[path = "../cases/mod.rs"]
@@ -29,8 +26,9 @@ use cases::neighbors::{
 
 const USAGE: &str = "peers.py beside this program's source runs it: python3 benches/peers/peers.py";
 
-/// At least this many repetitions, however long they take.
+/// At least this many repetitions, unless they take longer than [`PATIENCE`].
 const MIN_REPETITIONS: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(20);
 /// At most this many, however short they are.
 const MAX_REPETITIONS: usize = 100_000;
 
@@ -41,11 +39,19 @@ fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
         let budget = Duration::from_secs_f64(seconds);
         let mut times = Vec::new();
         let begin = Instant::now();
-        while times.len() < least || (begin.elapsed() < budget && times.len() < MAX_REPETITIONS) {
+        loop {
+            let limit = if times.len() < least {
+                PATIENCE
+            } else {
+                budget
+            };
+            if !times.is_empty() && (begin.elapsed() > limit || times.len() == MAX_REPETITIONS) {
+                break;
+            }
             let start = Instant::now();
-            let result = operation();
+            // Freeing the result is in the time, as it is on the other side.
+            drop(operation());
             times.push(start.elapsed().as_secs_f64() * 1e6);
-            drop(result);
         }
         times
     };
@@ -98,7 +104,6 @@ fn time_operation(
     seconds: f64,
 ) -> Option<Value> {
     Some(match (operation, numbers) {
-        ("scaling", []) => scaling(device, seconds),
         ("knn", &[references, queries, feature_dim, k]) => {
             let case = KnnCase::new(KnnShape::new(references, queries, feature_dim, k), device);
             time(seconds, || case.predict())
@@ -125,89 +130,33 @@ fn time_operation(
     })
 }
 
-/// The times of the whole step over each size, the other two held.
-fn scaling(device: &Device, seconds: f64) -> Value {
-    const OPERATIONS: [&str; 4] = ["step", "step_deferred", "plain_step", "step_gradient"];
-    /// The gradient rule's gradient and its copies are as large as the centers: 205 MB each at this many.
-    const MAX_GRADIENT_RULE_CLASSES: usize = 100_000;
-    let sweeps = [
-        (
-            "batch_size",
-            "10 000 classes, 128 columns",
-            [16, 64, 256, 1_024, 4_096, 16_384].map(|b| Shape::new(b, 10_000, 128)),
-        ),
-        (
-            "num_classes",
-            "batches of 256, 128 columns",
-            [10, 100, 1_000, 10_000, 100_000, 1_000_000].map(|c| Shape::new(256, c, 128)),
-        ),
-        (
-            "feature_dim",
-            "batches of 256, 10 000 classes",
-            [2, 8, 32, 128, 512, 2_048].map(|d| Shape::new(256, 10_000, d)),
-        ),
-    ];
-    sweeps
-        .into_iter()
-        .map(|(axis, held, shapes)| {
-            let mut points = Vec::new();
-            for shape in shapes {
-                for operation in OPERATIONS {
-                    if operation == "step_gradient" && shape.num_classes > MAX_GRADIENT_RULE_CLASSES
-                    {
-                        continue;
-                    }
-                    let times = time_loss(operation, shape, device, seconds);
-                    points.push(json!({
-                        "operation": operation,
-                        "batch_size": shape.batch_size,
-                        "num_classes": shape.num_classes,
-                        "feature_dim": shape.feature_dim,
-                        "times": times,
-                    }));
-                }
-            }
-            json!({ "axis": axis, "held": held, "points": points })
-        })
-        .collect()
-}
-
 fn main() -> ExitCode {
-    let mut words = Vec::new();
-    let mut numbers = Vec::new();
-    let mut seconds = 1.0;
-    let mut arguments = env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        if argument == "--seconds" {
-            let Some(value) = arguments.next().and_then(|value| value.parse().ok()) else {
-                eprintln!("--seconds takes a number");
-                return ExitCode::FAILURE;
-            };
-            seconds = value;
-        } else if let Ok(number) = argument.parse() {
-            numbers.push(number);
-        } else {
-            words.push(argument);
-        }
-    }
+    let arguments: Vec<String> = env::args().skip(1).collect();
     // `cargo bench` runs every bench with `--bench`, `cargo test --benches` without arguments.
-    words.retain(|word| word != "--bench");
-    let Some(operation) = words.first() else {
+    if arguments.is_empty() || arguments.iter().any(|argument| argument == "--bench") {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
-    };
+    }
     let Some((backend, device)) = devices().into_iter().next() else {
         eprintln!("this build has no backend");
         return ExitCode::FAILURE;
     };
-    match time_operation(operation, &numbers, &device, seconds) {
+    match run(&arguments, &device) {
         Some(times) => {
             println!("{}", json!({ "backend": backend, "times": times }));
             ExitCode::SUCCESS
         }
         None => {
-            eprintln!("no such operation: {operation} {numbers:?}\n{USAGE}");
+            eprintln!("no such operation: {}\n{USAGE}", arguments.join(" "));
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(arguments: &[String], device: &Device) -> Option<Value> {
+    let [operation, seconds, numbers @ ..] = arguments else {
+        return None;
+    };
+    let numbers: Result<Vec<usize>, _> = numbers.iter().map(|number| number.parse()).collect();
+    time_operation(operation, &numbers.ok()?, device, seconds.parse().ok()?)
 }

@@ -69,6 +69,16 @@ KNN_CASES = [
 ]
 NEAREST_SHAPES = [(10, 10_000, 2)]
 
+# What grows, the sizes (B, C, D), and what is held.
+SWEEPS = [
+    ("batch_size", [(b, 10_000, 128) for b in (16, 64, 256, 1_024, 4_096, 16_384)], "10 000 classes, 128 columns"),
+    ("num_classes", [(256, 10**c, 128) for c in range(1, 7)], "batches of 256, 128 columns"),
+    ("feature_dim", [(256, 10_000, d) for d in (2, 8, 32, 128, 512, 2_048)], "batches of 256, 10 000 classes"),
+]
+SWEEP_OPERATIONS = ["step", "step_deferred", "plain_step", "step_gradient"]
+# The gradient of this many centers and 128 columns has 51 MB, and there are a few of them.
+MAX_GRADIENT_RULE_CLASSES = 100_000
+
 
 class Case:
     """Contestants that take turns, and which of them are compared: (what of ours, ours, what of theirs, theirs)."""
@@ -181,14 +191,13 @@ class Runner:
     def command(self, contestant):
         name, *numbers = contestant
         numbers = [str(number) for number in numbers]
-        seconds = ["--seconds", str(self.seconds)]
         if name.startswith("rust:"):
-            return [str(self.binary), name[len("rust:") :], *numbers, *seconds]
+            return [str(self.binary), name[len("rust:") :], str(self.seconds), *numbers]
         python = self.mxnet_python if name.startswith("mxnet") else self.python
         if python is None:
             return None
-        threads = ["--threads", str(self.threads)]
-        return [str(python), str(HERE / "contestants.py"), name, *numbers, *seconds, *threads]
+        script = str(HERE / "contestants.py")
+        return [str(python), script, name, str(self.seconds), str(self.threads), *numbers]
 
     def run(self, contestant):
         """What the contestant prints, or {"failed": why}."""
@@ -367,11 +376,23 @@ def scale(arguments, venv, binary):
     load_average()
     seconds = arguments.seconds or (0.05 if arguments.quick else 0.5)
     runner = Runner(binary, python, None, seconds, arguments.thread_count)
-    say("timing the step over batch size, number of classes and feature dimension")
-    result = runner.run(("rust:scaling",))
-    if "failed" in result:
-        sys.exit(result["failed"])
-    result["machine"] = f"{processor()}, {arguments.thread_count} threads, {datetime.date.today()}"
+    result = {"sweeps": []}
+    for axis, shapes, held in SWEEPS:
+        points = []
+        for shape in shapes:
+            for operation in SWEEP_OPERATIONS:
+                if operation == "step_gradient" and shape[1] > MAX_GRADIENT_RULE_CLASSES:
+                    continue
+                say(f"{operation} B{shape[0]} C{shape[1]} D{shape[2]}")
+                done = runner.run((f"rust:{operation}", *shape))
+                if "failed" in done:
+                    sys.exit(done["failed"])
+                sizes = dict(zip(["batch_size", "num_classes", "feature_dim"], shape))
+                points.append({"operation": operation, **sizes, "times": done["times"]})
+        result["sweeps"].append({"axis": axis, "held": held, "points": points})
+    result["machine"] = (
+        f"{processor()}, {done['backend']}, {arguments.thread_count} threads, {datetime.date.today()}"
+    )
     data = arguments.json or ROOT / "target" / "peers-scaling.json"
     data.write_text(json.dumps(result, indent=1), encoding="utf-8")
     command = [str(python), str(HERE / "charts.py"), str(data), str(arguments.scaling)]
