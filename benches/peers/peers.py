@@ -7,7 +7,7 @@
 
 Installs torch, faiss-cpu and scikit-learn from the package registry into a virtual environment, and mxnet into a second
 one, since it needs an older numpy. Every contestant runs in a process of its own with the same number of threads; the
-contestants of a case take turns, round by round. Needs Python 3.9 or later, and cargo.
+contestants of a case take turns, round by round. Needs Python 3.10 or later, and cargo.
 """
 
 import argparse
@@ -15,10 +15,12 @@ import datetime
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -215,13 +217,15 @@ class Runner:
 
 
 def measure(case, runner, rounds):
-    """The rounds of every contestant, who take turns."""
+    """The rounds of every contestant, who take turns, and how busy the machine was before each round."""
     results = {contestant: [] for contestant in case.contestants}
+    others = []
     for number in range(rounds):
+        others.append(busy())
         for contestant in case.contestants:
             say(f"{case.name}, round {number + 1} of {rounds}: {contestant[0]}")
             results[contestant].append(runner.run(contestant))
-    return results
+    return results, others
 
 
 def summary(rounds):
@@ -243,7 +247,11 @@ def duration(microseconds):
 
 
 def ratio(value):
-    return f"{value:.0f}" if value >= 100 else f"{value:.2g}" if value < 10 else f"{value:.1f}"
+    """With two digits at least."""
+    for least, digits in [(10, 0), (1, 1), (0.1, 2)]:
+        if value >= least:
+            return f"{value:.{digits}f}"
+    return f"{value:.3f}"
 
 
 def row(case, summaries, pair):
@@ -283,7 +291,7 @@ def burn_version():
     return package.split('version = "')[1].split('"')[0]
 
 
-def provenance(arguments, results, load):
+def provenance(arguments, results, others):
     rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()
     versions = {"Burn": burn_version(), "Rust": rustc[1] if len(rustc) > 1 else "unknown"}
     backend = "unknown"
@@ -298,10 +306,12 @@ def provenance(arguments, results, load):
     for option in ["rounds", "seconds", "threads", "only"]:
         value = getattr(arguments, option)
         if value is not None:
-            command += f" --{option} {value}"
+            command += f" --{option} {shlex.quote(str(value))}"
+    known = [percentage for percentage in others if percentage is not None]
+    quiet = f"{max(known):.0f} % busy with something else at most" if known else "not known how busy"
     return (
         f"`{command}`, {datetime.date.today()}: {processor()}, {os.cpu_count()} cores, {arguments.thread_count} threads "
-        f"for each contestant, load before the start {load}, backend {backend}; "
+        f"for each contestant, {quiet} before a round, backend {backend}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + "."
     )
@@ -330,14 +340,29 @@ def write_table(path, text):
     path.write_text(f"{before}{TABLE_BEGIN}\n\n{text}\n\n{TABLE_END}{after}", encoding="utf-8")
 
 
-def load_average():
-    """Of the last minute. Threads that wait for each other's turn on a core make every number here useless."""
-    if not hasattr(os, "getloadavg"):
-        return "unknown"
-    load = os.getloadavg()[0]
-    if load > 0.3:
-        say(f"the load is {load:.2f}: something else is running, and the times will be wrong")
-    return f"{load:.2f}"
+def ticks():
+    """Of all processors since the machine started: at work, and all."""
+    with open("/proc/stat", encoding="utf-8") as lines:
+        values = [int(value) for value in lines.readline().split()[1:9]]
+    idle = values[3] + values[4]
+    return sum(values) - idle, sum(values)
+
+
+def busy():
+    """The percentage of the processors' time that something else takes, or None where the system does not tell.
+
+    Threads that wait for each other while one of them has no core can take a hundred times as long.
+    """
+    try:
+        before = ticks()
+        time.sleep(1)
+        after = ticks()
+    except (OSError, ValueError):
+        return None
+    percentage = 100 * (after[0] - before[0]) / max(after[1] - before[1], 1)
+    if percentage > 5:
+        say(f"something else keeps {percentage:.0f} % of the processors busy: the times will be wrong")
+    return percentage
 
 
 def compare(arguments, venv, binary):
@@ -350,15 +375,15 @@ def compare(arguments, venv, binary):
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count)
 
-    load = load_average()
-    results, all_summaries, rows = {}, {}, []
+    results, all_summaries, rows, others = {}, {}, [], []
     for case in chosen:
-        measured = measure(case, runner, rounds)
+        measured, busy_before = measure(case, runner, rounds)
+        others += busy_before
         summaries = {contestant: summary(rounds) for contestant, rounds in measured.items()}
         results[case.name] = measured
         all_summaries.update(summaries)
         rows += [row(case, summaries, pair) for pair in case.pairs]
-    stamp = provenance(arguments, results, load)
+    stamp = provenance(arguments, results, others)
     text = f"{markdown(rows)}{growth(all_summaries)}\n\n{stamp}"
     print(text)
     for path in arguments.write:
@@ -373,7 +398,7 @@ def compare(arguments, venv, binary):
 
 def scale(arguments, venv, binary):
     python = environment(venv, [sys.executable], ["matplotlib"], "matplotlib")
-    load_average()
+    busy()
     seconds = arguments.seconds or (0.05 if arguments.quick else 0.5)
     runner = Runner(binary, python, None, seconds, arguments.thread_count)
     result = {"sweeps": []}
