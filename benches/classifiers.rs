@@ -12,6 +12,7 @@ use std::time::Duration;
 use cases::devices::devices;
 use cases::neighbors::{
     CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
+    assert_plain_predictions_are_the_same,
 };
 
 const KNN_SHAPES: [KnnShape; 3] = [
@@ -22,6 +23,7 @@ const KNN_SHAPES: [KnnShape; 3] = [
 
 fn knn(criterion: &mut Criterion) {
     for (backend, device) in devices() {
+        assert_plain_predictions_are_the_same(&device);
         let mut group = criterion.benchmark_group(format!("knn/{backend}"));
         group
             .sample_size(10)

@@ -11,7 +11,7 @@ use burn_center_loss::{Checking, UpdateRule};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Duration;
 
-use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
+use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape, assert_plain_step_is_the_same};
 use cases::devices::devices;
 
 const SHAPES: [Shape; 6] = [
@@ -25,6 +25,7 @@ const SHAPES: [Shape; 6] = [
 
 fn shapes(criterion: &mut Criterion) {
     for (backend, device) in devices() {
+        assert_plain_step_is_the_same(SHAPES[1], &device);
         let mut group = criterion.benchmark_group(format!("loss/{backend}"));
         group
             .sample_size(20)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use burn::nn::Initializer;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
-use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor, Tolerance};
 use burn_center_loss::{CenterLoss, CenterLossConfig, CenterUpdate, UpdateRule};
 
 use super::devices::sync;
@@ -221,18 +221,20 @@ pub struct PlainCenterLoss {
 }
 
 impl PlainCenterLoss {
-    /// On a plain device.
+    /// On a plain device, with the data of [`CenterLossCase`].
     pub fn new(shape: Shape, device: &Device) -> Self {
-        device.seed(1);
-        let size = [shape.num_classes, shape.feature_dim];
-        let case = Self {
-            centers: Tensor::random(size, Distribution::Default, device),
-            batch: Batch::new(shape, &device.clone().autodiff()),
+        let CenterLossCase {
+            loss,
+            batch,
+            device,
+        } = CenterLossCase::new(shape, device, |config| config);
+        Self {
+            // Its only handle once the loss is gone, so that they are updated in place.
+            centers: loss.centers(),
+            batch,
             num_classes: shape.num_classes,
-            device: device.clone(),
-        };
-        sync(device);
-        case
+            device,
+        }
     }
 
     /// Forward, backward, and the update of the centers.
@@ -257,4 +259,17 @@ impl PlainCenterLoss {
         sync(&self.device);
         gradient
     }
+}
+
+/// A baseline that computes something else would say nothing.
+pub fn assert_plain_step_is_the_same(shape: Shape, device: &Device) {
+    let case = CenterLossCase::new(shape, device, |config| config);
+    let mut plain = PlainCenterLoss::new(shape, device);
+    let tolerance = Tolerance::<f32>::default();
+    let same = |ours: Tensor<2>, plain: Tensor<2>| {
+        ours.into_data()
+            .assert_approx_eq(&plain.into_data(), tolerance)
+    };
+    same(case.step(), plain.step());
+    same(case.loss.centers(), plain.centers);
 }

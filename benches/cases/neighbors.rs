@@ -227,6 +227,28 @@ impl PlainNearestCenter {
     }
 }
 
+/// Baselines that compute something else would say nothing. The rounding of a matrix product may decide between
+/// neighbors that are nearly as far, so a few labels may differ.
+pub fn assert_plain_predictions_are_the_same(device: &Device) {
+    let shape = KnnShape::new(1_000, 1_000, 8, 5);
+    let (ours, plain) = (KnnCase::new(shape, device), PlainKnn::new(shape, device));
+    assert_same(ours.predict(), plain.predict());
+    let shape = CentersShape::new(10, 1_000, 2);
+    let ours = NearestCenterCase::new(shape, device);
+    let plain = PlainNearestCenter::new(shape, device);
+    assert_same(ours.predict(), plain.predict());
+}
+
+fn assert_same(ours: Tensor<1, Int>, plain: Tensor<1, Int>) {
+    let [count] = ours.dims();
+    let plain = plain.cast(ours.dtype());
+    let same = ours.equal(plain).int().sum().into_scalar::<i64>();
+    assert!(
+        same * 100 >= count as i64 * 99,
+        "{same} of {count} are the same"
+    );
+}
+
 fn class_labels(samples: usize, device: &Device) -> Tensor<1, Int> {
     Tensor::arange(0..samples as i64, device) % NUM_CLASSES as i64
 }
