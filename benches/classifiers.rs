@@ -1,58 +1,69 @@
-//! k-NN and nearest-center classification on the CPU: `cargo bench --bench classifiers`.
+//! k-NN and nearest-center classification, and both by plain tensor operations, on every backend of the build:
+//! `cargo bench --bench classifiers`.
+//!
+//! References, centers and queries are made before the clock starts, and every call waits for the device.
 
-use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_center_loss::{KnnClassifierConfig, NearestCenter};
+#[allow(dead_code, reason = "every bench runs a part of the cases")]
+mod cases;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::time::Duration;
 
-fn random(rows: usize, feature_dim: usize, device: &Device) -> Tensor<2> {
-    Tensor::random([rows, feature_dim], Distribution::Default, device)
-}
+use cases::devices::devices;
+use cases::neighbors::{
+    CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
+    assert_plain_predictions_are_the_same,
+};
+
+const KNN_SHAPES: [KnnShape; 3] = [
+    KnnShape::new(60_000, 10_000, 2, 5),
+    KnnShape::new(60_000, 1_000, 128, 5),
+    KnnShape::new(60_000, 1_000, 512, 10),
+];
 
 fn knn(criterion: &mut Criterion) {
-    let device = Device::flex();
-    let mut group = criterion.benchmark_group("knn");
-    group.sample_size(10);
-    for [references, queries, feature_dim, k] in [[60_000, 10_000, 2, 5], [60_000, 1_000, 128, 5]] {
-        device.seed(1);
-        let labels = Tensor::<1, Int>::arange(0..references as i64, &device) % 10;
-        let classifier = KnnClassifierConfig::new(k)
-            .fit(random(references, feature_dim, &device), labels)
-            .expect("the references are valid");
-        let batch = random(queries, feature_dim, &device);
-        group.throughput(Throughput::Elements(queries as u64));
-        let id = BenchmarkId::new(
-            "predict",
-            format!("N{references}_Q{queries}_D{feature_dim}_k{k}"),
-        );
-        group.bench_with_input(id, &batch, |b, batch| {
-            b.iter(|| {
-                classifier
-                    .predict(batch.clone())
-                    .expect("the queries are valid")
-            })
-        });
+    for (backend, device) in devices() {
+        assert_plain_predictions_are_the_same(&device);
+        let mut group = criterion.benchmark_group(format!("knn/{backend}"));
+        group
+            .sample_size(10)
+            .warm_up_time(Duration::from_millis(500));
+        for shape in KNN_SHAPES {
+            group.throughput(Throughput::Elements(shape.queries as u64));
+            let case = KnnCase::new(shape, &device);
+            group.bench_with_input(BenchmarkId::new("predict", shape), &case, |b, case| {
+                b.iter(|| case.predict())
+            });
+            // Every query costs them the same: a part says as much, and takes seconds, not minutes.
+            let shape = KnnShape {
+                queries: shape.queries.min(1_000),
+                ..shape
+            };
+            group.throughput(Throughput::Elements(shape.queries as u64));
+            let case = PlainKnn::new(shape, &device);
+            group.bench_with_input(BenchmarkId::new("plain_ops", shape), &case, |b, case| {
+                b.iter(|| case.predict())
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 fn nearest_center(criterion: &mut Criterion) {
-    let device = Device::flex();
-    device.seed(1);
-    let (classes, queries, feature_dim) = (10, 10_000, 2);
-    let classifier = NearestCenter::from_centers(random(classes, feature_dim, &device))
-        .expect("the centers are valid");
-    let batch = random(queries, feature_dim, &device);
-    let mut group = criterion.benchmark_group("nearest_center");
-    group.throughput(Throughput::Elements(queries as u64));
-    let id = BenchmarkId::new("predict", format!("C{classes}_Q{queries}_D{feature_dim}"));
-    group.bench_with_input(id, &batch, |b, batch| {
-        b.iter(|| {
-            classifier
-                .predict(batch.clone())
-                .expect("the queries are valid")
-        })
-    });
-    group.finish();
+    for (backend, device) in devices() {
+        let shape = CentersShape::new(10, 10_000, 2);
+        let mut group = criterion.benchmark_group(format!("nearest_center/{backend}"));
+        group.throughput(Throughput::Elements(shape.queries as u64));
+        let case = NearestCenterCase::new(shape, &device);
+        group.bench_with_input(BenchmarkId::new("predict", shape), &case, |b, case| {
+            b.iter(|| case.predict())
+        });
+        let case = PlainNearestCenter::new(shape, &device);
+        group.bench_with_input(BenchmarkId::new("plain_ops", shape), &case, |b, case| {
+            b.iter(|| case.predict())
+        });
+        group.finish();
+    }
 }
 
 criterion_group!(benches, knn, nearest_center);

@@ -1,92 +1,97 @@
-//! Center loss over batch size, number of classes and feature dimension, on the CPU: `cargo bench --bench loss`.
+//! Center loss over batch size, number of classes and feature dimension, on every backend of the build:
+//! `cargo bench --bench loss`, or with a part of a name: `cargo bench --bench loss -- flex/step`.
+//!
+//! Data and centers are made before the clock starts, and every call waits for the device. The throughput is of the
+//! bytes that an operation has to move at least, each once.
 
-use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_center_loss::{CenterLoss, CenterLossConfig, UpdateRule};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use std::hint::black_box;
+#[allow(dead_code, reason = "every bench runs a part of the cases")]
+mod cases;
 
-/// batch_size, num_classes, feature_dim.
-const SHAPES: [[usize; 3]; 6] = [
-    [128, 10, 2],
-    [256, 1_000, 128],
-    [256, 100_000, 512],
-    [4_096, 1_000, 512],
-    [512, 1_000, 128],
-    [512, 1_000_000, 128],
+use burn_center_loss::{Checking, UpdateRule};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::time::Duration;
+
+use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape, assert_plain_step_is_the_same};
+use cases::devices::devices;
+
+const SHAPES: [Shape; 6] = [
+    Shape::new(128, 10, 2),
+    Shape::new(256, 1_000, 128),
+    Shape::new(256, 100_000, 512),
+    Shape::new(4_096, 1_000, 512),
+    Shape::new(512, 100_000, 128),
+    Shape::new(512, 1_000_000, 128),
 ];
 
-struct Setup {
-    loss: CenterLoss,
-    features: Tensor<2>,
-    labels: Tensor<1, Int>,
-}
-
-impl Setup {
-    fn new([batch_size, num_classes, feature_dim]: [usize; 3], rule: UpdateRule) -> Self {
-        let device = Device::flex().autodiff();
-        device.seed(1);
-        let setup = Self {
-            loss: CenterLossConfig::new(num_classes, feature_dim)
-                .with_update_rule(rule)
-                .init(&device),
-            features: Tensor::random([batch_size, feature_dim], Distribution::Default, &device),
-            labels: Tensor::random(
-                [batch_size],
-                Distribution::Uniform(0.0, num_classes as f64),
-                &device,
-            ),
-        };
-        // Centers are drawn at their first use.
-        black_box(setup.loss.centers());
-        setup
-    }
-
-    /// Forward, backward, and the update of the centers where the rule has one.
-    fn step(&self) -> Tensor<2> {
-        let features = self.features.clone().detach().require_grad();
-        let loss = self.loss.forward(features.clone(), self.labels.clone());
-        let gradients = loss.backward();
-        features
-            .grad(&gradients)
-            .expect("features require gradients")
-    }
-}
-
-fn id([batch_size, num_classes, feature_dim]: [usize; 3]) -> String {
-    format!("B{batch_size}_C{num_classes}_D{feature_dim}")
-}
-
 fn shapes(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("loss");
-    for shape in SHAPES {
-        let [batch_size, _, feature_dim] = shape;
-        // Features and gathered centers are read, the gradient is written.
-        group.throughput(Throughput::Bytes((3 * 4 * batch_size * feature_dim) as u64));
-        let setup = Setup::new(shape, UpdateRule::Paper);
-        group.bench_with_input(BenchmarkId::new("evaluate", id(shape)), &setup, |b, s| {
-            b.iter(|| s.loss.evaluate(s.features.clone(), s.labels.clone()))
-        });
-        group.bench_with_input(BenchmarkId::new("step", id(shape)), &setup, |b, s| {
-            b.iter(|| s.step())
-        });
+    for (backend, device) in devices() {
+        assert_plain_step_is_the_same(SHAPES[1], &device);
+        let mut group = criterion.benchmark_group(format!("loss/{backend}"));
+        group
+            .sample_size(20)
+            .warm_up_time(Duration::from_secs(1))
+            .measurement_time(Duration::from_secs(3));
+        for shape in SHAPES {
+            let case = CenterLossCase::new(shape, &device, |config| config);
+            group.throughput(Throughput::Bytes(shape.bytes_of_evaluate()));
+            group.bench_with_input(BenchmarkId::new("evaluate", shape), &case, |b, case| {
+                b.iter(|| case.evaluate())
+            });
+            group.throughput(Throughput::Bytes(shape.bytes_of_forward_backward()));
+            let id = BenchmarkId::new("forward_backward", shape);
+            group.bench_with_input(id, &case, |b, case| b.iter(|| case.forward_backward()));
+            // What to apply is measured before the clock starts: the batch is still in the caches.
+            group.throughput(Throughput::Bytes(shape.bytes_of_update()));
+            group.bench_with_input(BenchmarkId::new("update", shape), &case, |b, case| {
+                b.iter_batched(
+                    || case.measure(),
+                    |update| case.apply(update),
+                    BatchSize::LargeInput,
+                )
+            });
+            group.throughput(Throughput::Bytes(shape.bytes_of_step()));
+            group.bench_with_input(BenchmarkId::new("step", shape), &case, |b, case| {
+                b.iter(|| case.step())
+            });
+            drop(case);
+
+            let case = CenterLossCase::new(shape, &device, |config| {
+                config.with_checking(Checking::Deferred)
+            });
+            group.bench_with_input(
+                BenchmarkId::new("step_deferred", shape),
+                &case,
+                |b, case| b.iter(|| case.step()),
+            );
+            drop(case);
+
+            let mut case = PlainCenterLoss::new(shape, &device);
+            group.bench_function(BenchmarkId::new("plain_ops", shape), |b| {
+                b.iter(|| case.step())
+            });
+        }
+        group.finish();
     }
-    group.finish();
 }
 
+/// Under `Gradient` without the optimizer's step, which is the caller's.
 fn rules(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("step_by_rule");
-    for rule in [
-        UpdateRule::Paper,
-        UpdateRule::Mean,
-        UpdateRule::Sum,
-        UpdateRule::Gradient,
-        UpdateRule::Frozen,
-    ] {
-        let setup = Setup::new(SHAPES[1], rule);
-        let id = BenchmarkId::new(format!("{rule:?}"), id(SHAPES[1]));
-        group.bench_with_input(id, &setup, |b, s| b.iter(|| s.step()));
+    for (backend, device) in devices() {
+        let mut group = criterion.benchmark_group(format!("step_by_rule/{backend}"));
+        for rule in [
+            UpdateRule::Paper,
+            UpdateRule::Mean,
+            UpdateRule::Sum,
+            UpdateRule::Gradient,
+            UpdateRule::Frozen,
+        ] {
+            let shape = SHAPES[1];
+            let case = CenterLossCase::new(shape, &device, |config| config.with_update_rule(rule));
+            let id = BenchmarkId::new(format!("{rule:?}"), shape);
+            group.bench_with_input(id, &case, |b, case| b.iter(|| case.step()));
+        }
+        group.finish();
     }
-    group.finish();
 }
 
 criterion_group!(benches, shapes, rules);

@@ -1,0 +1,317 @@
+"""What peers.py compares with: one operation of another library, timed, as one line of JSON.
+
+    python contestants.py NAME SECONDS THREADS NUMBERS..
+
+The loops are those that a user of each library would write; nothing of the libraries' own programs is in them. Data are
+uniform from 0 to 1, as the Rust side's are. Whatever imports a library is inside the function that needs it.
+"""
+
+import inspect
+import json
+import platform
+import sys
+import time
+
+ALPHA = 0.5
+# At least so many repetitions, unless they take longer than PATIENCE, in seconds.
+MIN_REPETITIONS = 3
+PATIENCE = 20
+MAX_REPETITIONS = 100_000
+# torch compares so many pairs of query and reference at one time: 64 MiB of distances.
+MAX_PAIRS = 1 << 24
+
+
+def torch_batch(batch_size, num_classes, feature_dim):
+    import torch
+
+    torch.manual_seed(1)
+    features = torch.rand(batch_size, feature_dim, requires_grad=True)
+    labels = torch.randint(num_classes, (batch_size,))
+    return torch, features, labels
+
+
+def half_mean_square(differences):
+    return 0.5 * differences.square().sum(1).mean()
+
+
+def torch_gather(batch_size, num_classes, feature_dim):
+    """Loss and gradient of the features; the centers rest."""
+    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
+    centers = torch.rand(num_classes, feature_dim)
+
+    def step():
+        features.grad = None
+        half_mean_square(features - centers[labels]).backward()
+
+    return step
+
+
+def torch_paper(batch_size, num_classes, feature_dim, divisors):
+    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
+    centers = torch.rand(num_classes, feature_dim)
+
+    def step():
+        features.grad = None
+        differences = features - centers[labels]
+        half_mean_square(differences).backward()
+        with torch.no_grad():
+            rows = ALPHA * differences / divisors(torch, labels).unsqueeze(1)
+            centers.index_add_(0, labels, rows)
+
+    return step
+
+
+def torch_paper_unique(batch_size, num_classes, feature_dim):
+    """The paper's step; each sample's class is counted among those of the batch."""
+
+    def divisors(torch, labels):
+        _, place, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+        return 1 + counts[place]
+
+    return torch_paper(batch_size, num_classes, feature_dim, divisors)
+
+
+def torch_paper_counts(batch_size, num_classes, feature_dim):
+    """The paper's step; every class is counted."""
+
+    def divisors(torch, labels):
+        counts = torch.zeros(num_classes).index_add_(0, labels, torch.ones(len(labels)))
+        return 1 + counts[labels]
+
+    return torch_paper(batch_size, num_classes, feature_dim, divisors)
+
+
+def torch_embedding(batch_size, num_classes, feature_dim, sparse):
+    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
+    centers = torch.nn.Embedding(num_classes, feature_dim, sparse=sparse)
+    torch.nn.init.uniform_(centers.weight)
+    optimizer = torch.optim.SGD(centers.parameters(), lr=ALPHA)
+
+    def step():
+        features.grad = None
+        optimizer.zero_grad()
+        half_mean_square(features - centers(labels)).backward()
+        optimizer.step()
+
+    return step
+
+
+def torch_embedding_dense(batch_size, num_classes, feature_dim):
+    """Centers in an embedding, moved by SGD along their dense gradient."""
+    return torch_embedding(batch_size, num_classes, feature_dim, sparse=False)
+
+
+def torch_embedding_sparse(batch_size, num_classes, feature_dim):
+    """Centers in an embedding with sparse gradients, moved by SGD."""
+    return torch_embedding(batch_size, num_classes, feature_dim, sparse=True)
+
+
+def torch_full_matrix(batch_size, num_classes, feature_dim):
+    """All squared distances, those to other classes' centers masked out, and SGD: KaiyangZhou's formula."""
+    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
+    centers = torch.nn.Parameter(torch.rand(num_classes, feature_dim))
+    optimizer = torch.optim.SGD([centers], lr=ALPHA)
+    classes = torch.arange(num_classes)
+
+    def step():
+        features.grad = None
+        optimizer.zero_grad()
+        squares = features.square().sum(1, keepdim=True) + centers.square().sum(1)
+        squared = torch.addmm(squares, features, centers.t(), alpha=-2)
+        own = labels.unsqueeze(1) == classes
+        loss = (squared * own).clamp(min=1e-12, max=1e12).sum() / batch_size
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def mxnet_step(batch_size, num_classes, feature_dim):
+    """Losses divided by the batch histogram and gluon's SGD: the MXNet programs' formula."""
+    import mxnet
+    import numpy
+    from mxnet import autograd, gluon, nd
+
+    mxnet.random.seed(1)
+    features = nd.random.uniform(shape=(batch_size, feature_dim))
+    features.attach_grad()
+    labels = nd.random.randint(0, num_classes, shape=(batch_size,))
+    centers = gluon.Parameter("centers", shape=(num_classes, feature_dim))
+    centers.initialize(mxnet.init.Uniform(1.0))
+    trainer = gluon.Trainer({"centers": centers}, "sgd", {"learning_rate": ALPHA})
+
+    def step():
+        histogram = numpy.bincount(labels.asnumpy(), minlength=num_classes)
+        counts = nd.take(nd.array(histogram), labels)
+        with autograd.record():
+            differences = features - nd.take(centers.data(), labels)
+            losses = 0.5 * nd.square(differences).sum(axis=1) / counts
+        losses.backward()
+        trainer.step(batch_size)
+        features.grad.wait_to_read()
+        centers.data().wait_to_read()
+
+    return step
+
+
+def memory_copy(batch_size, num_classes, feature_dim):
+    """A copy that reads and writes, together, the bytes that a step has to move at least: features and centers are
+    read, gradient and centers are written, labels are read."""
+    import numpy
+
+    moved = 4 * 4 * batch_size * feature_dim + 8 * batch_size
+    source = numpy.ones(moved // 2, dtype=numpy.uint8)
+    target = numpy.zeros_like(source)
+    return lambda: numpy.copyto(target, source)
+
+
+def points(rows, feature_dim, seed):
+    import numpy
+
+    return numpy.random.default_rng(seed).random((rows, feature_dim), dtype=numpy.float32)
+
+
+def class_labels(samples):
+    import numpy
+
+    return numpy.arange(samples) % 10
+
+
+def sklearn_knn(references, queries, feature_dim, k, threads, algorithm):
+    from sklearn.neighbors import KNeighborsClassifier
+
+    classifier = KNeighborsClassifier(k, algorithm=algorithm, n_jobs=threads)
+    classifier.fit(points(references, feature_dim, 1), class_labels(references))
+    batch = points(queries, feature_dim, 2)
+    return lambda: classifier.predict(batch)
+
+
+def sklearn_kd_tree(references, queries, feature_dim, k, threads):
+    return sklearn_knn(references, queries, feature_dim, k, threads, "kd_tree")
+
+
+def sklearn_brute(references, queries, feature_dim, k, threads):
+    return sklearn_knn(references, queries, feature_dim, k, threads, "brute")
+
+
+def faiss_flat(references, queries, feature_dim, k, threads):
+    """The search alone, without votes."""
+    import faiss
+
+    faiss.omp_set_num_threads(threads)
+    index = faiss.IndexFlatL2(feature_dim)
+    index.add(points(references, feature_dim, 1))
+    batch = points(queries, feature_dim, 2)
+    return lambda: index.search(batch, k)
+
+
+def torch_knn(references, queries, feature_dim, k):
+    """Distances, the k smallest and the most frequent label, in chunks of queries."""
+    import torch
+
+    stored = torch.from_numpy(points(references, feature_dim, 1))
+    labels = torch.from_numpy(class_labels(references))
+    chunks = torch.from_numpy(points(queries, feature_dim, 2)).split(max(1, MAX_PAIRS // references))
+
+    def predict():
+        answers = []
+        for chunk in chunks:
+            nearest = torch.cdist(chunk, stored).topk(k, largest=False).indices
+            answers.append(labels[nearest].mode(1).values)
+        return torch.cat(answers)
+
+    return predict
+
+
+def sklearn_nearest_centroid(centers, queries, feature_dim):
+    from sklearn.neighbors import NearestCentroid
+
+    classifier = NearestCentroid().fit(points(centers, feature_dim, 1), range(centers))
+    batch = points(queries, feature_dim, 2)
+    return lambda: classifier.predict(batch)
+
+
+def torch_nearest_center(centers, queries, feature_dim):
+    import torch
+
+    stored = torch.from_numpy(points(centers, feature_dim, 1))
+    batch = torch.from_numpy(points(queries, feature_dim, 2))
+    return lambda: torch.cdist(batch, stored).argmin(1)
+
+
+CONTESTANTS = {
+    function.__name__: function
+    for function in [
+        torch_gather,
+        torch_paper_unique,
+        torch_paper_counts,
+        torch_embedding_dense,
+        torch_embedding_sparse,
+        torch_full_matrix,
+        mxnet_step,
+        memory_copy,
+        sklearn_kd_tree,
+        sklearn_brute,
+        faiss_flat,
+        torch_knn,
+        sklearn_nearest_centroid,
+        torch_nearest_center,
+    ]
+}
+
+
+def measure(operation, seconds):
+    """As the Rust side does it: a fifth of the time to warm up, then every repetition for itself."""
+
+    def repeat(seconds, least):
+        times = []
+        begin = time.perf_counter()
+        while True:
+            elapsed = time.perf_counter() - begin
+            if times and elapsed > (seconds if len(times) >= least else PATIENCE):
+                return times
+            if len(times) == MAX_REPETITIONS:
+                return times
+            start = time.perf_counter_ns()
+            operation()
+            times.append((time.perf_counter_ns() - start) / 1e3)
+
+    repeat(seconds / 5, 1)
+    times = sorted(repeat(seconds, MIN_REPETITIONS))
+    return {"median_us": times[len(times) // 2], "min_us": times[0], "repetitions": len(times)}
+
+
+def versions():
+    """Of the libraries that the contestant has imported. MXNet's are in one entry: it has an environment of its own."""
+    found = {
+        label: sys.modules[module].__version__
+        for module, label in [
+            ("numpy", "numpy"),
+            ("torch", "torch"),
+            ("faiss", "faiss-cpu"),
+            ("sklearn", "scikit-learn"),
+            ("mxnet", "mxnet"),
+        ]
+        if module in sys.modules
+    }
+    found["Python"] = platform.python_version()
+    if "mxnet" in found:
+        return {"mxnet": "{mxnet} (numpy {numpy}, Python {Python})".format(**found)}
+    return found
+
+
+def main():
+    name, seconds, threads, *numbers = sys.argv[1:]
+    if name.startswith("torch"):
+        import torch
+
+        torch.set_num_threads(int(threads))
+    contestant = CONTESTANTS[name]
+    numbers = [int(number) for number in numbers]
+    if "threads" in inspect.signature(contestant).parameters:
+        numbers.append(int(threads))
+    print(json.dumps({"times": measure(contestant(*numbers), float(seconds)), "versions": versions()}))
+
+
+if __name__ == "__main__":
+    main()

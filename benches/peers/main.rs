@@ -1,0 +1,162 @@
+//! The library's side of `peers.py`: times one operation and prints one line of JSON.
+//!
+//! ```text
+//! peers OPERATION SECONDS B C D                       one of `time_loss`
+//! peers knn|plain_knn SECONDS REFERENCES QUERIES D K
+//! peers nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
+//! ```
+
+#[allow(dead_code, reason = "every bench runs a part of the cases")]
+#[path = "../cases/mod.rs"]
+mod cases;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use burn_center_loss::Checking;
+use serde_json::{Value, json};
+
+use cases::center_loss::{CenterLossCase, GradientRuleCase, PlainCenterLoss, Shape};
+use cases::devices::devices;
+use cases::neighbors::{
+    CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
+};
+
+const USAGE: &str = "peers.py beside this program's source runs it: python3 benches/peers/peers.py";
+
+/// At least this many repetitions, unless they take longer than [`PATIENCE`].
+const MIN_REPETITIONS: usize = 3;
+const PATIENCE: Duration = Duration::from_secs(20);
+/// At most this many, however short they are.
+const MAX_REPETITIONS: usize = 100_000;
+
+/// Repeats an operation for some time and gives each repetition's time in microseconds: the median, the least and how
+/// many. A fifth of the time goes to repetitions before that are not counted.
+fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
+    let repeat = |operation: &mut dyn FnMut() -> T, seconds: f64, least: usize| {
+        let budget = Duration::from_secs_f64(seconds);
+        let mut times = Vec::new();
+        let begin = Instant::now();
+        loop {
+            let limit = if times.len() < least {
+                PATIENCE
+            } else {
+                budget
+            };
+            if !times.is_empty() && (begin.elapsed() > limit || times.len() == MAX_REPETITIONS) {
+                break;
+            }
+            let start = Instant::now();
+            // Freeing the result is in the time, as it is on the other side.
+            drop(operation());
+            times.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        times
+    };
+    repeat(&mut operation, seconds / 5.0, 1);
+    let mut times = repeat(&mut operation, seconds, MIN_REPETITIONS);
+    times.sort_unstable_by(f64::total_cmp);
+    json!({
+        "median_us": times[times.len() / 2],
+        "min_us": times[0],
+        "repetitions": times.len(),
+    })
+}
+
+fn time_loss(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Option<Value> {
+    let with_checking =
+        |checking| CenterLossCase::new(shape, device, |config| config.with_checking(checking));
+    Some(match operation {
+        "step" => {
+            let case = with_checking(Checking::Strict);
+            time(seconds, || case.step())
+        }
+        "step_deferred" => {
+            let case = with_checking(Checking::Deferred);
+            time(seconds, || case.step())
+        }
+        "forward_backward" => {
+            let case = with_checking(Checking::Strict);
+            time(seconds, || case.forward_backward())
+        }
+        "evaluate" => {
+            let case = with_checking(Checking::Strict);
+            time(seconds, || case.evaluate())
+        }
+        "step_gradient" => {
+            let mut case = GradientRuleCase::new(shape, device);
+            time(seconds, || case.step())
+        }
+        "plain_step" => {
+            let mut case = PlainCenterLoss::new(shape, device);
+            time(seconds, || case.step())
+        }
+        _ => return None,
+    })
+}
+
+fn time_operation(
+    operation: &str,
+    numbers: &[usize],
+    device: &Device,
+    seconds: f64,
+) -> Option<Value> {
+    Some(match (operation, numbers) {
+        ("knn", &[references, queries, feature_dim, k]) => {
+            let case = KnnCase::new(KnnShape::new(references, queries, feature_dim, k), device);
+            time(seconds, || case.predict())
+        }
+        ("plain_knn", &[references, queries, feature_dim, k]) => {
+            let case = PlainKnn::new(KnnShape::new(references, queries, feature_dim, k), device);
+            time(seconds, || case.predict())
+        }
+        ("nearest_center", &[centers, queries, feature_dim]) => {
+            let shape = CentersShape::new(centers, queries, feature_dim);
+            let case = NearestCenterCase::new(shape, device);
+            time(seconds, || case.predict())
+        }
+        ("plain_nearest_center", &[centers, queries, feature_dim]) => {
+            let shape = CentersShape::new(centers, queries, feature_dim);
+            let case = PlainNearestCenter::new(shape, device);
+            time(seconds, || case.predict())
+        }
+        (operation, &[batch_size, num_classes, feature_dim]) => {
+            let shape = Shape::new(batch_size, num_classes, feature_dim);
+            return time_loss(operation, shape, device, seconds);
+        }
+        _ => return None,
+    })
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    // `cargo bench` runs every bench with `--bench`, `cargo test --benches` without arguments.
+    if arguments.is_empty() || arguments.iter().any(|argument| argument == "--bench") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let Some((backend, device)) = devices().into_iter().next() else {
+        eprintln!("this build has no backend");
+        return ExitCode::FAILURE;
+    };
+    match run(&arguments, &device) {
+        Some(times) => {
+            println!("{}", json!({ "backend": backend, "times": times }));
+            ExitCode::SUCCESS
+        }
+        None => {
+            eprintln!("no such operation: {}\n{USAGE}", arguments.join(" "));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String], device: &Device) -> Option<Value> {
+    let [operation, seconds, numbers @ ..] = arguments else {
+        return None;
+    };
+    let numbers: Result<Vec<usize>, _> = numbers.iter().map(|number| number.parse()).collect();
+    time_operation(operation, &numbers.ok()?, device, seconds.parse().ok()?)
+}
