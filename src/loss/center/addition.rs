@@ -15,20 +15,21 @@ pub(super) enum Addition {
 impl From<Step> for Addition {
     fn from(step: Step) -> Self {
         #[cfg(feature = "flex")]
-        if let Some(step) = InPlace::new(&step) {
-            return Self::InPlace(step);
-        }
-        let rows = step.rows();
-        Self::Rows(step.classes, rows)
+        let step = match InPlace::new(step) {
+            Ok(step) => return Self::InPlace(step),
+            Err(step) => step,
+        };
+        let (classes, rows) = step.rows();
+        Self::Rows(classes, rows)
     }
 }
 
 impl Addition {
     /// The centers after the step. Where this is their only handle they are changed in place.
-    pub fn added_to(&self, centers: Tensor<2>) -> Tensor<2> {
+    pub fn added_to(self, centers: Tensor<2>) -> Tensor<2> {
         match self {
             Self::Rows(classes, rows) => {
-                centers.select_assign(0, classes.clone(), rows.clone(), IndexingUpdateOp::Add)
+                centers.select_assign(0, classes, rows, IndexingUpdateOp::Add)
             }
             #[cfg(feature = "flex")]
             Self::InPlace(step) => step.added_to(centers),

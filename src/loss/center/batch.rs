@@ -24,7 +24,6 @@ pub(super) struct Batch {
 
 /// A batch with every sample decided on.
 pub(super) struct CheckedBatch {
-    pub classes: Tensor<1, Int>,
     pub samples: Samples,
     /// `[batch_size]`: samples that must not change anything; none if every sample counts.
     pub masked: Option<Tensor<1, Bool>>,
@@ -189,7 +188,6 @@ impl Batch {
                 .max(magnitudes[sample] * config.feature_dim as f64);
         }
         Ok(CheckedBatch {
-            classes: self.classes,
             samples: Samples::Host(host),
             masked: self.ignored.filter(|_| ignored > 0),
             left_out: None,
@@ -227,8 +225,10 @@ impl Batch {
         );
         let weights = weights.mask_fill(masked.clone(), 0.0);
         CheckedBatch {
-            classes: self.classes,
-            samples: Samples::Device(weights),
+            samples: Samples::Device {
+                classes: self.classes,
+                weights,
+            },
             masked: Some(masked),
             left_out: Some(left_out),
         }
@@ -287,9 +287,6 @@ fn fits(value: i64, dtype: DType) -> bool {
 }
 
 pub(super) fn host_labels(data: &TensorData) -> Vec<i64> {
-    if let Ok(labels) = data.as_slice::<i64>() {
-        return labels.to_vec();
-    }
     if data.dtype() == DType::U64 {
         let clamp = |label| i64::try_from(label).unwrap_or(i64::MAX);
         return data.iter::<u64>().map(clamp).collect();

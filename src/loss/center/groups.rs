@@ -2,6 +2,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+/// In place of a class, for a sample that has none.
+pub(super) const NO_CLASS: usize = usize::MAX;
+
 /// The samples of a batch, class by class: classes in ascending order, the samples of each in the order of the batch.
 pub(super) struct Groups {
     /// The samples, group after group.
@@ -13,15 +16,16 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    /// Groups samples by their class; those without a class are in no group.
-    pub fn new(classes: &[Option<usize>]) -> Self {
-        let bound = classes.iter().flatten().max().map_or(0, |class| class + 1);
+    /// Groups samples by their class; those of [`NO_CLASS`] are in no group.
+    pub fn new(classes: &[usize]) -> Self {
+        let named = classes.iter().filter(|class| **class != NO_CLASS);
+        let bound = named.max().map_or(0, |class| class + 1);
         // Counting is faster than sorting, but with few samples of many classes nothing may cost O(num_classes).
         let order = match bound <= 8 * classes.len() {
             true => counting_sort(classes, bound),
             false => {
                 let mut order: Vec<usize> = (0..classes.len())
-                    .filter(|sample| classes[*sample].is_some())
+                    .filter(|sample| classes[*sample] != NO_CLASS)
                     .collect();
                 order.sort_unstable_by_key(|sample| (classes[*sample], *sample));
                 order
@@ -33,8 +37,8 @@ impl Groups {
             order,
         };
         for (place, class) in groups.order.iter().map(|i| classes[*i]).enumerate() {
-            if groups.classes.last().copied() != class {
-                groups.classes.extend(class);
+            if groups.classes.last() != Some(&class) {
+                groups.classes.push(class);
                 groups.ends.push(place);
             }
             if let Some(end) = groups.ends.last_mut() {
@@ -73,17 +77,20 @@ impl Groups {
         groups
     }
 
-    /// The total of each group's values, one of which is given for each sample of the batch.
-    pub fn totals(&self, values: &[f64]) -> Vec<f64> {
+    /// The total weight of each group, of one weight for each sample of the batch; without weights, how many samples it has.
+    pub fn totals(&self, weights: Option<&[f64]>) -> Vec<f64> {
         (0..self.len())
-            .map(|group| self.samples(group).iter().map(|i| values[*i]).sum())
+            .map(|group| match weights {
+                Some(weights) => self.samples(group).iter().map(|i| weights[*i]).sum(),
+                None => self.samples(group).len() as f64,
+            })
             .collect()
     }
 }
 
-fn counting_sort(classes: &[Option<usize>], bound: usize) -> Vec<usize> {
+fn counting_sort(classes: &[usize], bound: usize) -> Vec<usize> {
     let mut starts = vec![0; bound + 1];
-    for class in classes.iter().flatten() {
+    for class in classes.iter().filter(|class| **class != NO_CLASS) {
         starts[class + 1] += 1;
     }
     for class in 0..bound {
@@ -91,7 +98,7 @@ fn counting_sort(classes: &[Option<usize>], bound: usize) -> Vec<usize> {
     }
     let mut order = vec![0; starts[bound]];
     for (sample, class) in classes.iter().enumerate() {
-        if let Some(class) = class {
+        if *class != NO_CLASS {
             order[starts[*class]] = sample;
             starts[*class] += 1;
         }
@@ -106,23 +113,21 @@ mod tests {
     #[test]
     fn groups_are_in_ascending_order_and_leave_out_samples_without_class() {
         for offset in [0, 1_000_000] {
-            let classes = [Some(3), None, Some(1), Some(3), Some(0)];
-            let classes = classes.map(|class| class.map(|class: usize| class + offset));
-            let groups = Groups::new(&classes);
-            assert_eq!(groups.classes, [0, 1, 3].map(|class| class + offset));
+            let class = |class: usize| class + offset;
+            let groups = Groups::new(&[class(3), NO_CLASS, class(1), class(3), class(0)]);
+            assert_eq!(groups.classes, [class(0), class(1), class(3)]);
             assert_eq!(groups.order, [4, 2, 0, 3]);
             assert_eq!(groups.samples(2), [0, 3]);
             assert_eq!(groups.places(1..3), 1..4);
-            assert_eq!(
-                Groups::new(&[Some(3), Some(1), Some(3)]).of_samples(),
-                [1, 0, 1]
-            );
-            assert_eq!(groups.totals(&[1.0, 8.0, 2.0, 0.5, 4.0]), [4.0, 2.0, 1.5]);
+            assert_eq!(groups.totals(None), [1.0, 1.0, 2.0]);
+            let weights = [1.0, 8.0, 2.0, 0.5, 4.0];
+            assert_eq!(groups.totals(Some(&weights)), [4.0, 2.0, 1.5]);
         }
+        assert_eq!(Groups::new(&[3, 1, 3]).of_samples(), [1, 0, 1]);
     }
 
     #[test]
     fn a_batch_without_classes_has_no_groups() {
-        assert_eq!(Groups::new(&[None, None]).len(), 0);
+        assert_eq!(Groups::new(&[NO_CLASS, NO_CLASS]).len(), 0);
     }
 }

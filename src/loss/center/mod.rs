@@ -516,7 +516,6 @@ impl CenterLoss {
             }
         };
         let CheckedBatch {
-            classes,
             samples,
             masked,
             left_out,
@@ -539,13 +538,13 @@ impl CenterLoss {
             true => pulls * geometry::beyond(offsets.clone().without_autodiff(), config.radius),
             false => pulls,
         };
-        let loss = self.reduce(offsets, &classes, &samples);
-        Ok((loss, CenterUpdate::new(classes, pulls, samples)))
+        let loss = self.reduce(offsets, &samples);
+        Ok((loss, CenterUpdate::new(pulls, samples)))
     }
 
     /// The weighted, balanced and reduced loss of the offsets from the centers.
-    fn reduce(&self, offsets: Tensor<2>, classes: &Tensor<1, Int>, samples: &Samples) -> Tensor<1> {
-        let losses: Tensor<1> = match self.coefficients(classes, samples) {
+    fn reduce(&self, offsets: Tensor<2>, samples: &Samples) -> Tensor<1> {
+        let losses: Tensor<1> = match self.coefficients(samples) {
             PerSample::Host(values) if values.iter().all(|value| *value == values[0]) => {
                 geometry::half_squares(offsets, self.config.radius, |x| x.mul_scalar(values[0]))
             }
@@ -562,35 +561,21 @@ impl CenterLoss {
 
     /// What each sample's half squared distance is multiplied by, the division of the mean included: scaled before it is
     /// summed, a loss whose value is finite does not overflow on the way.
-    fn coefficients(&self, classes: &Tensor<1, Int>, samples: &Samples) -> PerSample {
+    fn coefficients(&self, samples: &Samples) -> PerSample {
         let config = &*self.config;
-        let lambda = self.lambda();
-        let balanced = config.class_balance == ClassBalance::Histogram;
-        let mean = config.reduction == Reduction::Mean;
         match samples {
             Samples::Host(host) => {
-                let mut values = host.weights.clone();
-                if let Some(class_weights) = &config.class_weights {
-                    for (value, class) in values.iter_mut().zip(&host.classes) {
-                        *value *= class_weights[*class];
-                    }
-                }
-                let total: f64 = values.iter().sum();
-                let scale = match mean && total > 0.0 {
-                    true => lambda / total,
-                    false => lambda,
-                };
-                let mut values: Vec<f64> = values.iter().map(|value| value * scale).collect();
-                if balanced {
-                    for (value, total) in values.iter_mut().zip(host.class_totals()) {
-                        if total > 0.0 {
-                            *value /= total;
-                        }
-                    }
-                }
-                PerSample::Host(values)
+                let groups = host.groups();
+                let totals = groups.totals(Some(&host.weights));
+                let coefficients = self.class_coefficients(&groups.classes, &totals);
+                let entries = groups.of_samples().into_iter().zip(&host.weights);
+                PerSample::Host(
+                    entries
+                        .map(|(group, weight)| weight * coefficients[group])
+                        .collect(),
+                )
             }
-            Samples::Device(weights) => {
+            Samples::Device { classes, weights } => {
                 let mut values = weights.clone();
                 if let Some(class_weights) = &self.class_weights {
                     values = values
@@ -599,15 +584,44 @@ impl CenterLoss {
                             .without_autodiff()
                             .select(0, classes.clone());
                 }
-                if mean {
+                if config.reduction == Reduction::Mean {
                     values = values.clone() / no_zero(values.sum());
                 }
-                if balanced {
+                if config.class_balance == ClassBalance::Histogram {
                     values = values / no_zero(class_totals_on_device(classes, weights));
                 }
-                PerSample::Device(values.mul_scalar(lambda))
+                PerSample::Device(values.mul_scalar(self.lambda()))
             }
         }
+    }
+
+    /// What the half squared distance of a sample of weight 1 is multiplied by, for each of the batch's classes, of which
+    /// the total weights are given.
+    fn class_coefficients(&self, classes: &[usize], totals: &[f64]) -> Vec<f64> {
+        let config = &*self.config;
+        let class_weight = |class: usize| match &config.class_weights {
+            Some(weights) => weights[class],
+            None => 1.0,
+        };
+        let mut scale = self.lambda();
+        if config.reduction == Reduction::Mean {
+            let entries = classes.iter().zip(totals);
+            let total: f64 = entries
+                .map(|(class, total)| class_weight(*class) * total)
+                .sum();
+            if total > 0.0 {
+                scale /= total;
+            }
+        }
+        let divisor = |total: f64| match config.class_balance {
+            ClassBalance::Histogram if total > 0.0 => total,
+            _ => 1.0,
+        };
+        classes
+            .iter()
+            .zip(totals)
+            .map(|(class, total)| scale * class_weight(*class) / divisor(*total))
+            .collect()
     }
 
     fn apply_now(&self, update: CenterUpdate) -> Result<(), CenterLossError> {

@@ -10,8 +10,11 @@ use super::groups::Groups;
 #[derive(Clone, Debug)]
 pub(super) enum Samples {
     Host(HostSamples),
-    /// The weights, `[batch_size]`; the classes are with the batch, on the device.
-    Device(Tensor<1>),
+    /// Each `[batch_size]`.
+    Device {
+        classes: Tensor<1, Int>,
+        weights: Tensor<1>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -34,7 +37,7 @@ pub(super) enum PerSample {
 
 impl HostSamples {
     pub fn groups(&self) -> Groups {
-        Groups::new(&self.classes.iter().copied().map(Some).collect::<Vec<_>>())
+        Groups::new(&self.classes)
     }
 
     /// For each sample the total weight of its class.
@@ -43,7 +46,7 @@ impl HostSamples {
             return self.weights.clone();
         }
         let groups = self.groups();
-        let totals = groups.totals(&self.weights);
+        let totals = groups.totals(Some(&self.weights));
         groups
             .of_samples()
             .iter()
@@ -88,13 +91,25 @@ pub(super) fn class_totals_on_device(classes: &Tensor<1, Int>, weights: &Tensor<
 }
 
 impl Samples {
-    /// The weights as a tensor, `[batch_size]`.
-    pub fn weights_on(self, device: &Device, dtype: DType) -> Tensor<1> {
+    /// Classes and weights as tensors, each `[batch_size]`.
+    pub fn on(self, device: &Device, dtype: DType) -> (Tensor<1, Int>, Tensor<1>) {
         match self {
-            Self::Host(host) => column(host.weights, device, dtype).squeeze_dim(1),
-            Self::Device(weights) => weights.to_device(device).cast(dtype),
+            Self::Host(host) => (
+                index(&host.classes, device),
+                column(host.weights, device, dtype).squeeze_dim(1),
+            ),
+            Self::Device { classes, weights } => (
+                classes.to_device(device),
+                weights.to_device(device).cast(dtype),
+            ),
         }
     }
+}
+
+/// Classes or places as a tensor, in the device's own integer type.
+pub(super) fn index(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
+    Tensor::from_data(values.as_slice(), device)
 }
 
 impl PerSample {

@@ -2,7 +2,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::samples::{HostSamples, PerSample, Samples, class_totals_on_device};
+use super::samples::{HostSamples, PerSample, Samples, class_totals_on_device, index};
 use super::{CenterLossError, UpdateRule};
 use crate::distance::no_zero;
 
@@ -38,59 +38,63 @@ use crate::distance::no_zero;
 /// ```
 #[derive(Clone, Debug)]
 pub struct CenterUpdate {
-    /// `[entries]`; classes may repeat.
-    classes: Tensor<1, Int>,
     /// `[entries, feature_dim]`: a mean of `p_i` over some samples of the class; zero where the weight is zero.
     pulls: Tensor<2>,
+    /// The class and the weight of each entry; classes may repeat.
     samples: Samples,
 }
 
 /// What is added to the centers: `factors[i] * pulls[i]` to center `classes[i]`, whose classes may repeat.
 pub(super) struct Step {
-    pub classes: Tensor<1, Int>,
-    /// The same as `classes`, where they are known on the host.
-    pub host_classes: Option<Vec<usize>>,
+    pub classes: Classes,
     pub pulls: Tensor<2>,
     pub factors: PerSample,
 }
 
+/// The classes of a step.
+pub(super) enum Classes {
+    Host(Vec<usize>),
+    Device(Tensor<1, Int>),
+}
+
 impl Step {
-    /// The rows to add, as a tensor. Where the factor is zero they change no bit of a center.
-    pub fn rows(&self) -> Tensor<2> {
+    /// The classes and the rows to add, as tensors. Where the factor is zero they change no bit of a center.
+    pub fn rows(self) -> (Tensor<1, Int>, Tensor<2>) {
         let (device, dtype) = (self.pulls.device(), self.pulls.dtype());
-        let (factors, still) = match &self.factors {
+        let (factors, still) = match self.factors {
             PerSample::Host(factors) => {
                 let still: Vec<bool> = factors.iter().map(|factor| *factor == 0.0).collect();
                 let still = still.contains(&true).then(|| {
                     let rows = still.len();
                     Tensor::<2, Bool>::from_data(TensorData::new(still, [rows, 1]), &device)
                 });
-                (PerSample::Host(factors.clone()), still)
+                (PerSample::Host(factors), still)
             }
             PerSample::Device(factors) => {
                 let still = factors.clone().equal_elem(0.0).unsqueeze_dim(1);
-                (PerSample::Device(factors.clone()), Some(still))
+                (PerSample::Device(factors), Some(still))
             }
         };
-        let rows = self.pulls.clone() * factors.column(&device, dtype);
-        match still {
+        let rows = self.pulls * factors.column(&device, dtype);
+        let rows = match still {
             // Adding -0 leaves every value as it is, bit by bit; adding +0 turns -0 into +0.
             Some(still) => {
                 let shape = rows.dims();
                 rows.mask_fill(still.expand(shape), -0.0)
             }
             None => rows,
-        }
+        };
+        let classes = match self.classes {
+            Classes::Host(classes) => index(&classes, &device),
+            Classes::Device(classes) => classes,
+        };
+        (classes, rows)
     }
 }
 
 impl CenterUpdate {
-    pub(super) fn new(classes: Tensor<1, Int>, pulls: Tensor<2>, samples: Samples) -> Self {
-        Self {
-            classes,
-            pulls,
-            samples,
-        }
+    pub(super) fn new(pulls: Tensor<2>, samples: Samples) -> Self {
+        Self { pulls, samples }
     }
 
     /// The width of the features it was measured on.
@@ -110,7 +114,6 @@ impl CenterUpdate {
         other.expect_feature_dim(self.feature_dim())?;
         let device = self.pulls.device();
         let dtype = self.pulls.dtype();
-        let classes = other.classes.to_device(&device).cast(self.classes.dtype());
         let pulls = other.pulls.to_device(&device).cast(dtype);
         let samples = match (self.samples, other.samples) {
             (Samples::Host(mut a), Samples::Host(b)) => {
@@ -120,12 +123,16 @@ impl CenterUpdate {
                 Samples::Host(a)
             }
             (a, b) => {
-                let weights = [a, b].map(|samples| samples.weights_on(&device, dtype));
-                Samples::Device(Tensor::cat(weights.to_vec(), 0))
+                let [(classes, weights), (more_classes, more_weights)] =
+                    [a, b].map(|samples| samples.on(&device, dtype));
+                let more_classes = more_classes.cast(classes.dtype());
+                Samples::Device {
+                    classes: Tensor::cat(vec![classes, more_classes], 0),
+                    weights: Tensor::cat(vec![weights, more_weights], 0),
+                }
             }
         };
         Ok(Self {
-            classes: Tensor::cat(vec![self.classes, classes], 0),
             pulls: Tensor::cat(vec![self.pulls, pulls], 0),
             samples,
         }
@@ -141,7 +148,7 @@ impl CenterUpdate {
             return self;
         }
         let groups = host.groups();
-        let weights = groups.totals(&host.weights);
+        let weights = groups.totals(Some(&host.weights));
         let slots = groups.of_samples();
         let shares = host
             .weights
@@ -149,17 +156,11 @@ impl CenterUpdate {
             .zip(&slots)
             .map(|(weight, slot)| share(*weight, weights[*slot]))
             .collect();
-        let device = self.pulls.device();
-        let int = |values: &[usize]| -> Tensor<1, Int> {
-            let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
-            Tensor::from_data(values.as_slice(), (&device, self.classes.dtype()))
-        };
-        let dtype = self.pulls.dtype();
+        let (device, dtype) = (self.pulls.device(), self.pulls.dtype());
         let rows = self.pulls.clone() * PerSample::Host(shares).column(&device, dtype);
         let pulls = Tensor::zeros([groups.len(), self.feature_dim()], (&device, dtype))
-            .select_assign(0, int(&slots), rows, IndexingUpdateOp::Add);
+            .select_assign(0, index(&slots, &device), rows, IndexingUpdateOp::Add);
         Self {
-            classes: int(&groups.classes),
             pulls,
             samples: Samples::Host(HostSamples {
                 classes: groups.classes,
@@ -172,7 +173,7 @@ impl CenterUpdate {
     /// What the rule adds to the centers.
     pub(super) fn step(self, rule: UpdateRule, alpha: f64) -> Result<Step, CenterLossError> {
         let dtype = self.pulls.dtype();
-        let (host_classes, factors) = match self.samples {
+        let (classes, factors) = match self.samples {
             Samples::Host(host) => {
                 let totals = host.class_totals();
                 let factors: Vec<f64> = host
@@ -194,10 +195,10 @@ impl CenterUpdate {
                 if !(step < limit && largest < limit) {
                     return Err(CenterLossError::UpdateOverflow { step, limit, alpha });
                 }
-                (Some(host.classes), PerSample::Host(factors))
+                (Classes::Host(host.classes), PerSample::Host(factors))
             }
-            Samples::Device(weights) => {
-                let totals = no_zero(class_totals_on_device(&self.classes, &weights));
+            Samples::Device { classes, weights } => {
+                let totals = no_zero(class_totals_on_device(&classes, &weights));
                 let weights = weights.mul_scalar(alpha);
                 let factors = match rule {
                     UpdateRule::Paper => weights / totals.add_scalar(1.0),
@@ -205,12 +206,11 @@ impl CenterUpdate {
                     UpdateRule::Sum => weights,
                     UpdateRule::Gradient | UpdateRule::Frozen => weights.mul_scalar(0.0),
                 };
-                (None, PerSample::Device(factors))
+                (Classes::Device(classes), PerSample::Device(factors))
             }
         };
         Ok(Step {
-            classes: self.classes,
-            host_classes,
+            classes,
             pulls: self.pulls,
             factors,
         })
@@ -234,8 +234,7 @@ impl CenterUpdate {
             .map(|(class, weight)| share(*weight, seen[*class]))
             .collect();
         Step {
-            classes: self.classes,
-            host_classes: Some(host.classes),
+            classes: Classes::Host(host.classes),
             pulls: self.pulls,
             factors: PerSample::Host(factors),
         }
@@ -244,10 +243,12 @@ impl CenterUpdate {
     pub(super) fn moved_to(self, device: &Device) -> Self {
         let samples = match self.samples {
             Samples::Host(host) => Samples::Host(host),
-            Samples::Device(weights) => Samples::Device(weights.to_device(device)),
+            Samples::Device { classes, weights } => Samples::Device {
+                classes: classes.to_device(device),
+                weights: weights.to_device(device),
+            },
         };
         Self {
-            classes: self.classes.to_device(device),
             pulls: self.pulls.to_device(device),
             samples,
         }

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Tensor};
 use num_traits::Float;
 
 use super::super::samples::PerSample;
-use super::super::update::Step;
+use super::super::update::{Classes, Step};
 
 /// A [`Step`] that changes centers in memory that the host can reach.
 pub(in super::super) struct InPlace {
@@ -16,17 +16,24 @@ pub(in super::super) struct InPlace {
 }
 
 impl InPlace {
-    /// `None` where the step is somewhere else, or not known to the host.
-    pub fn new(step: &Step) -> Option<Self> {
-        let (PerSample::Host(factors), Some(classes)) = (&step.factors, &step.host_classes) else {
-            return None;
+    /// The step itself, where it is somewhere else or not known to the host.
+    pub fn new(step: Step) -> Result<Self, Step> {
+        let pulls = match step.pulls.clone().try_into_primitive::<Flex>() {
+            Ok(pulls) if matches!(pulls.dtype(), DType::F32 | DType::F64) => pulls,
+            _ => return Err(step),
         };
-        let pulls = step.pulls.clone().try_into_primitive::<Flex>().ok()?;
-        matches!(pulls.dtype(), DType::F32 | DType::F64).then(|| Self {
-            classes: classes.clone(),
-            factors: factors.clone(),
-            pulls: pulls.to_contiguous(),
-        })
+        match (step.classes, step.factors) {
+            (Classes::Host(classes), PerSample::Host(factors)) => Ok(Self {
+                classes,
+                factors,
+                pulls: pulls.to_contiguous(),
+            }),
+            (classes, factors) => Err(Step {
+                classes,
+                factors,
+                pulls: step.pulls,
+            }),
+        }
     }
 
     /// The centers, which are on the device of the step and of its data type, after the step.

@@ -12,6 +12,7 @@ mod tests;
 
 pub(super) use in_place::InPlace;
 
+use alloc::vec;
 use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
@@ -19,8 +20,8 @@ use burn::tensor::{DType, Device, Element, ElementConversion, Int, Tensor, Tenso
 use num_traits::Float;
 
 use super::batch::host_labels;
-use super::groups::Groups;
-use super::samples::{HostSamples, PerSample, Samples};
+use super::groups::{Groups, NO_CLASS};
+use super::samples::{HostSamples, Samples};
 use super::update::{CenterUpdate, share};
 use super::{CenterDistance, CenterLoss, Reduction};
 use crate::loss::known_gradient::with_gradient;
@@ -41,36 +42,26 @@ impl CenterLoss {
         }
         let rows = primitive(features.clone().without_autodiff())?;
         let centers = primitive(self.centers.constant())?;
-
         let classes = self.host_classes(labels)?;
-        let weights = host_weights(weights, &classes, features.dtype())?;
+        let weights = match weights {
+            Some(weights) => Some(host_weights(weights, &classes, features.dtype())?),
+            None => None,
+        };
         let groups = Groups::new(&classes);
         if groups.len() == 0 {
             return None;
         }
-        let totals = groups.totals(&weights);
-        let mut shares = weights.clone();
-        for (group, total) in totals.iter().enumerate() {
-            for sample in groups.samples(group) {
-                shares[*sample] = share(weights[*sample], *total);
-            }
-        }
-        let samples = Samples::Host(HostSamples {
-            classes: classes.iter().map(|class| class.unwrap_or(0)).collect(),
-            weights,
-            reach: 0.0,
-        });
-        let PerSample::Host(coefficients) = self.coefficients(labels, &samples) else {
-            return None;
-        };
+        let totals = groups.totals(weights.as_deref());
+        let coefficients = self.class_coefficients(&groups.classes, &totals);
 
         let device = self.centers.device();
         let job = Job {
             feature_dim: config.feature_dim,
             groups: &groups,
+            weights: weights.as_deref(),
+            totals: &totals,
             coefficients: &coefficients,
-            shares: &shares,
-            differentiable: features.device().is_autodiff(),
+            differentiable: features.is_autodiff(),
             reduction: config.reduction,
             device: &device,
         };
@@ -83,58 +74,45 @@ impl CenterLoss {
             Some(gradient) => with_gradient(features.clone(), outcome.values, gradient),
             None => outcome.values,
         };
-        let index: Vec<i64> = groups.classes.iter().map(|class| *class as i64).collect();
-        let update = CenterUpdate::new(
-            Tensor::from_data(index.as_slice(), &device),
-            outcome.pulls,
-            Samples::Host(HostSamples {
-                classes: groups.classes,
-                weights: totals,
-                reach: outcome.reach,
-            }),
-        );
-        Some((loss, update))
+        let samples = Samples::Host(HostSamples {
+            classes: groups.classes,
+            weights: totals,
+            reach: outcome.reach,
+        });
+        Some((loss, CenterUpdate::new(outcome.pulls, samples)))
     }
 
-    /// The class of each sample, none where the label is the ignored one; nothing if a label names no class.
-    fn host_classes(&self, labels: &Tensor<1, Int>) -> Option<Vec<Option<usize>>> {
-        let labels = labels.clone().without_autodiff().try_into_data().ok()?;
-        host_labels(&labels)
-            .into_iter()
-            .map(|label| match self.config.ignore_label == Some(label) {
-                true => Some(None),
-                false => usize::try_from(label)
-                    .ok()
-                    .filter(|class| *class < self.config.num_classes)
-                    .map(Some),
-            })
-            .collect()
+    /// The class of each sample; nothing if a label names none and is not the ignored one.
+    fn host_classes(&self, labels: &Tensor<1, Int>) -> Option<Vec<usize>> {
+        let class = |label: i64| match usize::try_from(label) {
+            _ if self.config.ignore_label == Some(label) => Some(NO_CLASS),
+            Ok(class) if class < self.config.num_classes => Some(class),
+            _ => None,
+        };
+        let labels = labels.clone().without_autodiff();
+        let labels = labels.try_into_primitive::<Flex>().ok()?;
+        match labels.as_slice::<i64>() {
+            Some(labels) => labels.iter().map(|label| class(*label)).collect(),
+            None => host_labels(&labels.into_data())
+                .into_iter()
+                .map(class)
+                .collect(),
+        }
     }
 }
 
 /// The weight of each sample, 0 where it has no class; nothing if one is not a weight.
-fn host_weights(
-    weights: Option<&Tensor<1>>,
-    classes: &[Option<usize>],
-    dtype: DType,
-) -> Option<Vec<f64>> {
-    let given: Option<Vec<f64>> = match weights {
-        // In the centers' type: what is finite in f64 need not be in f32.
-        Some(weights) => {
-            let weights = weights.clone().without_autodiff().cast(dtype);
-            Some(weights.try_into_data().ok()?.iter::<f64>().collect())
-        }
-        None => None,
-    };
-    classes
-        .iter()
-        .enumerate()
-        .map(|(sample, class)| match class {
-            Some(_) => {
-                let weight = given.as_ref().map_or(1.0, |weights| weights[sample]);
-                (weight.is_finite() && weight >= 0.0).then_some(weight)
-            }
-            None => Some(0.0),
+fn host_weights(weights: &Tensor<1>, classes: &[usize], dtype: DType) -> Option<Vec<f64>> {
+    // In the centers' type: what is finite in f64 need not be in f32.
+    let weights = weights.clone().without_autodiff().cast(dtype);
+    let weights = weights.try_into_data().ok()?;
+    let valid = |weight: f64| (weight.is_finite() && weight >= 0.0).then_some(weight);
+    weights
+        .iter::<f64>()
+        .zip(classes)
+        .map(|(weight, class)| match *class {
+            NO_CLASS => Some(0.0),
+            _ => valid(weight),
         })
         .collect()
 }
@@ -152,8 +130,12 @@ fn primitive(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
 struct Job<'a> {
     feature_dim: usize,
     groups: &'a Groups,
+    /// Of each sample of the batch, if they differ.
+    weights: Option<&'a [f64]>,
+    /// The total weight of each group.
+    totals: &'a [f64],
+    /// Of each group, for a sample of weight 1.
     coefficients: &'a [f64],
-    shares: &'a [f64],
     differentiable: bool,
     reduction: Reduction,
     device: &'a Device,
@@ -172,6 +154,10 @@ impl Job<'_> {
     fn run<T: Element + Float>(&self, features: &[T], centers: &[T]) -> Option<Outcome> {
         let converted =
             |values: &[f64]| -> Vec<T> { values.iter().map(|value| value.elem::<T>()).collect() };
+        let shares = self
+            .totals
+            .iter()
+            .map(|total| share(1.0, *total).elem::<T>());
         let Found {
             squares,
             gradient,
@@ -181,36 +167,67 @@ impl Job<'_> {
             features,
             centers,
             groups: self.groups,
+            weights: self.weights.map(converted).as_deref(),
             coefficients: &converted(self.coefficients),
-            shares: &converted(self.shares),
+            shares: &shares.collect::<Vec<_>>(),
         }
         .run(self.differentiable);
-        let mut largest = 0.0_f64;
-        let mut losses = alloc::vec![0.0; self.coefficients.len()];
-        for (square, sample) in squares.iter().zip(&self.groups.order) {
-            let square = square.elem::<f64>();
-            // Something is not finite, or only its square is not.
-            if !square.is_finite() {
-                return None;
-            }
-            largest = largest.max(square);
-            losses[*sample] = self.coefficients[*sample] * 0.5 * square;
+
+        let largest = squares
+            .iter()
+            .fold(T::zero(), |largest, square| largest.max(*square));
+        // Something is not finite, or only its square is not. A maximum passes over NaN, a sum does not.
+        let sum = squares
+            .iter()
+            .fold(T::zero(), |sum, square| sum + *square * T::zero());
+        if !(largest + sum).is_finite() {
+            return None;
         }
-        let losses = match self.reduction {
-            Reduction::None => converted(&losses),
-            Reduction::Mean | Reduction::Sum => converted(&[losses.iter().sum()]),
-        };
         let matrix = |values: Vec<T>, rows: usize| -> Tensor<2> {
             let data = TensorData::new(values, [rows, self.feature_dim]);
             Tensor::from_data(data, (self.device, T::dtype()))
         };
+        let batch_size = features.len() / self.feature_dim;
+        let values: Vec<T> = match self.reduction {
+            Reduction::None => self.losses(&squares, batch_size),
+            Reduction::Mean | Reduction::Sum => vec![self.loss(&squares).elem()],
+        };
         Some(Outcome {
-            values: Tensor::from_data(losses.as_slice(), (self.device, T::dtype())),
-            gradient: self
-                .differentiable
-                .then(|| matrix(gradient, self.coefficients.len())),
+            values: Tensor::from_data(values.as_slice(), (self.device, T::dtype())),
+            gradient: self.differentiable.then(|| matrix(gradient, batch_size)),
             pulls: matrix(pulls, self.groups.len()),
-            reach: Float::sqrt(largest),
+            reach: Float::sqrt(largest.elem::<f64>()),
         })
+    }
+
+    /// The loss of all samples.
+    fn loss<T: Element>(&self, squares: &[T]) -> f64 {
+        let mut loss = 0.0;
+        for (group, coefficient) in self.coefficients.iter().enumerate() {
+            let places = self.groups.places(group..group + 1);
+            let squares = squares[places].iter().map(|square| square.elem::<f64>());
+            let sum: f64 = match self.weights {
+                Some(weights) => squares
+                    .zip(self.groups.samples(group))
+                    .map(|(square, sample)| square * weights[*sample])
+                    .sum(),
+                None => squares.sum(),
+            };
+            loss += 0.5 * coefficient * sum;
+        }
+        loss
+    }
+
+    /// The loss of each sample of the batch.
+    fn losses<T: Element>(&self, squares: &[T], batch_size: usize) -> Vec<T> {
+        let mut losses = vec![0.0.elem(); batch_size];
+        for (group, coefficient) in self.coefficients.iter().enumerate() {
+            let places = self.groups.places(group..group + 1);
+            for (square, sample) in squares[places].iter().zip(self.groups.samples(group)) {
+                let weight = self.weights.map_or(1.0, |weights| weights[*sample]);
+                losses[*sample] = (0.5 * coefficient * weight * square.elem::<f64>()).elem();
+            }
+        }
+        losses
     }
 }

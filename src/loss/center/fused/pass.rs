@@ -8,8 +8,7 @@ use num_traits::Float;
 use super::super::groups::Groups;
 
 /// Below so many values, another thread costs more than it saves.
-#[cfg(feature = "rayon")]
-const VALUES_PER_THREAD: usize = 1 << 15;
+const VALUES_FOR_THREADS: usize = 1 << 16;
 
 /// Values that are summed side by side, for the vector units.
 const LANES: usize = 16;
@@ -20,9 +19,11 @@ pub(super) struct Pass<'a, T> {
     pub features: &'a [T],
     pub centers: &'a [T],
     pub groups: &'a Groups,
-    /// For each sample of the batch, what its half squared distance counts in the loss.
+    /// Of each sample of the batch, if they differ.
+    pub weights: Option<&'a [T]>,
+    /// For each group, what the half squared distance of a sample of weight 1 counts in the loss.
     pub coefficients: &'a [T],
-    /// For each sample of the batch, its part in the mean of its class.
+    /// For each group, the part of a sample of weight 1 in the mean.
     pub shares: &'a [T],
 }
 
@@ -40,8 +41,17 @@ pub(super) struct Found<T> {
 struct Part<'a, 'b, T> {
     groups: Range<usize>,
     squares: &'a mut [T],
-    gradient: Option<&'a mut [&'b mut [MaybeUninit<T>]]>,
+    gradient: Rows<'a, 'b, T>,
     pulls: &'a mut [T],
+}
+
+/// The rows of the gradient that a part of the work writes.
+enum Rows<'a, 'b, T> {
+    None,
+    /// Those of all samples of the batch, in their order.
+    All(&'a mut [MaybeUninit<T>]),
+    /// Those of the samples of some groups, in the order of the groups, so that they can be divided among threads.
+    Some(&'a mut [&'b mut [MaybeUninit<T>]]),
 }
 
 impl<T: Float + Send + Sync> Pass<'_, T> {
@@ -50,57 +60,80 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
         let places = self.groups.order.len();
         let mut squares = vec![T::zero(); places];
         let mut pulls = vec![T::zero(); self.groups.len() * self.feature_dim];
-        let mut derivative = Vec::new();
-        let mut work = |gradient| {
-            self.work(Part {
-                groups: 0..self.groups.len(),
-                squares: &mut squares,
-                gradient,
-                pulls: &mut pulls,
-            });
+        let gradient = match gradient {
+            true => self.written(
+                |rows| match self.is_worth_threads(places, self.groups.len()) {
+                    true => {
+                        let mut rows = self.grouped(rows);
+                        self.work(self.all(&mut squares, &mut pulls, Rows::Some(&mut rows)));
+                    }
+                    false => self.work(self.all(&mut squares, &mut pulls, Rows::All(rows))),
+                },
+            ),
+            false => {
+                self.work(self.all(&mut squares, &mut pulls, Rows::None));
+                Vec::new()
+            }
         };
-        if gradient {
-            let len = self.features.len();
-            derivative.reserve_exact(len);
-            let mut rows: Vec<Option<&mut [MaybeUninit<T>]>> = derivative.spare_capacity_mut()
-                [..len]
-                .chunks_exact_mut(self.feature_dim)
-                .map(Some)
-                .collect();
-            let mut grouped: Vec<&mut [MaybeUninit<T>]> = self
-                .groups
-                .order
-                .iter()
-                .filter_map(|sample| rows[*sample].take())
-                .collect();
-            work(Some(&mut grouped[..]));
-            for row in rows.into_iter().flatten() {
-                row.fill(MaybeUninit::new(T::zero()));
-            }
-            // SAFETY: `rows` are all of the first `len` places. Those of grouped samples were written in `squared_distance`, which
-            // fills each row that it gets, the others in the loop above.
-            #[expect(
-                unsafe_code,
-                reason = "zeroing the gradient first would write it twice"
-            )]
-            unsafe {
-                derivative.set_len(len);
-            }
-        } else {
-            work(None);
-        }
         Found {
             squares,
-            gradient: derivative,
+            gradient,
             pulls,
         }
+    }
+
+    fn all<'a, 'b>(
+        &self,
+        squares: &'a mut [T],
+        pulls: &'a mut [T],
+        gradient: Rows<'a, 'b, T>,
+    ) -> Part<'a, 'b, T> {
+        Part {
+            groups: 0..self.groups.len(),
+            squares,
+            gradient,
+            pulls,
+        }
+    }
+
+    /// The gradient, of which `write` writes the rows of the grouped samples.
+    fn written(&self, write: impl FnOnce(&mut [MaybeUninit<T>])) -> Vec<T> {
+        let len = self.features.len();
+        let mut gradient = Vec::with_capacity(len);
+        let rows = &mut gradient.spare_capacity_mut()[..len];
+        if self.groups.order.len() * self.feature_dim < len {
+            rows.fill(MaybeUninit::new(T::zero()));
+        }
+        write(rows);
+        // SAFETY: All `len` places were written: those of grouped samples by `write`, as `squared_distance` fills each
+        // row that it gets, and if any sample is in no group, all of them before.
+        #[expect(
+            unsafe_code,
+            reason = "zeroing the gradient first would write it twice"
+        )]
+        unsafe {
+            gradient.set_len(len);
+        }
+        gradient
+    }
+
+    /// The rows of the grouped samples, in the order of the groups.
+    fn grouped<'b>(&self, rows: &'b mut [MaybeUninit<T>]) -> Vec<&'b mut [MaybeUninit<T>]> {
+        let mut rows: Vec<Option<&mut [MaybeUninit<T>]>> =
+            rows.chunks_exact_mut(self.feature_dim).map(Some).collect();
+        let order = self.groups.order.iter();
+        order.filter_map(|sample| rows[*sample].take()).collect()
+    }
+
+    fn is_worth_threads(&self, places: usize, groups: usize) -> bool {
+        cfg!(feature = "rayon") && groups > 1 && places * self.feature_dim >= VALUES_FOR_THREADS
     }
 
     /// Halves the work until a half is too small for another thread. Which thread does what changes no result: a group
     /// is never divided.
     fn work(&self, part: Part<'_, '_, T>) {
         #[cfg(feature = "rayon")]
-        if part.groups.len() > 1 && part.squares.len() * self.feature_dim >= 2 * VALUES_PER_THREAD {
+        if self.is_worth_threads(part.squares.len(), part.groups.len()) {
             let (left, right) = self.halves(part);
             rayon::join(|| self.work(left), || self.work(right));
             return;
@@ -118,8 +151,16 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
             .unwrap_or(end - 1);
         let places = self.groups.places(start..middle).len();
         let (left_squares, right_squares) = part.squares.split_at_mut(places);
-        let (left_gradient, right_gradient) =
-            part.gradient.map(|rows| rows.split_at_mut(places)).unzip();
+        let (left_gradient, right_gradient) = match part.gradient {
+            Rows::Some(rows) => {
+                let (left, right) = rows.split_at_mut(places);
+                (Rows::Some(left), Rows::Some(right))
+            }
+            Rows::None => (Rows::None, Rows::None),
+            Rows::All(_) => {
+                unreachable!("work that is divided has its rows in the order of the groups")
+            }
+        };
         let (left_pulls, right_pulls) =
             part.pulls.split_at_mut((middle - start) * self.feature_dim);
         (
@@ -145,11 +186,16 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
             let pull = &mut part.pulls[nth * self.feature_dim..][..self.feature_dim];
             for sample in self.groups.samples(group) {
                 let features = row(self.features, *sample, self.feature_dim);
-                let gradient = part
-                    .gradient
-                    .as_deref_mut()
-                    .map(|rows| (&mut *rows[place], self.coefficients[*sample]));
-                let pull = (&mut *pull, self.shares[*sample]);
+                let weight = self.weights.map_or(T::one(), |weights| weights[*sample]);
+                let gradient = match &mut part.gradient {
+                    Rows::None => None,
+                    Rows::All(rows) => {
+                        Some(&mut rows[sample * self.feature_dim..][..self.feature_dim])
+                    }
+                    Rows::Some(rows) => Some(&mut *rows[place]),
+                };
+                let gradient = gradient.map(|row| (row, weight * self.coefficients[group]));
+                let pull = (&mut *pull, weight * self.shares[group]);
                 part.squares[place] = squared_distance(features, center, gradient, pull);
                 place += 1;
             }
