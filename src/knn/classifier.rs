@@ -2,9 +2,10 @@
 
 use super::error::KnnError;
 use super::metric::KnnMetric;
+use super::nearest::Neighbor;
 use super::rows::{Rows, check_device, full_precision_dtype, index_dtype, read_labels};
 use super::score::accuracy;
-use super::search::{DEFAULT_MAX_PAIRS, Neighbor, Search};
+use super::search::{DEFAULT_MAX_PAIRS, Search};
 use super::vote::{KnnVotes, winner};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -286,7 +287,7 @@ impl core::fmt::Debug for KnnClassifier {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("KnnClassifier")
             .field("config", &self.config)
-            .field("references", &self.search.references().shape())
+            .field("references", &self.search.shape())
             .field("classes", &self.classes)
             .finish_non_exhaustive()
     }
