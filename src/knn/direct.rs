@@ -1,92 +1,92 @@
-//! The nearest of a few references, by comparing each query with each reference.
+//! The nearest of a few centers, by comparing each query with each center.
 
 use super::metric::{KnnMetric, is_zero};
-use super::nearest::Neighbor;
 use super::parts::for_each_part;
 use super::rows::Rows;
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Queries that are compared at a time.
-const LANES: usize = 16;
+/// Queries that are compared at a time: as many as the registers hold intermediate results of.
+const LANES: usize = 8;
 
-/// Queries whose neighbor one thread looks for in turn: fewer are not worth a thread.
-const QUERIES_AT_ONCE: usize = 128 * LANES;
+/// Queries whose nearest center one thread looks for in turn: fewer are not worth a thread.
+const QUERIES_AT_ONCE: usize = 256 * LANES;
 
-/// References that are all compared with each query.
+/// Centers that are all compared with each query.
 #[derive(Clone)]
 pub(crate) struct Direct {
+    centers: Rows,
     metric: KnnMetric,
-    references: Rows,
 }
 
 impl Direct {
-    /// The most references to compare with each query. With more, a matrix product that rules most out is faster.
-    pub(crate) const MAX_REFERENCES: usize = 32;
+    /// The most centers to compare with each query. With more, ruling most of them out is faster.
+    pub(crate) const MAX_CENTERS: usize = 32;
 
     /// Takes rows that `metric`, which isn't `InnerProduct`, has prepared.
-    pub(crate) fn new(references: Rows, metric: KnnMetric) -> Self {
-        Self { metric, references }
+    pub(crate) fn new(centers: Rows, metric: KnnMetric) -> Self {
+        Self { centers, metric }
     }
 
-    /// The one nearest reference of each query.
-    pub(crate) fn nearest(&self, queries: &Rows) -> Vec<Neighbor> {
-        let mut neighbors = vec![Neighbor::NONE; queries.len()];
-        for_each_part(&mut neighbors, QUERIES_AT_ONCE, |first, part| {
+    /// The number of the nearest center of each query, of equally near ones the lowest.
+    pub(crate) fn nearest(&self, queries: &Rows) -> Vec<i64> {
+        let mut nearest = vec![0; queries.len()];
+        for_each_part(&mut nearest, QUERIES_AT_ONCE, |first, part| {
             let mut columns = vec![[0.0; LANES]; queries.columns()];
-            for (block, places) in part.chunks_mut(LANES).enumerate() {
+            for (block, nearest) in part.chunks_mut(LANES).enumerate() {
                 let first = first + block * LANES;
-                for lane in 0..places.len() {
+                for lane in 0..nearest.len() {
                     for (column, value) in columns.iter_mut().zip(queries.row(first + lane)) {
                         column[lane] = *value;
                     }
                 }
-                self.nearest_of_lanes(&columns, places);
+                let of_lanes = match self.metric {
+                    KnnMetric::Cosine => self.nearest_of_lanes(&columns, |squared, center| {
+                        match is_zero(center) {
+                            // A center without direction.
+                            true => 1.0,
+                            false => self.metric.rank_of_squared(squared),
+                        }
+                    }),
+                    _ => self.nearest_of_lanes(&columns, |squared, _| squared),
+                };
+                nearest.copy_from_slice(&of_lanes[..nearest.len()]);
             }
+            // A query without direction is as far from one center as from another.
             if self.metric == KnnMetric::Cosine {
-                // A query of zeros has no direction and is at distance 1 from all references.
-                for (at, place) in part.iter_mut().enumerate() {
+                for (at, nearest) in part.iter_mut().enumerate() {
                     if is_zero(queries.row(first + at)) {
-                        *place = Neighbor {
-                            rank: 1.0,
-                            index: 0,
-                        };
+                        *nearest = 0;
                     }
                 }
             }
         });
-        neighbors
+        nearest
     }
 
-    /// The nearest reference of each column of values; no branch depends on them, so that several are compared at a time.
-    fn nearest_of_lanes(&self, columns: &[[f64; LANES]], places: &mut [Neighbor]) {
+    /// Takes the queries column after column. No branch depends on their values, so that they are compared together.
+    #[inline(always)]
+    fn nearest_of_lanes(
+        &self,
+        columns: &[[f64; LANES]],
+        rank: impl Fn(f64, &[f64]) -> f64,
+    ) -> [i64; LANES] {
         let mut least = [f64::INFINITY; LANES];
-        let mut nearest = [0_u64; LANES];
-        for (index, reference) in self.references.iter().enumerate() {
-            let mut ranks = [0.0; LANES];
-            for (column, y) in columns.iter().zip(reference) {
-                for (sum, x) in ranks.iter_mut().zip(column) {
+        let mut nearest = [0; LANES];
+        for (number, center) in self.centers.iter().enumerate() {
+            let mut squared = [0.0; LANES];
+            for (column, y) in columns.iter().zip(center) {
+                for (sum, x) in squared.iter_mut().zip(column) {
                     *sum += (x - y) * (x - y);
                 }
             }
-            let directionless = self.metric == KnnMetric::Cosine && is_zero(reference);
             for lane in 0..LANES {
-                let rank = if directionless {
-                    1.0
-                } else {
-                    self.metric.rank_of_squared(ranks[lane])
-                };
-                // Of several equally near ones the first stays.
+                let rank = rank(squared[lane], center);
                 let nearer = rank < least[lane];
                 least[lane] = if nearer { rank } else { least[lane] };
-                nearest[lane] = if nearer { index as u64 } else { nearest[lane] };
+                nearest[lane] = if nearer { number as i64 } else { nearest[lane] };
             }
         }
-        for (lane, place) in places.iter_mut().enumerate() {
-            *place = Neighbor {
-                rank: least[lane],
-                index: nearest[lane] as usize,
-            };
-        }
+        nearest
     }
 }

@@ -6,9 +6,9 @@ pub(crate) fn for_each_part<T: Send>(
     size: usize,
     work: impl Fn(usize, &mut [T]) + Send + Sync,
 ) {
-    // Handing a single part to a pool of threads costs more than many a part.
+    // Handing work to a pool of threads costs more than many a part.
     #[cfg(feature = "rayon")]
-    if size < items.len() {
+    if size < items.len() && 1 < threads() {
         use rayon::iter::{IndexedParallelIterator, ParallelIterator};
         use rayon::slice::ParallelSliceMut;
         return items

@@ -4,14 +4,12 @@
 //! alone, so that all give the same answers:
 //!
 //! ```text
-//! direct   few references, k = 1                 compares all pairs
 //! tree     few columns                           a k-d tree
 //! product  processor                             f32 products, looked through in the cache
 //! blocks   any other device                      products on the device, smallest of each block read back
 //! ```
 
 use super::blocks::Blocks;
-use super::direct::Direct;
 use super::error::KnnError;
 use super::metric::KnnMetric;
 use super::nearest::Neighbor;
@@ -38,7 +36,6 @@ pub(crate) struct Search {
 
 #[derive(Clone)]
 enum Method {
-    Direct(Direct),
     Tree(Tree),
     Product(Product),
     Blocks(Blocks),
@@ -58,11 +55,8 @@ impl Search {
         device: &Device,
     ) -> Self {
         let references = metric.prepare(references);
-        let shape @ [count, columns] = references.shape();
-        let distance = metric != KnnMetric::InnerProduct;
-        let method = if distance && k == 1 && count <= Direct::MAX_REFERENCES {
-            Method::Direct(Direct::new(references, metric))
-        } else if distance && columns <= Tree::MAX_COLUMNS {
+        let shape @ [_, columns] = references.shape();
+        let method = if metric != KnnMetric::InnerProduct && columns <= Tree::MAX_COLUMNS {
             Method::Tree(Tree::new(&references, metric))
         } else if is_processor(device) {
             Method::Product(Product::new(references, metric, max_pairs, device))
@@ -85,13 +79,17 @@ impl Search {
         queries: Tensor<2>,
         name: &'static str,
     ) -> Result<Vec<Neighbor>, KnnError> {
-        let queries = self.metric.prepare(self.read_queries(queries, name)?);
+        let queries = self.prepare(queries, name)?;
         Ok(match &self.method {
-            Method::Direct(direct) => direct.nearest(&queries),
             Method::Tree(tree) => tree.nearest(&queries, self.k),
             Method::Product(product) => product.nearest(&queries, self.k),
             Method::Blocks(blocks) => blocks.nearest(&queries, self.k),
         })
+    }
+
+    /// Reads queries and brings them into the form that the metric compares.
+    pub(crate) fn prepare(&self, queries: Tensor<2>, name: &'static str) -> Result<Rows, KnnError> {
+        Ok(self.metric.prepare(self.read_queries(queries, name)?))
     }
 
     /// Reads queries that can be compared with the references.
