@@ -37,17 +37,24 @@ impl<'a> Nearest<'a> {
         Self(places)
     }
 
-    /// Whether references of this rank or a higher one are farther than all that are kept.
-    pub(crate) fn rules_out(&self, rank: f64) -> bool {
-        // False while there are free places, whose rank is NaN.
-        rank > self.0[0].rank
+    /// Whether the reference would be among the nearest.
+    #[inline]
+    pub(crate) fn accepts(&self, neighbor: &Neighbor) -> bool {
+        let farthest = &self.0[0];
+        // Nearly all end at the first comparison, which costs less.
+        let farther = neighbor.rank > farthest.rank;
+        !farther && neighbor.precedes(farthest)
     }
 
     /// Keeps the reference if it is among the nearest. Each must be offered once only.
+    #[inline]
     pub(crate) fn offer(&mut self, neighbor: Neighbor) {
-        if !neighbor.precedes(&self.0[0]) {
-            return;
+        if self.accepts(&neighbor) {
+            self.replace_farthest(neighbor);
         }
+    }
+
+    fn replace_farthest(&mut self, neighbor: Neighbor) {
         let mut place = 0;
         loop {
             let mut child = 2 * place + 1;

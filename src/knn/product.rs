@@ -11,8 +11,8 @@ use burn::tensor::{Device, Tensor};
 
 /// The most references and queries whose products are computed at one time: large enough for the product to be fast,
 /// small enough for its result to stay in the cache.
-const REFERENCES_AT_ONCE: usize = 1024;
-const QUERIES_AT_ONCE: usize = 256;
+const REFERENCES_AT_ONCE: usize = 512;
+const QUERIES_AT_ONCE: usize = 512;
 
 /// Keys that are looked at together.
 const GROUP: usize = 32;

@@ -55,16 +55,17 @@ pub(crate) struct KdTree<const D: usize> {
     directions: bool,
     /// Rows of zeros that are not in the tree for this reason.
     zeros: Vec<usize>,
-    /// The box around each node, a node before its left and then its right subtree.
-    boxes: Vec<Corners<D>>,
+    /// The box around each subtree, before those of its left and then its right half.
+    boxes: Vec<Enclosure<D>>,
     leaves: Vec<Leaf<D>>,
 }
 
-/// The least and the greatest value of each column.
+/// What is known of the references of a subtree.
 #[derive(Clone)]
-struct Corners<const D: usize> {
+struct Enclosure<const D: usize> {
     least: [f64; D],
     greatest: [f64; D],
+    lowest_index: usize,
 }
 
 /// Column after column, so that several references are compared at a time.
@@ -126,15 +127,16 @@ impl<const D: usize> KdTree<D> {
 
     /// Appends the subtree of these references.
     fn add(&mut self, node: &Node, references: &Rows, indices: &mut [usize]) {
-        let corners = Corners::around(references, indices);
-        let axis = corners.longest_side();
-        self.boxes.push(corners);
+        let enclosure = Enclosure::around(references, indices);
+        let axis = enclosure.longest_side();
+        self.boxes.push(enclosure);
         let Some((left, right)) = node.children() else {
             return self.leaves.push(Leaf::new(references, indices));
         };
         let middle = left.leaves.len() * LEAF;
         indices.select_nth_unstable_by(middle, |&a, &b| {
-            references.row(a)[axis].total_cmp(&references.row(b)[axis])
+            // By index where values are equal, so that what is visited first can rule out the rest.
+            (references.row(a)[axis].total_cmp(&references.row(b)[axis])).then(a.cmp(&b))
         });
         let (below, above) = indices.split_at_mut(middle);
         self.add(&left, references, below);
@@ -179,34 +181,18 @@ impl<const D: usize> KdTree<D> {
         let Some((left, right)) = node.children() else {
             return self.compare(&self.leaves[node.leaves.start], query, nearest);
         };
-        let (to_left, to_right) = (self.bound(&left, query), self.bound(&right, query));
+        let to_left = self.boxes[left.number].bound(query, self.factor);
+        let to_right = self.boxes[right.number].bound(query, self.factor);
         let mut children = [(left, to_left), (right, to_right)];
         // The nearer one first: what is found there rules out more of the other.
-        if to_right < to_left {
+        if to_right.rank < to_left.rank {
             children.reverse();
         }
         for (child, bound) in children {
-            if !nearest.rules_out(bound) {
+            if nearest.accepts(&bound) {
                 self.visit(child, query, nearest);
             }
         }
-    }
-
-    /// A rank that no reference below the node falls short of, in spite of rounding.
-    ///
-    /// In each column the box is nowhere farther from the query than a reference in it is. Rounding keeps the order of
-    /// numbers, so that the same holds of the rounded differences, of their rounded squares, and, since ranks add the
-    /// columns in the same order, of every rounded partial sum.
-    fn bound(&self, node: &Node, query: &[f64; D]) -> f64 {
-        let Corners { least, greatest } = &self.boxes[node.number];
-        let mut squared = 0.0;
-        for d in 0..D {
-            let x = query[d];
-            let y = if x < least[d] { least[d] } else { x };
-            let y = if y > greatest[d] { greatest[d] } else { y };
-            squared += (x - y) * (x - y);
-        }
-        squared * self.factor
     }
 
     fn compare(&self, leaf: &Leaf<D>, query: &[f64; D], nearest: &mut Nearest) {
@@ -218,25 +204,47 @@ impl<const D: usize> KdTree<D> {
         }
         for (squared, index) in squared.iter().zip(leaf.indices).take(leaf.len) {
             let rank = squared * self.factor;
-            if !nearest.rules_out(rank) {
-                nearest.offer(Neighbor { rank, index });
-            }
+            nearest.offer(Neighbor { rank, index });
         }
     }
 }
 
-impl<const D: usize> Corners<D> {
+impl<const D: usize> Enclosure<D> {
     fn around(references: &Rows, indices: &[usize]) -> Self {
-        let mut corners = Self {
+        let mut enclosure = Self {
             least: [0.0; D],
             greatest: [0.0; D],
+            lowest_index: indices.iter().copied().fold(usize::MAX, usize::min),
         };
         for d in 0..references.columns() {
             let values = indices.iter().map(|&index| references.row(index)[d]);
-            corners.least[d] = values.clone().fold(f64::INFINITY, f64::min);
-            corners.greatest[d] = values.fold(f64::NEG_INFINITY, f64::max);
+            enclosure.least[d] = values.clone().fold(f64::INFINITY, f64::min);
+            enclosure.greatest[d] = values.fold(f64::NEG_INFINITY, f64::max);
         }
-        corners
+        enclosure
+    }
+
+    /// A neighbor that none of the references comes before, in spite of rounding.
+    ///
+    /// In each column the box is nowhere farther from the query than a reference in it is. Rounding keeps the order of
+    /// numbers, so that the same holds of the rounded differences, of their rounded squares, and, since ranks add the
+    /// columns in the same order, of every rounded partial sum.
+    fn bound(&self, query: &[f64; D], factor: f64) -> Neighbor {
+        let mut squared = 0.0;
+        for d in 0..D {
+            let x = query[d];
+            let y = if x < self.least[d] { self.least[d] } else { x };
+            let y = if y > self.greatest[d] {
+                self.greatest[d]
+            } else {
+                y
+            };
+            squared += (x - y) * (x - y);
+        }
+        Neighbor {
+            rank: squared * factor,
+            index: self.lowest_index,
+        }
     }
 
     fn longest_side(&self) -> usize {
