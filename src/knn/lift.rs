@@ -133,7 +133,7 @@ impl Lift {
                 out.extend(high.iter().chain(&high).chain(&low));
             }
         }
-        Tolerance(if finite {
+        Tolerance(if finite && self.keeps_order(distance, own) {
             self.rounding(distance)
         } else {
             f64::INFINITY
@@ -158,6 +158,19 @@ impl Lift {
         };
         let host = (columns + 4.0) * (1.0 + distance) * 4.0 * f64::EPSILON;
         factors + self.width() as f64 * addition + host
+    }
+
+    /// Whether ranks are in the order of the true distances but for rounding, for a query at this scaled distance from
+    /// the origin and of this length when lifted. Ranks that overflow are equal, and so are those that vanish.
+    fn keeps_order(&self, distance: f64, own: f64) -> bool {
+        let (largest, typical) = if self.euclidean {
+            let farthest = (distance + core::f64::consts::SQRT_2) / self.unit;
+            (farthest * farthest, (1.0 / self.unit) * (1.0 / self.unit))
+        } else {
+            (own * self.longest, own * self.longest)
+        };
+        // What vanishes is below the tolerance of ranks that are typically as large as this.
+        largest < 1e300 && typical > 1e-290
     }
 
     fn lifted_columns(&self) -> usize {

@@ -131,3 +131,182 @@ fn is_processor(device: &Device) -> bool {
         _ => false,
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::super::direct::Direct;
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    const METRICS: [KnnMetric; 4] = [
+        KnnMetric::SquaredEuclidean,
+        KnnMetric::Euclidean,
+        KnnMetric::Cosine,
+        KnnMetric::InnerProduct,
+    ];
+
+    #[derive(Clone, Debug)]
+    struct Problem {
+        columns: usize,
+        references: Vec<f64>,
+        queries: Vec<f64>,
+        k: usize,
+        max_pairs: usize,
+    }
+
+    fn problems(value: impl Strategy<Value = f64> + Clone) -> impl Strategy<Value = Problem> {
+        (1_usize..=10, 1_usize..200)
+            .prop_flat_map(move |(columns, count)| {
+                (
+                    Just(columns),
+                    prop::collection::vec(value.clone(), columns * count),
+                    (1_usize..40).prop_flat_map({
+                        let value = value.clone();
+                        move |queries| prop::collection::vec(value.clone(), columns * queries)
+                    }),
+                    prop_oneof![Just(1), 1..=count.min(8), 1..=count],
+                    prop_oneof![1_usize..2000, Just(DEFAULT_MAX_PAIRS)],
+                )
+            })
+            .prop_map(|(columns, references, queries, k, max_pairs)| Problem {
+                columns,
+                references,
+                queries,
+                k,
+                max_pairs,
+            })
+    }
+
+    /// What every way of searching must answer, bit for bit: the ranks of all pairs, sorted.
+    fn sorted(metric: KnnMetric, references: &Rows, queries: &Rows, k: usize) -> Vec<Neighbor> {
+        let mut neighbors = Vec::new();
+        for query in queries.iter() {
+            let mut all: Vec<Neighbor> = references
+                .iter()
+                .enumerate()
+                .map(|(index, reference)| Neighbor {
+                    rank: metric.rank(query, reference),
+                    index,
+                })
+                .collect();
+            all.sort_by(|a, b| a.rank.total_cmp(&b.rank).then(a.index.cmp(&b.index)));
+            neighbors.extend_from_slice(&all[..k]);
+        }
+        neighbors
+    }
+
+    fn assert_same(way: &str, metric: KnnMetric, actual: &[Neighbor], expected: &[Neighbor]) {
+        assert_eq!(actual.len(), expected.len());
+        for (place, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+            // By their bits, since an inner product whose terms overflow is NaN.
+            assert!(
+                actual.rank.to_bits() == expected.rank.to_bits() && actual.index == expected.index,
+                "{way} {metric:?} place {place}: {actual:?} is not {expected:?}"
+            );
+        }
+    }
+
+    fn check_every_way(problem: &Problem) {
+        let device = Device::flex();
+        let Problem {
+            columns,
+            k,
+            max_pairs,
+            ..
+        } = *problem;
+        for metric in METRICS {
+            let references = metric.prepare(Rows::from_values(problem.references.clone(), columns));
+            let queries = metric.prepare(Rows::from_values(problem.queries.clone(), columns));
+            let expected = sorted(metric, &references, &queries, k);
+            let count = references.len();
+
+            let product = Product::new(references.clone(), metric, max_pairs, &device);
+            assert_same("product", metric, &product.nearest(&queries, k), &expected);
+
+            let reversed = (0..count).rev().collect();
+            let blocks = Blocks::new(references.clone(), reversed, metric, k, max_pairs, &device);
+            assert_same("blocks", metric, &blocks.nearest(&queries, k), &expected);
+
+            if metric == KnnMetric::InnerProduct {
+                continue;
+            }
+            if columns <= Tree::MAX_COLUMNS {
+                let tree = Tree::new(&references, metric);
+                assert_same("tree", metric, &tree.nearest(&queries, k), &expected);
+            }
+            if k == 1 {
+                let numbers: Vec<i64> = expected.iter().map(|n| n.index as i64).collect();
+                let direct = Direct::new(references, metric);
+                assert_eq!(direct.nearest(&queries), numbers, "direct {metric:?}");
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Many references are equally far, or equal, or zero.
+        #[test]
+        fn on_an_integer_grid(problem in problems((-1_i8..=1).prop_map(f64::from))) {
+            check_every_way(&problem);
+        }
+
+        #[test]
+        fn on_random_values(problem in problems(-10.0..10.0)) {
+            check_every_way(&problem);
+        }
+
+        /// So far from the origin that the rounding of a product exceeds all distances.
+        #[test]
+        fn far_from_the_origin(
+            problem in problems((0_i16..64).prop_map(|step| 1e7 + f64::from(step) / 1024.0)),
+        ) {
+            check_every_way(&problem);
+        }
+
+        /// Squares overflow and vanish, and are still ordered as they come out.
+        #[test]
+        fn on_values_of_any_size(
+            problem in problems((-1.0..1.0, -540_i32..540).prop_map(|(v, e)| v * 2.0_f64.powi(e))),
+        ) {
+            check_every_way(&problem);
+        }
+    }
+
+    /// More queries and references than are compared at one time, in every way.
+    #[test]
+    fn in_several_parts() {
+        let values = |count: usize, seed: u64| -> Vec<f64> {
+            let mut state = seed;
+            (0..count)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    ((state >> 40) % 61) as f64
+                })
+                .collect()
+        };
+        for columns in [3, 20] {
+            check_every_way(&Problem {
+                columns,
+                references: values(1500 * columns, 1),
+                queries: values(1100 * columns, 2),
+                k: 6,
+                max_pairs: DEFAULT_MAX_PAIRS,
+            });
+        }
+    }
+
+    #[test]
+    fn of_equal_references_those_with_the_lowest_indices() {
+        check_every_way(&Problem {
+            columns: 2,
+            references: vec![0.5; 2 * 2000],
+            queries: vec![0.5, 0.5, 0.25, 3.0],
+            k: 40,
+            max_pairs: DEFAULT_MAX_PAIRS,
+        });
+    }
+}
