@@ -12,7 +12,11 @@ fn knn(criterion: &mut Criterion) {
     let device = Device::flex();
     let mut group = criterion.benchmark_group("knn");
     group.sample_size(10);
-    for [references, queries, feature_dim, k] in [[60_000, 10_000, 2, 5], [60_000, 1_000, 128, 5]] {
+    for [references, queries, feature_dim, k] in [
+        [60_000, 10_000, 2, 5],
+        [60_000, 1_000, 128, 5],
+        [60_000, 1_000, 512, 10],
+    ] {
         device.seed(1);
         let labels = Tensor::<1, Int>::arange(0..references as i64, &device) % 10;
         let classifier = KnnClassifierConfig::new(k)

@@ -14,6 +14,9 @@ use burn::tensor::{Device, Tensor};
 const REFERENCES_AT_ONCE: usize = 512;
 const QUERIES_AT_ONCE: usize = 512;
 
+/// Fewer queries are not divided among threads; the product itself may be.
+const MIN_QUERIES_AT_ONCE: usize = 64;
+
 /// Keys that are looked at together.
 const GROUP: usize = 32;
 
@@ -26,15 +29,17 @@ pub(crate) struct Product {
     device: Device,
     /// The lifted references in their order, each tensor `[rows, width]`.
     chunks: Vec<Tensor<2>>,
-    /// The most queries whose keys to one chunk are computed at one time.
+    /// The most queries whose keys to one chunk, and whose candidates, are held at one time.
     queries_at_once: usize,
 }
 
 impl Product {
-    /// Takes rows that `metric` has prepared, and a device that multiplies whole factors.
+    /// Takes rows that `metric` has prepared, to be searched for the `k` nearest, and a device that multiplies whole
+    /// factors.
     pub(crate) fn new(
         references: Rows,
         metric: KnnMetric,
+        k: usize,
         max_pairs: usize,
         device: &Device,
     ) -> Self {
@@ -58,16 +63,20 @@ impl Product {
             lift,
             device: device.clone(),
             chunks,
-            queries_at_once: (max_pairs / chunk).clamp(1, QUERIES_AT_ONCE),
+            queries_at_once: (max_pairs / chunk.max(QuerySearch::most_candidates(k)))
+                .clamp(1, QUERIES_AT_ONCE),
         }
     }
 
     /// The `k` nearest of each query, nearest first.
     pub(crate) fn nearest(&self, queries: &Rows, k: usize) -> Vec<Neighbor> {
         let count = queries.len();
-        let parts = count
-            .div_ceil(self.queries_at_once)
-            .next_multiple_of(threads());
+        let least = count.div_ceil(self.queries_at_once);
+        // A share for each thread, but for so few queries that every thread would mostly wait for the references.
+        let parts = least
+            .next_multiple_of(threads())
+            .min(count.div_ceil(MIN_QUERIES_AT_ONCE))
+            .max(least);
         let size = count.div_ceil(parts);
         let mut neighbors = vec![Neighbor::NONE; count * k];
         for_each_part(&mut neighbors, size * k, |first, part| {

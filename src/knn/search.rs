@@ -59,7 +59,7 @@ impl Search {
         let method = if metric != KnnMetric::InnerProduct && columns <= Tree::MAX_COLUMNS {
             Method::Tree(Tree::new(&references, metric))
         } else if is_processor(device) {
-            Method::Product(Product::new(references, metric, max_pairs, device))
+            Method::Product(Product::new(references, metric, k, max_pairs, device))
         } else {
             Method::Blocks(Blocks::new(references, order, metric, k, max_pairs, device))
         };
@@ -221,7 +221,7 @@ mod tests {
             let expected = sorted(metric, &references, &queries, k);
             let count = references.len();
 
-            let product = Product::new(references.clone(), metric, max_pairs, &device);
+            let product = Product::new(references.clone(), metric, k, max_pairs, &device);
             assert_same("product", metric, &product.nearest(&queries, k), &expected);
 
             let reversed = (0..count).rev().collect();
