@@ -63,8 +63,8 @@ pub(crate) struct KdTree<const D: usize> {
 /// What is known of the references of a subtree.
 #[derive(Clone)]
 struct Enclosure<const D: usize> {
-    least: [f64; D],
-    greatest: [f64; D],
+    /// The least and the greatest value of each column.
+    sides: [(f64, f64); D],
     lowest_index: usize,
 }
 
@@ -211,17 +211,18 @@ impl<const D: usize> KdTree<D> {
 
 impl<const D: usize> Enclosure<D> {
     fn around(references: &Rows, indices: &[usize]) -> Self {
-        let mut enclosure = Self {
-            least: [0.0; D],
-            greatest: [0.0; D],
-            lowest_index: indices.iter().copied().fold(usize::MAX, usize::min),
-        };
-        for d in 0..references.columns() {
+        let mut sides = [(0.0, 0.0); D];
+        for (d, side) in sides.iter_mut().enumerate().take(references.columns()) {
             let values = indices.iter().map(|&index| references.row(index)[d]);
-            enclosure.least[d] = values.clone().fold(f64::INFINITY, f64::min);
-            enclosure.greatest[d] = values.fold(f64::NEG_INFINITY, f64::max);
+            *side = (
+                values.clone().fold(f64::INFINITY, f64::min),
+                values.fold(f64::NEG_INFINITY, f64::max),
+            );
         }
-        enclosure
+        Self {
+            sides,
+            lowest_index: indices.iter().copied().fold(usize::MAX, usize::min),
+        }
     }
 
     /// A neighbor that none of the references comes before, in spite of rounding.
@@ -231,14 +232,9 @@ impl<const D: usize> Enclosure<D> {
     /// columns in the same order, of every rounded partial sum.
     fn bound(&self, query: &[f64; D], factor: f64) -> Neighbor {
         let mut squared = 0.0;
-        for d in 0..D {
-            let x = query[d];
-            let y = if x < self.least[d] { self.least[d] } else { x };
-            let y = if y > self.greatest[d] {
-                self.greatest[d]
-            } else {
-                y
-            };
+        for (&x, &(least, greatest)) in query.iter().zip(&self.sides) {
+            let y = if x < least { least } else { x };
+            let y = if y > greatest { greatest } else { y };
             squared += (x - y) * (x - y);
         }
         Neighbor {
@@ -247,12 +243,13 @@ impl<const D: usize> Enclosure<D> {
         }
     }
 
+    /// The column in which the references differ most.
     fn longest_side(&self) -> usize {
-        let side = |d: usize| self.greatest[d] - self.least[d];
-        (1..D).fold(
-            0,
-            |longest, d| if side(d) > side(longest) { d } else { longest },
-        )
+        let length = |d: usize| self.sides[d].1 - self.sides[d].0;
+        (1..D).fold(0, |longest, d| match length(longest) < length(d) {
+            true => d,
+            false => longest,
+        })
     }
 }
 
