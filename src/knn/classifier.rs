@@ -2,9 +2,10 @@
 
 use super::error::KnnError;
 use super::metric::KnnMetric;
+use super::nearest::Neighbor;
 use super::rows::{Rows, check_device, full_precision_dtype, index_dtype, read_labels};
 use super::score::accuracy;
-use super::search::{DEFAULT_MAX_PAIRS, Neighbor, Search};
+use super::search::{DEFAULT_MAX_PAIRS, Search};
 use super::vote::{KnnVotes, winner};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -22,8 +23,9 @@ pub struct KnnClassifierConfig {
     /// The weight of each neighbor's vote. Default: `Uniform`.
     #[config(default = "KnnVotes::Uniform")]
     pub votes: KnnVotes,
-    /// Bounds the memory of a query: the most pairs of query and reference that the device compares at one time (4
-    /// bytes each), rounded up to whole blocks of at most 256 references. It changes no answer. Default: `1048576`.
+    /// Bounds the memory of a query: the most pairs of query and reference that a device, or each thread of the
+    /// processor, multiplies at one time (4 bytes each), rounded up to whole blocks of at most 256 references. It
+    /// changes no answer. Default: `1048576`.
     #[config(default = "DEFAULT_MAX_PAIRS")]
     pub max_pairs: usize,
 }
@@ -112,9 +114,17 @@ pub struct Neighbors {
 ///
 /// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed
 /// in the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
-/// queries' type. A matrix product on the device, with a bound on its rounding, only rules out references that can't be
-/// among the nearest. Where many references are nearly as far as the k-th, few can be ruled out and a query costs up to
-/// one comparison with each reference.
+/// queries' type. Only references that can't be among the nearest are left out:
+///
+/// - Up to 8 columns, except under `InnerProduct`, the references are in a k-d tree on the host, and a query visits the
+///   parts that may hold a neighbor.
+/// - With more columns a matrix product on the references' device gives every pair a key, with a bound on its rounding.
+///   The `flex` and `ndarray` backends multiply `f32` and the keys are looked through on all threads; on other devices,
+///   which may cut the factors, the product is three times as wide and the smallest key of each block of references is
+///   read back.
+///
+/// Where many references are nearly as far as the k-th, few can be left out and a query costs up to one comparison with
+/// each reference.
 ///
 /// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing receives
 /// gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision
@@ -286,7 +296,7 @@ impl core::fmt::Debug for KnnClassifier {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("KnnClassifier")
             .field("config", &self.config)
-            .field("references", &self.search.references().shape())
+            .field("references", &self.search.shape())
             .field("classes", &self.classes)
             .finish_non_exhaustive()
     }

@@ -13,6 +13,7 @@ use super::metric::KnnMetric;
 use super::rows::Rows;
 use alloc::vec;
 use alloc::vec::Vec;
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use num_traits::Float;
 
 /// How far the computed keys of one query may be off.
@@ -29,10 +30,20 @@ impl Tolerance {
     }
 }
 
+/// What a device multiplies when it is given two `f32`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Factors {
+    /// The two numbers.
+    Whole,
+    /// The two numbers, perhaps cut to 11 significant bits, as accelerators do (TF32).
+    Cut,
+}
+
 /// The scaling shared by a set of references and the queries put to it.
 #[derive(Clone)]
 pub(crate) struct Lift {
     euclidean: bool,
+    factors: Factors,
     /// Subtracted from Euclidean rows: far from the origin |y|^2 would swamp the distances.
     origin: Vec<f64>,
     /// Brings Euclidean rows to the length sqrt 2, for which |[x, 1]| |[-y, |y|^2 / 2]| is smallest against |y|^2.
@@ -44,10 +55,11 @@ pub(crate) struct Lift {
 }
 
 impl Lift {
-    pub(crate) fn new(references: &Rows, metric: KnnMetric) -> Self {
+    pub(crate) fn new(references: &Rows, metric: KnnMetric, factors: Factors) -> Self {
         let euclidean = matches!(metric, KnnMetric::SquaredEuclidean | KnnMetric::Euclidean);
         let mut lift = Self {
             euclidean,
+            factors,
             origin: vec![0.0; references.columns()],
             unit: 1.0,
             longest: 1.0,
@@ -75,7 +87,10 @@ impl Lift {
 
     /// Columns of the vectors that [`query`](Self::query) and [`reference`](Self::reference) append.
     pub(crate) fn width(&self) -> usize {
-        3 * self.lifted_columns()
+        match self.factors {
+            Factors::Whole => self.lifted_columns(),
+            Factors::Cut => 3 * self.lifted_columns(),
+        }
     }
 
     /// Appends a reference's vector.
@@ -86,8 +101,13 @@ impl Lift {
         if !self.finite {
             lifted.fill(0.0);
         }
-        let (high, low) = split(&lifted);
-        out.extend(high.iter().chain(&low).chain(&high));
+        match self.factors {
+            Factors::Whole => out.extend(lifted.iter().map(|v| *v as f32)),
+            Factors::Cut => {
+                let (high, low) = split(&lifted);
+                out.extend(high.iter().chain(&low).chain(&high));
+            }
+        }
     }
 
     /// Appends a query's vector and says how far its products with the references may be off.
@@ -106,9 +126,14 @@ impl Lift {
         if !finite {
             lifted.fill(0.0);
         }
-        let (high, low) = split(&lifted);
-        out.extend(high.iter().chain(&high).chain(&low));
-        Tolerance(if finite {
+        match self.factors {
+            Factors::Whole => out.extend(lifted.iter().map(|v| *v as f32)),
+            Factors::Cut => {
+                let (high, low) = split(&lifted);
+                out.extend(high.iter().chain(&high).chain(&low));
+            }
+        }
+        Tolerance(if finite && self.keeps_order(distance, own) {
             self.rounding(distance)
         } else {
             f64::INFINITY
@@ -117,17 +142,35 @@ impl Lift {
 
     /// Bound on |computed key - true key| for a query at this scaled distance from the origin.
     ///
-    /// An accelerator may cut the factors of a matrix product to 11 significant bits (TF32). Each vector is therefore
-    /// given as high + low with high such a number; products of high parts are exact, and the low parts, at most 2^-10
-    /// of the whole, lose at most 2^-20 each when cut, like the product of two low parts that is left out: 3 * 2^-20 in
-    /// all. Each of the `width` additions loses at most 2^-22, allowing for accelerators that cut instead of rounding.
-    /// The last term covers the f64 arithmetic, of the keys as of the ranks that are compared afterwards.
+    /// Whole factors are off by 2^-24 each for being `f32`, 2^-23 in all. Factors that may be cut are given as high +
+    /// low with high a number of 11 significant bits; products of high parts are exact, and the low parts, at most
+    /// 2^-10 of the whole, lose at most 2^-20 each when cut, like the product of two low parts that is left out: 3 *
+    /// 2^-20 in all.
+    ///
+    /// Each of the `width` additions, with the product that it adds, loses at most 2^-23, twice what one rounding may;
+    /// an accelerator at most 2^-22, allowing for those that cut instead of rounding. The last term covers the f64
+    /// arithmetic, of the keys as of the ranks that are compared afterwards.
     fn rounding(&self, distance: f64) -> f64 {
         let columns = self.lifted_columns() as f64;
-        let factors = 1.0 / (1 << 18) as f64;
-        let additions = self.width() as f64 / (1 << 22) as f64;
+        let (factors, addition) = match self.factors {
+            Factors::Whole => (1.0 / (1 << 22) as f64, 1.0 / (1 << 23) as f64),
+            Factors::Cut => (1.0 / (1 << 18) as f64, 1.0 / (1 << 22) as f64),
+        };
         let host = (columns + 4.0) * (1.0 + distance) * 4.0 * f64::EPSILON;
-        factors + additions + host
+        factors + self.width() as f64 * addition + host
+    }
+
+    /// Whether ranks are in the order of the true distances but for rounding, for a query at this scaled distance from
+    /// the origin and of this length when lifted. Ranks that overflow are equal, and so are those that vanish.
+    fn keeps_order(&self, distance: f64, own: f64) -> bool {
+        let (largest, typical) = if self.euclidean {
+            let farthest = (distance + core::f64::consts::SQRT_2) / self.unit;
+            (farthest * farthest, (1.0 / self.unit) * (1.0 / self.unit))
+        } else {
+            (own * self.longest, own * self.longest)
+        };
+        // What vanishes is below the tolerance of ranks that are typically as large as this.
+        largest < 1e300 && typical > 1e-290
     }
 
     fn lifted_columns(&self) -> usize {
@@ -193,4 +236,13 @@ fn split(values: &[f64]) -> (Vec<f32>, Vec<f32>) {
             (high, (value - f64::from(high)) as f32)
         })
         .unzip()
+}
+
+/// Lifted rows as a matrix on the device.
+pub(crate) fn matrix(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
+    let rows = values.len() / columns;
+    Tensor::from_data(
+        TensorData::new(values, [rows, columns]),
+        (device, DType::F32),
+    )
 }

@@ -48,14 +48,24 @@ impl KnnMetric {
     /// A number that orders references: the smaller, the nearer.
     pub(crate) fn rank(self, query: &[f64], reference: &[f64]) -> f64 {
         match self {
-            Self::SquaredEuclidean | Self::Euclidean => squared_distance(query, reference),
-            // For unit rows 1 - x . y = |x - y|^2 / 2, which is zero for equal rows and exact for nearly equal ones.
             Self::Cosine if is_zero(query) || is_zero(reference) => 1.0,
-            Self::Cosine => squared_distance(query, reference) / 2.0,
+            Self::SquaredEuclidean | Self::Euclidean | Self::Cosine => {
+                self.rank_of_squared(squared_distance(query, reference))
+            }
             // A product of -0 must tie with one of +0; the addition makes both +0.
             Self::InnerProduct => {
                 -query.iter().zip(reference).map(|(x, y)| x * y).sum::<f64>() + 0.0
             }
+        }
+    }
+
+    /// The rank of prepared rows at this squared distance, under `Cosine` of rows that aren't zero; not defined under
+    /// `InnerProduct`.
+    pub(crate) fn rank_of_squared(self, squared: f64) -> f64 {
+        match self {
+            // For unit rows 1 - x . y = |x - y|^2 / 2, which is zero for equal rows and exact for nearly equal ones.
+            Self::Cosine => squared / 2.0,
+            _ => squared,
         }
     }
 
@@ -73,6 +83,6 @@ fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum()
 }
 
-fn is_zero(row: &[f64]) -> bool {
+pub(crate) fn is_zero(row: &[f64]) -> bool {
     row.iter().all(|v| *v == 0.0)
 }

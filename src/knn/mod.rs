@@ -1,13 +1,19 @@
 //! Classification by distance: to the k nearest references, or to one center per class.
 
+mod blocks;
 mod classifier;
+mod direct;
 mod error;
 mod lift;
 mod metric;
+mod nearest;
 mod nearest_center;
+mod parts;
+mod product;
 mod rows;
 mod score;
 mod search;
+mod tree;
 mod vote;
 
 pub use classifier::{KnnClassifier, KnnClassifierConfig, Neighbors};

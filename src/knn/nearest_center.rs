@@ -1,5 +1,6 @@
 //! Classification by the nearest of one center per class.
 
+use super::direct::Direct;
 use super::error::KnnError;
 use super::metric::KnnMetric;
 use super::rows::{
@@ -61,6 +62,8 @@ pub struct NearestCenter {
     /// Whether directions are compared, not positions; the centers have unit length then.
     directions: bool,
     search: Search,
+    /// Answers in place of the search where there are few centers.
+    direct: Option<Direct>,
 }
 
 impl NearestCenter {
@@ -117,6 +120,8 @@ impl NearestCenter {
         let num_classes = rows.len();
         let directions = metric == KnnMetric::Cosine;
         Ok(Self {
+            direct: (num_classes <= Direct::MAX_CENTERS)
+                .then(|| Direct::new(metric.prepare(rows.clone()), metric)),
             search: Search::new(
                 rows,
                 (0..num_classes).collect(),
@@ -240,6 +245,9 @@ impl NearestCenter {
     }
 
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
+        if let Some(direct) = &self.direct {
+            return Ok(direct.nearest(&self.search.prepare(queries, "centers")?));
+        }
         let nearest = self.search.answer(queries, "centers")?;
         Ok(nearest.iter().map(|center| center.index as i64).collect())
     }

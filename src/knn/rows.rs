@@ -30,16 +30,23 @@ impl Rows {
                 name,
                 reason: error.to_string(),
             })?;
-        let values: Vec<f64> = data.iter::<f64>().collect();
-        match values.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(KnnError::NonFinite {
+        let values: Vec<f64> = match data.as_slice::<f32>() {
+            Ok(values) => values.iter().map(|value| f64::from(*value)).collect(),
+            Err(_) => data.iter::<f64>().collect(),
+        };
+        // A fold without an early exit takes several values at a time.
+        let finite = values
+            .iter()
+            .fold(true, |finite, value| finite & value.is_finite());
+        if !finite && let Some(at) = values.iter().position(|value| !value.is_finite()) {
+            return Err(KnnError::NonFinite {
                 name,
                 value: values[at],
                 row: at / columns,
                 column: at % columns,
-            }),
-            None => Ok(Self { values, columns }),
+            });
         }
+        Ok(Self { values, columns })
     }
 
     pub(crate) fn from_values(values: Vec<f64>, columns: usize) -> Self {

@@ -1,61 +1,51 @@
 //! Exact search for the k nearest references.
 //!
-//! The device computes a key for every pair, a dot product of lifted rows, and keeps only the smallest key of each
-//! block of references. The host then looks into those blocks which can hold a neighbor, given what rounding may have
-//! done to the keys, and there compares the rows directly in `f64`. So the product only says where to look; order, ties
-//! and zero distances come from direct differences alone, and where keys are too coarse to exclude anything, all is
-//! compared.
+//! Each way of searching only says where to look. Order, ties and zero distances come from direct differences in `f64`
+//! alone, so that all give the same answers:
+//!
+//! ```text
+//! tree     few columns                           a k-d tree
+//! product  processor                             f32 products, looked through in the cache
+//! blocks   any other device                      products on the device, smallest of each block read back
+//! ```
 
+use super::blocks::Blocks;
 use super::error::KnnError;
-use super::lift::{Lift, Tolerance};
 use super::metric::KnnMetric;
+use super::nearest::Neighbor;
+use super::product::Product;
 use super::rows::{Rows, check_device};
+use super::tree::Tree;
 use alloc::vec::Vec;
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use core::cmp::Ordering;
+use burn::backend::DispatchDevice;
+use burn::tensor::{Device, Tensor};
 
 /// Pairs of query and reference whose keys are held at one time, unless the caller says otherwise.
 pub(crate) const DEFAULT_MAX_PAIRS: usize = 1 << 20;
-
-/// A reference and its rank, by which the nearest come first.
-#[derive(Clone, Copy)]
-pub(crate) struct Neighbor {
-    pub(crate) rank: f64,
-    pub(crate) index: usize,
-}
-
-impl Neighbor {
-    /// Nearer first, and of two equally near the one with the lower index.
-    fn order(&self, other: &Self) -> Ordering {
-        self.rank
-            .total_cmp(&other.rank)
-            .then(self.index.cmp(&other.index))
-    }
-}
 
 /// References made ready for being searched.
 #[derive(Clone)]
 pub(crate) struct Search {
     metric: KnnMetric,
     k: usize,
-    references: Rows,
-    /// The references block after block.
-    order: Vec<usize>,
-    lift: Lift,
+    /// `[num_references, feature_dim]`
+    shape: [usize; 2],
     device: Device,
-    /// References in a block.
-    block: usize,
-    /// The lifted references, each tensor `[rows, width]` with a whole number of blocks.
-    chunks: Vec<Tensor<2>>,
-    /// Queries whose keys to one chunk are computed at one time.
-    queries_at_once: usize,
+    method: Method,
+}
+
+#[derive(Clone)]
+enum Method {
+    Tree(Tree),
+    Product(Product),
+    Blocks(Blocks),
 }
 
 impl Search {
     /// Prepares a search for the `k` nearest, `k` in `1..=references.len()`.
     ///
     /// `order` names every reference once and changes no answer. Where neighbors in it lie near each other, fewer
-    /// blocks have to be looked into.
+    /// references have to be looked at.
     pub(crate) fn new(
         references: Rows,
         order: Vec<usize>,
@@ -65,41 +55,20 @@ impl Search {
         device: &Device,
     ) -> Self {
         let references = metric.prepare(references);
-        let [count, columns] = references.shape();
-        // Per query the host passes over count / block minima and then over the rows of about k blocks; this block
-        // balances the two, a minimum costing about three times as much as a coordinate.
-        let block = (3 * count / (k * columns)).isqrt().clamp(1, 256);
-        let largest_chunk = max_pairs.isqrt().max(1 << 14).min(max_pairs);
-        let chunk = largest_chunk.min(count).next_multiple_of(block);
-        let queries_at_once = (max_pairs / chunk)
-            .min(max_pairs / count.div_ceil(block))
-            .max(1);
-
-        let lift = Lift::new(&references, metric);
-        let chunks = (0..count)
-            .step_by(chunk)
-            .map(|start| {
-                let end = (start + chunk).min(count);
-                let padded = (end - start).next_multiple_of(block);
-                let mut lifted = Vec::with_capacity(padded * lift.width());
-                // The last row, repeated until its block is full, changes no minimum.
-                for place in start..start + padded {
-                    let index = order[place.min(end - 1)];
-                    lift.reference(references.row(index), &mut lifted);
-                }
-                matrix(lifted, lift.width(), device)
-            })
-            .collect();
+        let shape @ [_, columns] = references.shape();
+        let method = if metric != KnnMetric::InnerProduct && columns <= Tree::MAX_COLUMNS {
+            Method::Tree(Tree::new(&references, metric))
+        } else if is_processor(device) {
+            Method::Product(Product::new(references, metric, k, max_pairs, device))
+        } else {
+            Method::Blocks(Blocks::new(references, order, metric, k, max_pairs, device))
+        };
         Self {
             metric,
             k,
-            references,
-            order,
-            lift,
+            shape,
             device: device.clone(),
-            block,
-            chunks,
-            queries_at_once,
+            method,
         }
     }
 
@@ -110,7 +79,17 @@ impl Search {
         queries: Tensor<2>,
         name: &'static str,
     ) -> Result<Vec<Neighbor>, KnnError> {
-        Ok(self.nearest(self.read_queries(queries, name)?))
+        let queries = self.prepare(queries, name)?;
+        Ok(match &self.method {
+            Method::Tree(tree) => tree.nearest(&queries, self.k),
+            Method::Product(product) => product.nearest(&queries, self.k),
+            Method::Blocks(blocks) => blocks.nearest(&queries, self.k),
+        })
+    }
+
+    /// Reads queries and brings them into the form that the metric compares.
+    pub(crate) fn prepare(&self, queries: Tensor<2>, name: &'static str) -> Result<Rows, KnnError> {
+        Ok(self.metric.prepare(self.read_queries(queries, name)?))
     }
 
     /// Reads queries that can be compared with the references.
@@ -120,117 +99,214 @@ impl Search {
         name: &'static str,
     ) -> Result<Rows, KnnError> {
         check_device("queries", &queries.device(), name, &self.device)?;
-        let (queries_shape, fitted) = (queries.dims(), self.references.shape());
-        if queries_shape[1] != fitted[1] {
+        let queries_shape = queries.dims();
+        if queries_shape[1] != self.shape[1] {
             return Err(KnnError::FeatureDim {
                 queries: queries_shape,
                 name,
-                fitted,
+                fitted: self.shape,
             });
         }
         Rows::read(queries, "queries")
     }
 
-    pub(crate) fn references(&self) -> &Rows {
-        &self.references
+    /// `[num_references, feature_dim]`
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.shape
     }
 
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
+}
 
-    fn nearest(&self, queries: Rows) -> Vec<Neighbor> {
-        let queries = self.metric.prepare(queries);
-        let count = queries.len();
-        let mut neighbors = Vec::with_capacity(count * self.k);
-        for start in (0..count).step_by(self.queries_at_once) {
-            let end = (start + self.queries_at_once).min(count);
-            self.nearest_of_chunk(&queries, start..end, &mut neighbors);
+/// Whether the device is the processor itself, which multiplies whole factors and hands out results at no cost. Of a
+/// device that isn't known neither is taken for granted.
+fn is_processor(device: &Device) -> bool {
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::super::direct::Direct;
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    const METRICS: [KnnMetric; 4] = [
+        KnnMetric::SquaredEuclidean,
+        KnnMetric::Euclidean,
+        KnnMetric::Cosine,
+        KnnMetric::InnerProduct,
+    ];
+
+    #[derive(Clone, Debug)]
+    struct Problem {
+        columns: usize,
+        references: Vec<f64>,
+        queries: Vec<f64>,
+        k: usize,
+        max_pairs: usize,
+    }
+
+    fn problems(value: impl Strategy<Value = f64> + Clone) -> impl Strategy<Value = Problem> {
+        (1_usize..=10, 1_usize..200)
+            .prop_flat_map(move |(columns, count)| {
+                (
+                    Just(columns),
+                    prop::collection::vec(value.clone(), columns * count),
+                    (1_usize..40).prop_flat_map({
+                        let value = value.clone();
+                        move |queries| prop::collection::vec(value.clone(), columns * queries)
+                    }),
+                    prop_oneof![Just(1), 1..=count.min(8), 1..=count],
+                    prop_oneof![1_usize..2000, Just(DEFAULT_MAX_PAIRS)],
+                )
+            })
+            .prop_map(|(columns, references, queries, k, max_pairs)| Problem {
+                columns,
+                references,
+                queries,
+                k,
+                max_pairs,
+            })
+    }
+
+    /// What every way of searching must answer, bit for bit: the ranks of all pairs, sorted.
+    fn sorted(metric: KnnMetric, references: &Rows, queries: &Rows, k: usize) -> Vec<Neighbor> {
+        let mut neighbors = Vec::new();
+        for query in queries.iter() {
+            let mut all: Vec<Neighbor> = references
+                .iter()
+                .enumerate()
+                .map(|(index, reference)| Neighbor {
+                    rank: metric.rank(query, reference),
+                    index,
+                })
+                .collect();
+            all.sort_by(|a, b| a.rank.total_cmp(&b.rank).then(a.index.cmp(&b.index)));
+            neighbors.extend_from_slice(&all[..k]);
         }
         neighbors
     }
 
-    fn nearest_of_chunk(
-        &self,
-        queries: &Rows,
-        range: core::ops::Range<usize>,
-        neighbors: &mut Vec<Neighbor>,
-    ) {
-        let mut lifted = Vec::with_capacity(range.len() * self.lift.width());
-        let tolerances: Vec<Tolerance> = range
-            .clone()
-            .map(|query| self.lift.query(queries.row(query), &mut lifted))
-            .collect();
-        let lifted = matrix(lifted, self.lift.width(), &self.device);
-        let minima: Vec<TensorData> = self
-            .chunks
-            .iter()
-            .map(|chunk| self.block_minima(lifted.clone(), chunk.clone()))
-            .collect();
-        let minima: Vec<&[f32]> = minima
-            .iter()
-            .map(|data| data.as_slice().expect("keys are computed in f32"))
-            .collect();
-
-        let mut keys = Vec::new();
-        let mut sorted = Vec::new();
-        let mut candidates = Vec::new();
-        for (at, (query, tolerance)) in range.clone().zip(tolerances).enumerate() {
-            keys.clear();
-            for minima in &minima {
-                let blocks = minima.len() / range.len();
-                keys.extend_from_slice(&minima[at * blocks..][..blocks]);
-            }
-            // Different blocks hold different references: k minima up to a key are k references up to it.
-            let limit = if self.k <= keys.len() {
-                sorted.clone_from(&keys);
-                let (_, key, _) = sorted.select_nth_unstable_by(self.k - 1, f32::total_cmp);
-                tolerance.reach(f64::from(*key))
-            } else {
-                f64::INFINITY
-            };
-            candidates.clear();
-            for (block, key) in keys.iter().enumerate() {
-                if f64::from(*key) <= limit {
-                    self.compare(queries.row(query), block, &mut candidates);
-                }
-            }
-            if self.k < candidates.len() {
-                candidates.select_nth_unstable_by(self.k - 1, Neighbor::order);
-                candidates.truncate(self.k);
-            }
-            candidates.sort_unstable_by(Neighbor::order);
-            neighbors.extend_from_slice(&candidates);
+    fn assert_same(way: &str, metric: KnnMetric, actual: &[Neighbor], expected: &[Neighbor]) {
+        assert_eq!(actual.len(), expected.len());
+        for (place, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+            // By their bits, since an inner product whose terms overflow is NaN.
+            assert!(
+                actual.rank.to_bits() == expected.rank.to_bits() && actual.index == expected.index,
+                "{way} {metric:?} place {place}: {actual:?} is not {expected:?}"
+            );
         }
     }
 
-    /// The smallest key of each block of the chunk, for each query.
-    fn block_minima(&self, queries: Tensor<2>, chunk: Tensor<2>) -> TensorData {
-        let [rows, _] = chunk.dims();
-        let [count, _] = queries.dims();
-        let blocks = rows / self.block;
-        queries
-            .matmul(chunk.transpose())
-            .reshape([count, blocks, self.block])
-            .min_dim(2)
-            .reshape([count, blocks])
-            .into_data()
+    fn check_every_way(problem: &Problem) {
+        let device = Device::flex();
+        let Problem {
+            columns,
+            k,
+            max_pairs,
+            ..
+        } = *problem;
+        for metric in METRICS {
+            let references = metric.prepare(Rows::from_values(problem.references.clone(), columns));
+            let queries = metric.prepare(Rows::from_values(problem.queries.clone(), columns));
+            let expected = sorted(metric, &references, &queries, k);
+            let count = references.len();
+
+            let product = Product::new(references.clone(), metric, k, max_pairs, &device);
+            assert_same("product", metric, &product.nearest(&queries, k), &expected);
+
+            let reversed = (0..count).rev().collect();
+            let blocks = Blocks::new(references.clone(), reversed, metric, k, max_pairs, &device);
+            assert_same("blocks", metric, &blocks.nearest(&queries, k), &expected);
+
+            if metric == KnnMetric::InnerProduct {
+                continue;
+            }
+            if columns <= Tree::MAX_COLUMNS {
+                let tree = Tree::new(&references, metric);
+                assert_same("tree", metric, &tree.nearest(&queries, k), &expected);
+            }
+            if k == 1 {
+                let numbers: Vec<i64> = expected.iter().map(|n| n.index as i64).collect();
+                let direct = Direct::new(references, metric);
+                assert_eq!(direct.nearest(&queries), numbers, "direct {metric:?}");
+            }
+        }
     }
 
-    fn compare(&self, query: &[f64], block: usize, candidates: &mut Vec<Neighbor>) {
-        let start = block * self.block;
-        let end = (start + self.block).min(self.order.len());
-        candidates.extend(self.order[start..end].iter().map(|&index| Neighbor {
-            rank: self.metric.rank(query, self.references.row(index)),
-            index,
-        }));
-    }
-}
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
 
-fn matrix(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
-    let rows = values.len() / columns;
-    Tensor::from_data(
-        TensorData::new(values, [rows, columns]),
-        (device, DType::F32),
-    )
+        /// Many references are equally far, or equal, or zero.
+        #[test]
+        fn on_an_integer_grid(problem in problems((-1_i8..=1).prop_map(f64::from))) {
+            check_every_way(&problem);
+        }
+
+        #[test]
+        fn on_random_values(problem in problems(-10.0..10.0)) {
+            check_every_way(&problem);
+        }
+
+        /// So far from the origin that the rounding of a product exceeds all distances.
+        #[test]
+        fn far_from_the_origin(
+            problem in problems((0_i16..64).prop_map(|step| 1e7 + f64::from(step) / 1024.0)),
+        ) {
+            check_every_way(&problem);
+        }
+
+        /// Squares overflow and vanish, and are still ordered as they come out.
+        #[test]
+        fn on_values_of_any_size(
+            problem in problems((-1.0..1.0, -540_i32..540).prop_map(|(v, e)| v * 2.0_f64.powi(e))),
+        ) {
+            check_every_way(&problem);
+        }
+    }
+
+    /// More queries and references than are compared at one time, in every way.
+    #[test]
+    fn in_several_parts() {
+        let values = |count: usize, seed: u64| -> Vec<f64> {
+            let mut state = seed;
+            (0..count)
+                .map(|_| {
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1);
+                    ((state >> 40) % 61) as f64
+                })
+                .collect()
+        };
+        for columns in [3, 20] {
+            check_every_way(&Problem {
+                columns,
+                references: values(1500 * columns, 1),
+                queries: values(1100 * columns, 2),
+                k: 6,
+                max_pairs: DEFAULT_MAX_PAIRS,
+            });
+        }
+    }
+
+    #[test]
+    fn of_equal_references_those_with_the_lowest_indices() {
+        check_every_way(&Problem {
+            columns: 2,
+            references: vec![0.5; 2 * 2000],
+            queries: vec![0.5, 0.5, 0.25, 3.0],
+            k: 40,
+            max_pairs: DEFAULT_MAX_PAIRS,
+        });
+    }
 }

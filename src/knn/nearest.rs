@@ -1,0 +1,80 @@
+//! The nearest of the references met so far.
+
+use core::cmp::Ordering;
+
+/// A reference and its rank, by which the nearest come first.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Neighbor {
+    pub(crate) rank: f64,
+    pub(crate) index: usize,
+}
+
+impl Neighbor {
+    /// Comes after every reference, also after one whose rank is infinite or NaN.
+    pub(crate) const NONE: Self = Self {
+        rank: f64::from_bits(i64::MAX as u64),
+        index: usize::MAX,
+    };
+
+    /// Nearer first, and of two equally near the one with the lower index.
+    pub(crate) fn order(&self, other: &Self) -> Ordering {
+        self.rank
+            .total_cmp(&other.rank)
+            .then(self.index.cmp(&other.index))
+    }
+
+    fn precedes(&self, other: &Self) -> bool {
+        self.order(other) == Ordering::Less
+    }
+}
+
+/// As many of the nearest references as the slice has places: a heap with the farthest on top.
+pub(crate) struct Nearest<'a>(&'a mut [Neighbor]);
+
+impl<'a> Nearest<'a> {
+    pub(crate) fn new(places: &'a mut [Neighbor]) -> Self {
+        places.fill(Neighbor::NONE);
+        Self(places)
+    }
+
+    /// Whether the reference would be among the nearest.
+    #[inline]
+    pub(crate) fn accepts(&self, neighbor: &Neighbor) -> bool {
+        let farthest = &self.0[0];
+        // Nearly all end at the first comparison, which costs less.
+        let farther = neighbor.rank > farthest.rank;
+        !farther && neighbor.precedes(farthest)
+    }
+
+    /// Keeps the reference if it is among the nearest. Each must be offered once only.
+    #[inline]
+    pub(crate) fn offer(&mut self, neighbor: Neighbor) {
+        if self.accepts(&neighbor) {
+            self.replace_farthest(neighbor);
+        }
+    }
+
+    fn replace_farthest(&mut self, neighbor: Neighbor) {
+        let mut place = 0;
+        loop {
+            let mut child = 2 * place + 1;
+            if child >= self.0.len() {
+                break;
+            }
+            if child + 1 < self.0.len() && self.0[child].precedes(&self.0[child + 1]) {
+                child += 1;
+            }
+            if !neighbor.precedes(&self.0[child]) {
+                break;
+            }
+            self.0[place] = self.0[child];
+            place = child;
+        }
+        self.0[place] = neighbor;
+    }
+
+    /// Puts the nearest first.
+    pub(crate) fn sort(self) {
+        self.0.sort_unstable_by(Neighbor::order);
+    }
+}
