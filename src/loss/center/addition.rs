@@ -1,7 +1,9 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 #[cfg(feature = "flex")]
-use super::fused::InPlace;
+use super::fused;
+#[cfg(feature = "_kernels")]
+use super::kernels;
 use super::update::Step;
 
 /// A [`Step`] that is ready to be taken: nothing about it can fail any more.
@@ -9,15 +11,22 @@ pub(super) enum Addition {
     /// Rows, each added to the center of the class beside it.
     Rows(Tensor<1, Int>, Tensor<2>),
     #[cfg(feature = "flex")]
-    InPlace(InPlace),
+    OnHost(fused::InPlace),
+    #[cfg(feature = "_kernels")]
+    ByKernels(kernels::InPlace),
 }
 
 impl From<Step> for Addition {
     fn from(step: Step) -> Self {
         #[cfg(feature = "flex")]
-        if let Some(step) = InPlace::new(&step) {
-            return Self::InPlace(step);
+        if let Some(step) = fused::InPlace::new(&step) {
+            return Self::OnHost(step);
         }
+        #[cfg(feature = "_kernels")]
+        let step = match kernels::InPlace::new(step) {
+            Ok(step) => return Self::ByKernels(step),
+            Err(step) => step,
+        };
         let rows = step.rows();
         Self::Rows(step.classes, rows)
     }
@@ -31,7 +40,9 @@ impl Addition {
                 centers.select_assign(0, classes.clone(), rows.clone(), IndexingUpdateOp::Add)
             }
             #[cfg(feature = "flex")]
-            Self::InPlace(step) => step.added_to(centers),
+            Self::OnHost(step) => step.added_to(centers),
+            #[cfg(feature = "_kernels")]
+            Self::ByKernels(step) => step.added_to(centers),
         }
     }
 }

@@ -1,12 +1,16 @@
 mod addition;
 mod batch;
 mod centers;
+#[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
+mod comparison;
 mod config;
 mod error;
 #[cfg(feature = "flex")]
 mod fused;
 mod geometry;
 mod groups;
+#[cfg(feature = "_kernels")]
+mod kernels;
 mod rates;
 mod samples;
 mod schedule;
@@ -73,6 +77,12 @@ use shared::Shared;
 /// Loss and update take `O(batch_size * feature_dim)` time and memory beyond the centers, whatever `num_classes` is;
 /// the gradient rule takes `O(num_classes * feature_dim)`, since gradients of an embedding are dense in Burn. While a
 /// clone of the module is alive, the first update after it copies the centers once.
+///
+/// The Euclidean loss without a radius walks features and centers once and the differences twice, for the gradient and
+/// for the update: on the flex backend in code of its own, on `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm` and
+/// `cpu` in kernels of its own. Turn the feature `fusion` on in this crate where it is on in Burn, as it is by default on
+/// these: without it Burn's tensor operations take over, as they do in all other cases. They give the same results up to
+/// rounding.
 ///
 /// # Data types
 ///
@@ -473,6 +483,12 @@ impl CenterLoss {
         let features = features.cast(self.centers.dtype());
         #[cfg(feature = "flex")]
         if !tracked && let Some(measured) = self.measure_fused(&features, &labels, weights.as_ref())
+        {
+            return Ok(measured);
+        }
+        #[cfg(feature = "_kernels")]
+        if !tracked
+            && let Some(measured) = self.measure_by_kernels(&features, &labels, weights.as_ref())
         {
             return Ok(measured);
         }
