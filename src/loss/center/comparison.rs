@@ -153,11 +153,7 @@ impl Case {
             let ignored = labels.iter_mut().step_by(3).skip(1);
             ignored.for_each(|label| *label = -1);
         }
-        let dtype = match precision {
-            Precision::F64 => DType::F64,
-            _ => DType::F32,
-        };
-        let options = (device, dtype);
+        let options = (device, DType::from(precision.dtype()));
         let random = |shape: [usize; 2]| Tensor::random(shape, Distribution::Default, options);
         let loss = config
             .init_with_centers(random([num_classes, feature_dim]))
