@@ -78,11 +78,11 @@ use shared::Shared;
 /// the gradient rule takes `O(num_classes * feature_dim)`, since gradients of an embedding are dense in Burn. While a
 /// clone of the module is alive, the first update after it copies the centers once.
 ///
-/// The Euclidean loss without a radius walks features and centers once and the differences twice, for the gradient and
-/// for the update: on the flex backend in code of its own, on `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm` and
-/// `cpu` in kernels of its own. Turn the feature `fusion` on in this crate where it is on in Burn, as it is by default on
-/// these: without it Burn's tensor operations take over, as they do in all other cases. They give the same results up to
-/// rounding.
+/// The Euclidean loss without a radius goes over memory two or three times in code of its own: on the flex backend once
+/// for loss and gradient and once for the update; on `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm` and `cpu` in
+/// kernels, with the gradient made on the way back. Everything else is made of Burn's tensor operations, which give the
+/// same results up to rounding. So it is as well where `fusion` is on in Burn, as it is by default on these backends, but
+/// not in this crate: turn it on in both.
 ///
 /// # Data types
 ///
