@@ -17,7 +17,8 @@ fn bench<F: FnMut()>(name: &str, n: usize, mut f: F) {
         v[0] * 1e6
     );
 }
-fn main() { more();
+fn main() {
+    more();
     let dev = Device::flex().autodiff();
     let x = Tensor::<2>::random([128, 2], Distribution::Default, &dev);
     bench("detach", 20000, || {
@@ -52,12 +53,30 @@ pub fn more() {
     let y = Tensor::<1, Int>::random([128], Distribution::Uniform(0.0, 10.0), &plain);
     let xp = x.clone().inner();
     let vl = burn::module::Module::valid(&loss);
-    bench("evaluate plain", 20000, || { std::hint::black_box(vl.evaluate(xp.clone(), y.clone())); });
-    bench("evaluate autodiff untracked", 20000, || { std::hint::black_box(loss.evaluate(x.clone(), y.clone())); });
-    bench("evaluate autodiff tracked+bw", 20000, || { let x = x.clone().detach().require_grad(); let g = loss.evaluate(x.clone(), y.clone()).backward(); std::hint::black_box(x.grad(&g)); });
-    bench("measure", 20000, || { std::hint::black_box(loss.measure(xp.clone(), y.clone(), None).unwrap()); });
+    bench("evaluate plain", 20000, || {
+        std::hint::black_box(vl.evaluate(xp.clone(), y.clone()));
+    });
+    bench("evaluate autodiff untracked", 20000, || {
+        std::hint::black_box(loss.evaluate(x.clone(), y.clone()));
+    });
+    bench("evaluate autodiff tracked+bw", 20000, || {
+        let x = x.clone().detach().require_grad();
+        let g = loss.evaluate(x.clone(), y.clone()).backward();
+        std::hint::black_box(x.grad(&g));
+    });
+    bench("measure", 20000, || {
+        std::hint::black_box(loss.measure(xp.clone(), y.clone(), None).unwrap());
+    });
     let (_, u) = loss.measure(xp.clone(), y.clone(), None).unwrap();
-    bench("clone update", 20000, || { std::hint::black_box(u.clone()); });
-    bench("apply", 20000, || { loss.apply(u.clone()).unwrap(); });
-    bench("step", 20000, || { let x = x.clone().detach().require_grad(); let g = loss.forward(x.clone(), y.clone()).backward(); std::hint::black_box(x.grad(&g)); });
+    bench("clone update", 20000, || {
+        std::hint::black_box(u.clone());
+    });
+    bench("apply", 20000, || {
+        loss.apply(u.clone()).unwrap();
+    });
+    bench("step", 20000, || {
+        let x = x.clone().detach().require_grad();
+        let g = loss.forward(x.clone(), y.clone()).backward();
+        std::hint::black_box(x.grad(&g));
+    });
 }

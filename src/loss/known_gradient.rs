@@ -1,17 +1,22 @@
 //! Values that were computed together with their derivative, outside the autodiff graph.
 
+#[cfg(feature = "_kernels")]
+use burn::backend::Cube;
+#[cfg(feature = "flex")]
+use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
 /// `values`, `[1]` or `[rows]`, as a part of the graph that `input`, `[rows, columns]`, belongs to.
 ///
 /// `gradient`, `[rows, columns]`, is the derivative of the one value by the input, or of each value by its row of the input.
 /// All three must be on a backend that [`KnownGradient`] lists.
+#[cfg(feature = "flex")]
 pub(crate) fn with_gradient(input: Tensor<2>, values: Tensor<1>, gradient: Tensor<2>) -> Tensor<1> {
     Tensor::from_dispatch(Dispatch::known_gradient(
         input.into_dispatch(),
@@ -20,9 +25,31 @@ pub(crate) fn with_gradient(input: Tensor<2>, values: Tensor<1>, gradient: Tenso
     ))
 }
 
-/// The operation behind [`with_gradient`].
-#[backend_extension(Flex, Autodiff)]
+/// [`with_gradient`] for a gradient that is `directions`, `[rows, columns]`, with each row multiplied by its factor in
+/// `coefficients`, `[rows]`. The product is made on the way back, together with what arrives from further up the graph.
+#[cfg(feature = "_kernels")]
+pub(crate) fn with_gradient_of_rows(
+    input: Tensor<2>,
+    values: Tensor<1>,
+    directions: Tensor<2>,
+    coefficients: Tensor<1>,
+) -> Tensor<1> {
+    Tensor::from_dispatch(Dispatch::known_gradient_of_rows(
+        input.into_dispatch(),
+        values.into_dispatch(),
+        directions.into_dispatch(),
+        coefficients.into_dispatch(),
+    ))
+}
+
+/// The operations behind [`with_gradient`] and [`with_gradient_of_rows`].
+#[backend_extension(
+    Cube: cfg(feature = "_kernels"),
+    Flex: cfg(feature = "flex"),
+    Autodiff
+)]
 pub trait KnownGradient: Backend {
+    #[cfg(feature = "flex")]
     fn known_gradient(
         _input: FloatTensor<Self>,
         values: FloatTensor<Self>,
@@ -30,18 +57,35 @@ pub trait KnownGradient: Backend {
     ) -> FloatTensor<Self> {
         values
     }
+
+    #[cfg(feature = "_kernels")]
+    fn known_gradient_of_rows(
+        _input: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        _directions: FloatTensor<Self>,
+        _coefficients: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        values
+    }
 }
 
+#[cfg(feature = "flex")]
 impl KnownGradient for Flex {}
+
+// With and without Burn's fusion: there is nothing to compute, and so nothing to describe to it.
+#[cfg(feature = "_kernels")]
+impl KnownGradient for Cube {}
 
 /// What a backend can say of the gradients that arrive from further up the graph.
 trait Upstream: Backend {
     /// Whether the factors are all one, as far as can be told without waiting for a device.
+    #[cfg(feature = "flex")]
     fn are_ones(_factors: &FloatTensor<Self>) -> bool {
         false
     }
 }
 
+#[cfg(feature = "flex")]
 impl Upstream for Flex {
     fn are_ones(factors: &FloatTensor<Self>) -> bool {
         let factors = factors.clone().into_data();
@@ -49,11 +93,23 @@ impl Upstream for Flex {
     }
 }
 
+#[cfg(feature = "_kernels")]
+impl Upstream for Cube {}
+
+/// What is left to multiply on the way back: a gradient, or directions and the coefficients of their rows.
+#[derive(Clone, Debug)]
+enum Known<T> {
+    #[cfg(feature = "flex")]
+    Gradient(T),
+    #[cfg(feature = "_kernels")]
+    Rows(T, T),
+}
+
 #[derive(Debug)]
 struct Scale;
 
 impl<B: Upstream> Backward<B, 1> for Scale {
-    type State = FloatTensor<B>;
+    type State = Known<FloatTensor<B>>;
 
     fn backward(
         self,
@@ -65,32 +121,60 @@ impl<B: Upstream> Backward<B, 1> for Scale {
         let [Some(input)] = ops.parents else {
             return;
         };
-        let gradient = match B::are_ones(&factors) {
-            true => ops.state,
-            false => {
-                let rows = factors.shape().num_elements();
-                let column = B::float_reshape(factors, Shape::new([rows, 1]));
-                B::float_mul(ops.state, column)
+        let column = |factors: FloatTensor<B>| {
+            let rows = factors.shape().num_elements();
+            B::float_reshape(factors, Shape::new([rows, 1]))
+        };
+        let gradient = match ops.state {
+            #[cfg(feature = "flex")]
+            Known::Gradient(gradient) if B::are_ones(&factors) => gradient,
+            #[cfg(feature = "flex")]
+            Known::Gradient(gradient) => B::float_mul(gradient, column(factors)),
+            #[cfg(feature = "_kernels")]
+            Known::Rows(directions, coefficients) => {
+                let factors = B::float_mul(column(coefficients), column(factors));
+                B::float_mul(directions, factors)
             }
         };
         gradients.register::<B>(input.id, gradient);
     }
 }
 
+fn known<B: Upstream, C: CheckpointStrategy>(
+    input: FloatTensor<Autodiff<B, C>>,
+    values: FloatTensor<Autodiff<B, C>>,
+    known: Known<FloatTensor<B>>,
+) -> FloatTensor<Autodiff<B, C>> {
+    let values = values.into_primitive();
+    match Scale
+        .prepare::<C>([input.node()])
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(graph) => graph.finish(known, values),
+        OpsKind::UnTracked(graph) => graph.finish(values),
+    }
+}
+
 impl<B: Upstream + KnownGradient, C: CheckpointStrategy> KnownGradient for Autodiff<B, C> {
+    #[cfg(feature = "flex")]
     fn known_gradient(
         input: FloatTensor<Self>,
         values: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
-        let values = values.into_primitive();
-        match Scale
-            .prepare::<C>([input.node()])
-            .compute_bound()
-            .stateful()
-        {
-            OpsKind::Tracked(graph) => graph.finish(gradient.into_primitive(), values),
-            OpsKind::UnTracked(graph) => graph.finish(values),
-        }
+        known::<B, C>(input, values, Known::Gradient(gradient.into_primitive()))
+    }
+
+    #[cfg(feature = "_kernels")]
+    fn known_gradient_of_rows(
+        input: FloatTensor<Self>,
+        values: FloatTensor<Self>,
+        directions: FloatTensor<Self>,
+        coefficients: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (directions, coefficients) =
+            (directions.into_primitive(), coefficients.into_primitive());
+        known::<B, C>(input, values, Known::Rows(directions, coefficients))
     }
 }

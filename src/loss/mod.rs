@@ -1,7 +1,7 @@
 //! Losses that hold a center, prototype or proxy per class.
 
 mod center;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "_kernels"))]
 mod known_gradient;
 
 pub use center::{

@@ -1,23 +1,39 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 #[cfg(feature = "flex")]
-use super::fused::InPlace;
+use super::fused;
+#[cfg(feature = "_kernels")]
+use super::kernels;
 use super::update::Step;
 
 /// A [`Step`] that is ready to be taken: nothing about it can fail any more.
+#[cfg_attr(
+    any(feature = "flex", feature = "_kernels"),
+    expect(
+        clippy::large_enum_variant,
+        reason = "lives for one call, on the stack"
+    )
+)]
 pub(super) enum Addition {
     /// Rows, each added to the center of the class beside it.
     Rows(Tensor<1, Int>, Tensor<2>),
     #[cfg(feature = "flex")]
-    InPlace(InPlace),
+    OnHost(fused::InPlace),
+    #[cfg(feature = "_kernels")]
+    ByKernels(kernels::InPlace),
 }
 
 impl From<Step> for Addition {
     fn from(step: Step) -> Self {
         #[cfg(feature = "flex")]
-        let step = match InPlace::new(step) {
-            Ok(step) => return Self::InPlace(step),
-            Err(step) => step,
+        let step = match fused::InPlace::new(step) {
+            Ok(step) => return Self::OnHost(step),
+            Err(step) => *step,
+        };
+        #[cfg(feature = "_kernels")]
+        let step = match kernels::InPlace::new(step) {
+            Ok(step) => return Self::ByKernels(step),
+            Err(step) => *step,
         };
         let (classes, rows) = step.rows();
         Self::Rows(classes, rows)
@@ -32,7 +48,9 @@ impl Addition {
                 centers.select_assign(0, classes, rows, IndexingUpdateOp::Add)
             }
             #[cfg(feature = "flex")]
-            Self::InPlace(step) => step.added_to(centers),
+            Self::OnHost(step) => step.added_to(centers),
+            #[cfg(feature = "_kernels")]
+            Self::ByKernels(step) => step.added_to(centers),
         }
     }
 }

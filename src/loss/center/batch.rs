@@ -1,9 +1,10 @@
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor, TensorData, Transaction};
 
-use super::samples::{HostSamples, Samples};
+use super::samples::{DeviceSamples, HostSamples, Samples};
 use super::{CenterLossConfig, CenterLossError, Checking};
 
 /// A batch whose shapes and devices fit, on the way to being checked sample by sample.
@@ -225,10 +226,10 @@ impl Batch {
         );
         let weights = weights.mask_fill(masked.clone(), 0.0);
         CheckedBatch {
-            samples: Samples::Device {
+            samples: Samples::Device(Box::new(DeviceSamples {
                 classes: self.classes,
                 weights,
-            },
+            })),
             masked: Some(masked),
             left_out: Some(left_out),
         }
@@ -273,7 +274,13 @@ fn in_range(labels: &Tensor<1, Int>, num_classes: usize) -> Tensor<1, Bool> {
 
 /// Whether an integer type has the value.
 fn fits(value: i64, dtype: DType) -> bool {
-    let (min, max) = match dtype {
+    let (least, largest) = limits(dtype);
+    (least..=largest).contains(&value)
+}
+
+/// The least and the largest number that an integer type and `i64` have in common.
+pub(super) fn limits(dtype: DType) -> (i64, i64) {
+    match dtype {
         DType::I8 => (i8::MIN.into(), i8::MAX.into()),
         DType::I16 => (i16::MIN.into(), i16::MAX.into()),
         DType::I32 => (i32::MIN.into(), i32::MAX.into()),
@@ -282,8 +289,7 @@ fn fits(value: i64, dtype: DType) -> bool {
         DType::U32 => (0, u32::MAX.into()),
         DType::U64 => (0, i64::MAX),
         _ => (i64::MIN, i64::MAX),
-    };
-    (min..=max).contains(&value)
+    }
 }
 
 pub(super) fn host_labels(data: &TensorData) -> Vec<i64> {

@@ -1,12 +1,16 @@
 mod addition;
 mod batch;
 mod centers;
+#[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
+mod comparison;
 mod config;
 mod error;
 #[cfg(feature = "flex")]
 mod fused;
 mod geometry;
 mod groups;
+#[cfg(feature = "_kernels")]
+mod kernels;
 mod rates;
 mod samples;
 mod schedule;
@@ -36,7 +40,7 @@ use batch::{Batch, CheckedBatch, check_fit};
 use centers::{Centers, with_autodiff_of};
 use config::setting;
 use rates::Rates;
-use samples::{PerSample, Samples, class_totals_on_device};
+use samples::{DeviceSamples, PerSample, Samples, class_totals_on_device};
 use shared::Shared;
 
 /// Center loss: pulls features towards the center of their class, and moves the centers after the features.
@@ -74,9 +78,11 @@ use shared::Shared;
 /// the gradient rule takes `O(num_classes * feature_dim)`, since gradients of an embedding are dense in Burn. While a
 /// clone of the module is alive, the first update after it copies the centers once.
 ///
-/// On flex, loss, gradient and class means of the direct rules come from one pass over features and centers, in `f32` or
-/// `f64`, with the Euclidean distance and no radius. Everything else, and every batch with a bad sample, is computed by
-/// Burn's tensor operations, with the same results up to rounding.
+/// The Euclidean loss without a radius goes over memory two or three times in code of its own: on the flex backend once
+/// for loss and gradient and once for the update; on `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm` and `cpu` in
+/// kernels, with the gradient made on the way back. Everything else is made of Burn's tensor operations, which give the
+/// same results up to rounding. So it is as well where `fusion` is on in Burn, as it is by default on these backends, but
+/// not in this crate: turn it on in both.
 ///
 /// # Data types
 ///
@@ -480,6 +486,12 @@ impl CenterLoss {
         {
             return Ok(measured);
         }
+        #[cfg(feature = "_kernels")]
+        if !tracked
+            && let Some(measured) = self.measure_by_kernels(&features, &labels, weights.as_ref())
+        {
+            return Ok(measured);
+        }
         self.measure_by_operations(features, &given, labels, weights, tracked)
     }
 
@@ -575,7 +587,8 @@ impl CenterLoss {
                         .collect(),
                 )
             }
-            Samples::Device { classes, weights } => {
+            Samples::Device(samples) => {
+                let DeviceSamples { classes, weights } = &**samples;
                 let mut values = weights.clone();
                 if let Some(class_weights) = &self.class_weights {
                     values = values

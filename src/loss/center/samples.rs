@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
@@ -10,11 +11,7 @@ use super::groups::Groups;
 #[derive(Clone, Debug)]
 pub(super) enum Samples {
     Host(HostSamples),
-    /// Each `[batch_size]`.
-    Device {
-        classes: Tensor<1, Int>,
-        weights: Tensor<1>,
-    },
+    Device(Box<DeviceSamples>),
 }
 
 #[derive(Clone, Debug)]
@@ -23,6 +20,14 @@ pub(super) struct HostSamples {
     pub weights: Vec<f64>,
     /// An upper bound of the entries of the pulls, for the check that an update stays finite.
     pub reach: f64,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct DeviceSamples {
+    /// `[batch_size]`
+    pub classes: Tensor<1, Int>,
+    /// `[batch_size]`
+    pub weights: Tensor<1>,
 }
 
 /// One number per sample.
@@ -65,6 +70,10 @@ impl HostSamples {
 /// Compares the labels with each other in pieces of at most 2^20 pairs or one row: a histogram would take
 /// `[num_classes]`.
 pub(super) fn class_totals_on_device(classes: &Tensor<1, Int>, weights: &Tensor<1>) -> Tensor<1> {
+    #[cfg(feature = "_kernels")]
+    if let Some(totals) = super::kernels::class_totals(classes, weights) {
+        return totals;
+    }
     let [batch_size] = classes.dims();
     let rows = ((1_usize << 20) / batch_size).clamp(1, batch_size);
     let all = classes.clone().unsqueeze_dim::<2>(0);
@@ -98,10 +107,19 @@ impl Samples {
                 index(&host.classes, device),
                 column(host.weights, device, dtype).squeeze_dim(1),
             ),
-            Self::Device { classes, weights } => (
-                classes.to_device(device),
-                weights.to_device(device).cast(dtype),
-            ),
+            Self::Device(samples) => {
+                let samples = samples.moved_to(device);
+                (samples.classes, samples.weights.cast(dtype))
+            }
+        }
+    }
+}
+
+impl DeviceSamples {
+    pub fn moved_to(self, device: &Device) -> Self {
+        Self {
+            classes: self.classes.to_device(device),
+            weights: self.weights.to_device(device),
         }
     }
 }

@@ -1,8 +1,11 @@
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
-use super::samples::{HostSamples, PerSample, Samples, class_totals_on_device, index};
+use super::samples::{
+    DeviceSamples, HostSamples, PerSample, Samples, class_totals_on_device, index,
+};
 use super::{CenterLossError, UpdateRule};
 use crate::distance::no_zero;
 
@@ -52,6 +55,10 @@ pub(super) struct Step {
 }
 
 /// The classes of a step.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call, on the stack"
+)]
 pub(super) enum Classes {
     Host(Vec<usize>),
     Device(Tensor<1, Int>),
@@ -84,11 +91,17 @@ impl Step {
             }
             None => rows,
         };
-        let classes = match self.classes {
-            Classes::Host(classes) => index(&classes, &device),
-            Classes::Device(classes) => classes,
-        };
-        (classes, rows)
+        (self.classes.on(&device), rows)
+    }
+}
+
+impl Classes {
+    /// As a tensor on the device of the step.
+    pub fn on(self, device: &Device) -> Tensor<1, Int> {
+        match self {
+            Self::Host(classes) => index(&classes, device),
+            Self::Device(classes) => classes,
+        }
     }
 }
 
@@ -126,10 +139,10 @@ impl CenterUpdate {
                 let [(classes, weights), (more_classes, more_weights)] =
                     [a, b].map(|samples| samples.on(&device, dtype));
                 let more_classes = more_classes.cast(classes.dtype());
-                Samples::Device {
+                Samples::Device(Box::new(DeviceSamples {
                     classes: Tensor::cat(vec![classes, more_classes], 0),
                     weights: Tensor::cat(vec![weights, more_weights], 0),
-                }
+                }))
             }
         };
         Ok(Self {
@@ -197,7 +210,8 @@ impl CenterUpdate {
                 }
                 (Classes::Host(host.classes), PerSample::Host(factors))
             }
-            Samples::Device { classes, weights } => {
+            Samples::Device(samples) => {
+                let DeviceSamples { classes, weights } = *samples;
                 let totals = no_zero(class_totals_on_device(&classes, &weights));
                 let weights = weights.mul_scalar(alpha);
                 let factors = match rule {
@@ -243,10 +257,7 @@ impl CenterUpdate {
     pub(super) fn moved_to(self, device: &Device) -> Self {
         let samples = match self.samples {
             Samples::Host(host) => Samples::Host(host),
-            Samples::Device { classes, weights } => Samples::Device {
-                classes: classes.to_device(device),
-                weights: weights.to_device(device),
-            },
+            Samples::Device(samples) => Samples::Device(Box::new(samples.moved_to(device))),
         };
         Self {
             pulls: self.pulls.to_device(device),

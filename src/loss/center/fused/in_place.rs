@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
@@ -17,10 +18,10 @@ pub(in super::super) struct InPlace {
 
 impl InPlace {
     /// The step itself, where it is somewhere else or not known to the host.
-    pub fn new(step: Step) -> Result<Self, Step> {
+    pub fn new(step: Step) -> Result<Self, Box<Step>> {
         let pulls = match step.pulls.clone().try_into_primitive::<Flex>() {
             Ok(pulls) if matches!(pulls.dtype(), DType::F32 | DType::F64) => pulls,
-            _ => return Err(step),
+            _ => return Err(Box::new(step)),
         };
         match (step.classes, step.factors) {
             (Classes::Host(classes), PerSample::Host(factors)) => Ok(Self {
@@ -28,11 +29,11 @@ impl InPlace {
                 factors,
                 pulls: pulls.to_contiguous(),
             }),
-            (classes, factors) => Err(Step {
+            (classes, factors) => Err(Box::new(Step {
                 classes,
                 factors,
                 pulls: step.pulls,
-            }),
+            })),
         }
     }
 

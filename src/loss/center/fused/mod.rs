@@ -2,8 +2,8 @@
 //!
 //! A batch that is in order goes through a [`Pass`], which reads features and centers once and writes the gradient and the
 //! class means once; [`InPlace`] changes the centers where they are. What this does not cover (another distance, a
-//! radius, a sample that is not as it should be, any other backend) goes through the tensor operations of
-//! [`CenterLoss`], which give the same results up to rounding and say what is wrong with a sample.
+//! radius, a sample that is not as it should be) goes through the tensor operations of [`CenterLoss`], which give the
+//! same results up to rounding and say what is wrong with a sample. The counterpart for GPUs is in `kernels`.
 
 mod in_place;
 mod pass;

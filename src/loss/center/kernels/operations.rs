@@ -1,0 +1,117 @@
+use alloc::boxed::Box;
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, backend_extension};
+use burn::tensor::DType;
+use burn_cubecl::tensor::CubeTensor;
+use core::any::{Any, TypeId};
+
+use super::{KnownLabels, apply, measure, totals};
+
+/// The backend whose tensors the kernels take: the one below Burn's fusion.
+#[cfg(feature = "fusion")]
+type Plain = burn_cubecl::CubeBackend;
+/// The same, unless fusion is on in Burn and not in this crate: then no kernel is to be used.
+#[cfg(not(feature = "fusion"))]
+type Plain = burn::backend::Cube;
+
+/// Whether the kernels get to see the tensors of the CubeCL backend.
+pub(super) fn are_available() -> bool {
+    TypeId::of::<FloatTensor<Plain>>() == TypeId::of::<CubeTensor>()
+}
+
+/// The kernels as operations of a backend.
+#[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
+pub trait CenterKernels: Backend {
+    #[fusion(meta = described::measured)]
+    fn center_measure(
+        features: FloatTensor<Self>,
+        centers: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        weights: FloatTensor<Self>,
+        known: KnownLabels,
+        index: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, IntTensor<Self>);
+
+    #[fusion(dtype = weights, shape = weights)]
+    fn center_totals(classes: IntTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    #[fusion(dtype = centers, shape = centers)]
+    fn center_apply(
+        centers: FloatTensor<Self>,
+        classes: IntTensor<Self>,
+        pulls: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
+}
+
+impl CenterKernels for Plain {
+    fn center_measure(
+        features: FloatTensor<Self>,
+        centers: FloatTensor<Self>,
+        labels: IntTensor<Self>,
+        weights: FloatTensor<Self>,
+        known: KnownLabels,
+        index: DType,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, IntTensor<Self>) {
+        let (offsets, numbers, marks) = measure::measure(
+            same(features),
+            same(centers),
+            same(labels),
+            same(weights),
+            known,
+            index,
+        );
+        (same(offsets), same(numbers), same(marks))
+    }
+
+    fn center_totals(classes: IntTensor<Self>, weights: FloatTensor<Self>) -> FloatTensor<Self> {
+        same(totals::totals(same(classes), same(weights)))
+    }
+
+    fn center_apply(
+        centers: FloatTensor<Self>,
+        classes: IntTensor<Self>,
+        pulls: FloatTensor<Self>,
+        factors: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        same(apply::apply(
+            same(centers),
+            same(classes),
+            same(pulls),
+            same(factors),
+        ))
+    }
+}
+
+/// The value, by another name of its type: which type the backend's primitive is depends on a feature of Burn's that this
+/// crate cannot see.
+fn same<A: Any, B: Any>(value: A) -> B {
+    let value: Box<dyn Any> = Box::new(value);
+    *value
+        .downcast()
+        .expect("kernels are used where they are available")
+}
+
+/// The outputs, before there are any.
+#[cfg(feature = "fusion")]
+mod described {
+    use super::{DType, KnownLabels};
+    use burn::backend::fusion::custom::TensorSpec;
+    use burn::tensor::Shape;
+
+    pub fn measured(
+        features: &TensorSpec,
+        _centers: &TensorSpec,
+        _labels: &TensorSpec,
+        _weights: &TensorSpec,
+        _known: &KnownLabels,
+        index: &DType,
+    ) -> (TensorSpec, TensorSpec, TensorSpec) {
+        let batch_size = features.shape[0];
+        (
+            features.clone(),
+            TensorSpec::new(Shape::new([3, batch_size]), features.dtype),
+            TensorSpec::new(Shape::new([2, batch_size]), *index),
+        )
+    }
+}
