@@ -479,8 +479,11 @@ impl CenterLoss {
     ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
         let device = self.centers.device();
         check_fit(&self.config, &device, &features, &labels, weights.as_ref())?;
-        let given = features.clone().without_autodiff();
-        let features = features.cast(self.centers.dtype());
+        let given = features;
+        let features = match given.dtype() == self.centers.dtype().into() {
+            true => given.clone(),
+            false => given.clone().cast(self.centers.dtype()),
+        };
         #[cfg(feature = "flex")]
         if !tracked && let Some(measured) = self.measure_fused(&features, &labels, weights.as_ref())
         {

@@ -16,7 +16,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Device, Element, ElementConversion, Int, Tensor, TensorData};
+use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
 use num_traits::Float;
 
 use super::batch::host_labels;
@@ -54,7 +54,6 @@ impl CenterLoss {
         let totals = groups.totals(weights.as_deref());
         let coefficients = self.class_coefficients(&groups.classes, &totals);
 
-        let device = self.centers.device();
         let job = Job {
             feature_dim: config.feature_dim,
             groups: &groups,
@@ -63,7 +62,6 @@ impl CenterLoss {
             coefficients: &coefficients,
             differentiable: features.is_autodiff(),
             reduction: config.reduction,
-            device: &device,
         };
         let outcome = match features.dtype() {
             DType::F32 => job.run::<f32>(rows.as_slice()?, centers.as_slice()?),
@@ -126,6 +124,11 @@ fn primitive(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
     })
 }
 
+/// A tensor of the data type that the data have.
+fn tensor<const D: usize>(data: TensorData) -> Tensor<D> {
+    Tensor::from_primitive::<Flex>(FloatTensor::<Flex>::from_data(data))
+}
+
 /// A pass and what becomes of its results.
 struct Job<'a> {
     feature_dim: usize,
@@ -138,7 +141,6 @@ struct Job<'a> {
     coefficients: &'a [f64],
     differentiable: bool,
     reduction: Reduction,
-    device: &'a Device,
 }
 
 struct Outcome {
@@ -184,8 +186,7 @@ impl Job<'_> {
             return None;
         }
         let matrix = |values: Vec<T>, rows: usize| -> Tensor<2> {
-            let data = TensorData::new(values, [rows, self.feature_dim]);
-            Tensor::from_data(data, (self.device, T::dtype()))
+            tensor(TensorData::new(values, [rows, self.feature_dim]))
         };
         let batch_size = features.len() / self.feature_dim;
         let values: Vec<T> = match self.reduction {
@@ -193,7 +194,7 @@ impl Job<'_> {
             Reduction::Mean | Reduction::Sum => vec![self.loss(&squares).elem()],
         };
         Some(Outcome {
-            values: Tensor::from_data(values.as_slice(), (self.device, T::dtype())),
+            values: tensor(TensorData::from(values.as_slice())),
             gradient: self.differentiable.then(|| matrix(gradient, batch_size)),
             pulls: matrix(pulls, self.groups.len()),
             reach: Float::sqrt(largest.elem::<f64>()),
