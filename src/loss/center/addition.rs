@@ -1,4 +1,4 @@
-use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 #[cfg(feature = "flex")]
 use super::fused;
@@ -37,20 +37,5 @@ impl From<Step> for Addition {
         };
         let (classes, rows) = step.rows();
         Self::Rows(classes, rows)
-    }
-}
-
-impl Addition {
-    /// The centers after the step. Where this is their only handle they are changed in place.
-    pub fn added_to(self, centers: Tensor<2>) -> Tensor<2> {
-        match self {
-            Self::Rows(classes, rows) => {
-                centers.select_assign(0, classes, rows, IndexingUpdateOp::Add)
-            }
-            #[cfg(feature = "flex")]
-            Self::OnHost(step) => step.added_to(centers),
-            #[cfg(feature = "_kernels")]
-            Self::ByKernels(step) => step.added_to(centers),
-        }
     }
 }

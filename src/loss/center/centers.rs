@@ -1,8 +1,14 @@
+#[cfg(feature = "flex")]
+use alloc::vec::Vec;
+#[cfg(feature = "flex")]
+use burn::backend::{Flex, tensor::FloatTensor};
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param,
 };
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{Device, FloatDType, IndexingUpdateOp, Tensor};
+#[cfg(feature = "flex")]
+use burn::tensor::{Element, TensorData};
 use burn_std::sync::Mutex;
 
 use super::addition::Addition;
@@ -20,6 +26,10 @@ pub(super) struct Centers {
     /// Whether the centers are an ordinary trainable parameter (the gradient rule).
     trainable: bool,
     dtype: FloatDType,
+    /// What held the pulls of the last step, for those of the next one: memory of this size that is given back at every
+    /// step comes from the system anew at every step, which can take longer than the step.
+    #[cfg(feature = "flex")]
+    spare: Mutex<Option<TensorData>>,
 }
 
 impl Centers {
@@ -33,6 +43,8 @@ impl Centers {
             cell: Mutex::new(Some(param)),
             trainable,
             dtype,
+            #[cfg(feature = "flex")]
+            spare: Mutex::new(None),
         }
     }
 
@@ -74,10 +86,42 @@ impl Centers {
         if let Some(param) = cell.take() {
             let (id, values, mapper) = param.consume();
             let device = values.device();
-            let values = step.added_to(values.without_autodiff());
+            let values = values.without_autodiff();
+            let values = match step {
+                Addition::Rows(classes, rows) => {
+                    values.select_assign(0, classes, rows, IndexingUpdateOp::Add)
+                }
+                #[cfg(feature = "_kernels")]
+                Addition::ByKernels(step) => step.added_to(values),
+                #[cfg(feature = "flex")]
+                Addition::OnHost(step) => {
+                    let values = step.added_to(values);
+                    self.keep(step.into_pulls());
+                    values
+                }
+            };
             let values = with_autodiff_of(values, &device);
             *cell = Some(Param::from_mapped_value(id, values, mapper));
         }
+    }
+
+    /// Keeps the memory of pulls that are not needed any more.
+    #[cfg(feature = "flex")]
+    pub fn keep(&self, pulls: FloatTensor<Flex>) {
+        if pulls.is_unique() {
+            *self.spare.lock() = Some(pulls.into_data());
+        }
+    }
+
+    /// An empty vector, if possible with the memory of the last step's pulls.
+    #[cfg(feature = "flex")]
+    pub fn spare<T: Element>(&self) -> Vec<T> {
+        let spare = self.spare.lock().take();
+        let mut values = spare
+            .and_then(|data| data.try_into_vec().ok())
+            .unwrap_or_default();
+        values.clear();
+        values
     }
 
     /// The same parameter with other values; its id, device and place in the graph stay.
@@ -116,6 +160,8 @@ impl Clone for Centers {
             cell: Mutex::new(Some(self.with(Param::clone))),
             trainable: self.trainable,
             dtype: self.dtype,
+            #[cfg(feature = "flex")]
+            spare: Mutex::new(None),
         }
     }
 }
@@ -147,6 +193,8 @@ impl Module for Centers {
             cell: Mutex::new(Some(self.with(Module::valid))),
             trainable: self.trainable,
             dtype: self.dtype,
+            #[cfg(feature = "flex")]
+            spare: Mutex::new(None),
         }
     }
 

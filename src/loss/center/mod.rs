@@ -32,6 +32,8 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+#[cfg(feature = "flex")]
+use burn::backend::Flex;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
@@ -213,6 +215,7 @@ impl CenterLoss {
         let tracked = self.config.update_rule == UpdateRule::Gradient;
         let (loss, update) = self.measure_with(features, labels, weights, tracked)?;
         if !training {
+            self.discard(update);
             return Ok(loss);
         }
         match self.config.update_timing {
@@ -235,7 +238,10 @@ impl CenterLoss {
     /// With the message of [`measure`](Self::measure).
     pub fn evaluate(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
         match self.measure(features, labels, None) {
-            Ok((loss, _)) => loss,
+            Ok((loss, update)) => {
+                self.discard(update);
+                loss
+            }
             Err(error) => panic!("{error}"),
         }
     }
@@ -646,9 +652,21 @@ impl CenterLoss {
         if rule.is_direct() && alpha > 0.0 {
             let step = update.moved_to(&self.centers.device()).step(rule, alpha)?;
             self.centers.take(step);
+        } else {
+            self.discard(update);
         }
         self.rates.change(|rates| rates.step += 1);
         Ok(())
+    }
+
+    /// Drops an update that nobody has seen, but for its memory.
+    fn discard(&self, update: CenterUpdate) {
+        #[cfg(feature = "flex")]
+        if let Ok(pulls) = update.into_pulls().try_into_primitive::<Flex>() {
+            self.centers.keep(pulls);
+        }
+        #[cfg(not(feature = "flex"))]
+        drop(update);
     }
 }
 

@@ -254,6 +254,11 @@ impl CenterUpdate {
         }
     }
 
+    #[cfg(feature = "flex")]
+    pub(super) fn into_pulls(self) -> Tensor<2> {
+        self.pulls
+    }
+
     pub(super) fn moved_to(self, device: &Device) -> Self {
         let samples = match self.samples {
             Samples::Host(host) => Samples::Host(host),

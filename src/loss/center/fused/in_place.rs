@@ -63,6 +63,10 @@ impl InPlace {
         Tensor::from_primitive::<Flex>(centers)
     }
 
+    pub fn into_pulls(self) -> FloatTensor<Flex> {
+        self.pulls
+    }
+
     fn add<T: Float>(&self, pulls: &[T], centers: &mut [T], feature_dim: usize) {
         let entries = self
             .classes

@@ -20,6 +20,7 @@ use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
 use num_traits::Float;
 
 use super::batch::host_labels;
+use super::centers::Centers;
 use super::groups::{Groups, NO_CLASS};
 use super::samples::{HostSamples, Samples};
 use super::update::{CenterUpdate, share};
@@ -62,6 +63,7 @@ impl CenterLoss {
             coefficients: &coefficients,
             differentiable: features.is_autodiff(),
             reduction: config.reduction,
+            spare: &self.centers,
         };
         let outcome = match features.dtype() {
             DType::F32 => job.run::<f32>(rows.as_slice()?, centers.as_slice()?),
@@ -141,6 +143,8 @@ struct Job<'a> {
     coefficients: &'a [f64],
     differentiable: bool,
     reduction: Reduction,
+    /// Whose spare memory is used.
+    spare: &'a Centers,
 }
 
 struct Outcome {
@@ -173,7 +177,7 @@ impl Job<'_> {
             coefficients: &converted(self.coefficients),
             shares: &shares.collect::<Vec<_>>(),
         }
-        .run(self.differentiable);
+        .run(self.differentiable, self.spare.spare());
 
         let largest = squares
             .iter()

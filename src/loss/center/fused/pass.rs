@@ -55,11 +55,12 @@ enum Rows<'a, 'b, T> {
 }
 
 impl<T: Float + Send + Sync> Pass<'_, T> {
-    /// Reads features and centers once, and writes what is asked for once.
-    pub fn run(&self, gradient: bool) -> Found<T> {
+    /// Reads features and centers once, and writes what is asked for once. `pulls` is an empty vector whose memory is
+    /// used.
+    pub fn run(&self, gradient: bool, mut pulls: Vec<T>) -> Found<T> {
         let places = self.groups.order.len();
         let mut squares = vec![T::zero(); places];
-        let mut pulls = vec![T::zero(); self.groups.len() * self.feature_dim];
+        pulls.resize(self.groups.len() * self.feature_dim, T::zero());
         let gradient = match gradient {
             true => self.written(
                 |rows| match self.is_worth_threads(places, self.groups.len()) {
