@@ -4,6 +4,8 @@ use super::error::KnnError;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
+#[cfg(feature = "flex")]
+use burn::backend::Flex;
 use burn::tensor::{DType, Device, FloatDType, Int, Tensor};
 
 /// The rows of a finite matrix, widened to `f64`: every backend's values become the same numbers here, and what is
@@ -24,16 +26,7 @@ impl Rows {
         if columns == 0 {
             return Err(KnnError::NoColumns { name });
         }
-        let data = full_precision(tensor)
-            .try_into_data()
-            .map_err(|error| KnnError::Read {
-                name,
-                reason: error.to_string(),
-            })?;
-        let values: Vec<f64> = match data.as_slice::<f32>() {
-            Ok(values) => values.iter().map(|value| f64::from(*value)).collect(),
-            Err(_) => data.iter::<f64>().collect(),
-        };
+        let values = read(full_precision(tensor), name)?;
         // A fold without an early exit takes several values at a time.
         let finite = values
             .iter()
@@ -84,6 +77,25 @@ impl Rows {
     pub(crate) fn into_values(self) -> Vec<f64> {
         self.values
     }
+}
+
+fn read(tensor: Tensor<2>, name: &'static str) -> Result<Vec<f64>, KnnError> {
+    let widened = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
+    // Without a copy in between, whose memory would be fetched from the system at every call.
+    #[cfg(feature = "flex")]
+    if let Ok(primitive) = tensor.clone().try_into_primitive::<Flex>()
+        && let Some(values) = primitive.as_slice::<f32>()
+    {
+        return Ok(widened(values));
+    }
+    let data = tensor.try_into_data().map_err(|error| KnnError::Read {
+        name,
+        reason: error.to_string(),
+    })?;
+    Ok(match data.as_slice::<f32>() {
+        Ok(values) => widened(values),
+        Err(_) => data.iter::<f64>().collect(),
+    })
 }
 
 /// The tensor outside of any autodiff graph, half precisions widened to `f32`.
