@@ -130,6 +130,13 @@ impl CenterLossCase {
         loss
     }
 
+    /// The sum of the features and its gradient: what autodiff takes for the least that can be done.
+    pub fn sum_backward(&self) -> Tensor<2> {
+        let gradient = self.batch.gradient(self.batch.features.clone().sum());
+        sync(&self.device);
+        gradient
+    }
+
     /// The loss and the gradient of the features; the centers rest.
     pub fn forward_backward(&self) -> Tensor<2> {
         let loss = self

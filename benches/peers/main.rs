@@ -81,6 +81,10 @@ fn time_loss(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Op
             let case = with_checking(Checking::Strict);
             time(seconds, || case.forward_backward())
         }
+        "sum_backward" => {
+            let case = with_checking(Checking::Strict);
+            time(seconds, || case.sum_backward())
+        }
         "evaluate" => {
             let case = with_checking(Checking::Strict);
             time(seconds, || case.evaluate())

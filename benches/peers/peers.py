@@ -50,6 +50,7 @@ LOSS_SHAPES = [
 LOSS_PEERS = [
     ("step", "rust:plain_step", "Burn, the same step by plain tensor operations"),
     ("step", "rust:step_deferred", "this crate, deferred checking"),
+    ("step", "rust:sum_backward", "Burn, the sum of the features and its gradient"),
     ("forward_backward", "torch_gather", "torch, gather, without update"),
     ("step", "torch_paper_unique", "torch, gather and paper's update, `unique`"),
     ("step", "torch_paper_counts", "torch, gather and paper's update, `index_add_` of counts"),
