@@ -88,8 +88,9 @@ trait Upstream: Backend {
 #[cfg(feature = "flex")]
 impl Upstream for Flex {
     fn are_ones(factors: &FloatTensor<Self>) -> bool {
-        let factors = factors.clone().into_data();
-        factors.iter::<f64>().all(|factor| factor == 1.0)
+        let (single, double) = (factors.as_slice::<f32>(), factors.as_slice::<f64>());
+        single.is_some_and(|factors| factors.iter().all(|factor| *factor == 1.0))
+            || double.is_some_and(|factors| factors.iter().all(|factor| *factor == 1.0))
     }
 }
 

@@ -70,11 +70,11 @@ pub(super) fn check_fit(
         ("weights", weights.map(|w| w.device())),
     ];
     for (name, found) in devices {
-        let found = found.map(Device::without_autodiff);
+        // Devices are compared without regard to autodiff.
         if let Some(found) = found.filter(|found| found != device) {
             return Err(CenterLossError::Device {
                 name,
-                found: format!("{found:?}"),
+                found: format!("{:?}", found.without_autodiff()),
                 expected: format!("{device:?}"),
             });
         }

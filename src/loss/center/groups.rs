@@ -1,5 +1,6 @@
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 use core::ops::Range;
 
 /// In place of a class, for a sample that has none.
@@ -18,25 +19,52 @@ pub(super) struct Groups {
 impl Groups {
     /// Groups samples by their class; those of [`NO_CLASS`] are in no group.
     pub fn new(classes: &[usize]) -> Self {
-        let named = classes.iter().filter(|class| **class != NO_CLASS);
-        let bound = named.max().map_or(0, |class| class + 1);
+        // `NO_CLASS` becomes 0.
+        let ends = classes.iter().map(|class| class.wrapping_add(1));
+        let bound = ends.max().unwrap_or(0);
         // Counting is faster than sorting, but with few samples of many classes nothing may cost O(num_classes).
-        let order = match bound <= 8 * classes.len() {
-            true => counting_sort(classes, bound),
-            false => {
-                let mut order: Vec<usize> = (0..classes.len())
-                    .filter(|sample| classes[*sample] != NO_CLASS)
-                    .collect();
-                order.sort_unstable_by_key(|sample| (classes[*sample], *sample));
-                order
+        match bound <= 8 * classes.len() {
+            true => Self::counted(classes, bound),
+            false => Self::sorted(classes),
+        }
+    }
+
+    /// By counting the samples of each class below `bound`.
+    fn counted(classes: &[usize], bound: usize) -> Self {
+        let mut starts = vec![0; bound];
+        for class in classes {
+            // `NO_CLASS` is beyond the bound.
+            if let Some(count) = starts.get_mut(*class) {
+                *count += 1;
             }
-        };
-        let mut groups = Self {
-            classes: Vec::new(),
-            ends: Vec::new(),
-            order,
-        };
-        for (place, class) in groups.order.iter().map(|i| classes[*i]).enumerate() {
+        }
+        let mut groups = Self::with_capacity(bound.min(classes.len()));
+        let mut end = 0;
+        for (class, start) in starts.iter_mut().enumerate() {
+            let count = mem::replace(start, end);
+            if count > 0 {
+                end += count;
+                groups.classes.push(class);
+                groups.ends.push(end);
+            }
+        }
+        groups.order.resize(end, 0);
+        for (sample, class) in classes.iter().enumerate() {
+            if let Some(start) = starts.get_mut(*class) {
+                groups.order[*start] = sample;
+                *start += 1;
+            }
+        }
+        groups
+    }
+
+    fn sorted(classes: &[usize]) -> Self {
+        let mut order: Vec<usize> = (0..classes.len())
+            .filter(|sample| classes[*sample] != NO_CLASS)
+            .collect();
+        order.sort_unstable_by_key(|sample| (classes[*sample], *sample));
+        let mut groups = Self::with_capacity(order.len());
+        for (place, class) in order.iter().map(|sample| classes[*sample]).enumerate() {
             if groups.classes.last() != Some(&class) {
                 groups.classes.push(class);
                 groups.ends.push(place);
@@ -45,7 +73,16 @@ impl Groups {
                 *end = place + 1;
             }
         }
+        groups.order = order;
         groups
+    }
+
+    fn with_capacity(groups: usize) -> Self {
+        Self {
+            order: Vec::new(),
+            classes: Vec::with_capacity(groups),
+            ends: Vec::with_capacity(groups),
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -86,24 +123,6 @@ impl Groups {
             })
             .collect()
     }
-}
-
-fn counting_sort(classes: &[usize], bound: usize) -> Vec<usize> {
-    let mut starts = vec![0; bound + 1];
-    for class in classes.iter().filter(|class| **class != NO_CLASS) {
-        starts[class + 1] += 1;
-    }
-    for class in 0..bound {
-        starts[class + 1] += starts[class];
-    }
-    let mut order = vec![0; starts[bound]];
-    for (sample, class) in classes.iter().enumerate() {
-        if *class != NO_CLASS {
-            order[starts[*class]] = sample;
-            starts[*class] += 1;
-        }
-    }
-    order
 }
 
 #[cfg(test)]

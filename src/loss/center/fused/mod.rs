@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
+use core::array::from_fn;
 use num_traits::Float;
 
 use super::batch::host_labels;
@@ -26,7 +27,7 @@ use super::samples::{HostSamples, Samples};
 use super::update::{CenterUpdate, share};
 use super::{CenterDistance, CenterLoss, Reduction};
 use crate::loss::known_gradient::with_gradient;
-use pass::{Found, Pass};
+use pass::{Found, LANES, Pass};
 
 impl CenterLoss {
     /// The loss of a batch and what it would do to the centers, which are constants to it; `None` where the tensor
@@ -84,20 +85,26 @@ impl CenterLoss {
 
     /// The class of each sample; nothing if a label names none and is not the ignored one.
     fn host_classes(&self, labels: &Tensor<1, Int>) -> Option<Vec<usize>> {
-        let class = |label: i64| match usize::try_from(label) {
-            _ if self.config.ignore_label == Some(label) => Some(NO_CLASS),
-            Ok(class) if class < self.config.num_classes => Some(class),
-            _ => None,
-        };
         let labels = labels.clone().without_autodiff();
         let labels = labels.try_into_primitive::<Flex>().ok()?;
-        match labels.as_slice::<i64>() {
-            Some(labels) => labels.iter().map(|label| class(*label)).collect(),
-            None => host_labels(&labels.into_data())
-                .into_iter()
-                .map(class)
-                .collect(),
+        match (labels.as_slice::<i64>(), labels.as_slice::<i32>()) {
+            (Some(labels), _) => self.classes(labels.iter().copied()),
+            (_, Some(labels)) => self.classes(labels.iter().map(|label| i64::from(*label))),
+            _ => self.classes(host_labels(&labels.into_data()).into_iter()),
         }
+    }
+
+    fn classes(&self, labels: impl ExactSizeIterator<Item = i64>) -> Option<Vec<usize>> {
+        let config = &*self.config;
+        let mut classes = Vec::with_capacity(labels.len());
+        for label in labels {
+            classes.push(match usize::try_from(label) {
+                _ if config.ignore_label == Some(label) => NO_CLASS,
+                Ok(class) if class < config.num_classes => class,
+                _ => return None,
+            });
+        }
+        Some(classes)
     }
 }
 
@@ -179,16 +186,8 @@ impl Job<'_> {
         }
         .run(self.differentiable, self.spare.spare());
 
-        let largest = squares
-            .iter()
-            .fold(T::zero(), |largest, square| largest.max(*square));
-        // Something is not finite, or only its square is not. A maximum passes over NaN, a sum does not.
-        let sum = squares
-            .iter()
-            .fold(T::zero(), |sum, square| sum + *square * T::zero());
-        if !(largest + sum).is_finite() {
-            return None;
-        }
+        // Nothing if a feature is not finite, or if only its square is not.
+        let largest = largest(&squares)?;
         let matrix = |values: Vec<T>, rows: usize| -> Tensor<2> {
             tensor(TensorData::new(values, [rows, self.feature_dim]))
         };
@@ -235,4 +234,21 @@ impl Job<'_> {
         }
         losses
     }
+}
+
+/// The largest of numbers that are not negative; nothing if one of them is not finite.
+fn largest<T: Float>(numbers: &[T]) -> Option<T> {
+    let larger = |a: T, b: T| if a > b { a } else { b };
+    let mut all_finite = true;
+    let mut lanes = [T::zero(); LANES];
+    let (blocks, rest) = numbers.as_chunks::<LANES>();
+    for block in blocks {
+        lanes = from_fn(|lane| larger(lanes[lane], block[lane]));
+        all_finite &= block
+            .iter()
+            .fold(true, |all, number| all & number.is_finite());
+    }
+    all_finite &= rest.iter().all(|number| number.is_finite());
+    let numbers = lanes.into_iter().chain(rest.iter().copied());
+    all_finite.then(|| numbers.fold(T::zero(), larger))
 }

@@ -10,8 +10,8 @@ use super::super::groups::Groups;
 /// Below so many values, another thread costs more than it saves.
 const VALUES_FOR_THREADS: usize = 1 << 16;
 
-/// Values that are summed side by side, for the vector units.
-const LANES: usize = 16;
+/// Values that are worked on side by side, for the vector units.
+pub(super) const LANES: usize = 16;
 
 /// All that is needed of a batch, each matrix row by row.
 pub(super) struct Pass<'a, T> {
@@ -231,7 +231,11 @@ fn squared_distance<T: Float>(
             *row = from_fn(|i| MaybeUninit::new(differences[i] * *coefficient));
         }
     }
-    let mut sum = sums.into_iter().fold(T::zero(), |sum, lane| sum + lane);
+    // With few columns, adding up the lanes would take longer than all else.
+    let mut sum = match blocks.is_empty() {
+        true => T::zero(),
+        false => sums.into_iter().fold(T::zero(), |sum, lane| sum + lane),
+    };
     let start = features.len() - rest.len();
     for (i, ((x, c), pull)) in rest.iter().zip(center_rest).zip(pull_rest).enumerate() {
         let difference = *x - *c;
