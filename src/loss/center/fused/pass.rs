@@ -130,14 +130,27 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
         cfg!(feature = "rayon") && groups > 1 && places * self.feature_dim >= VALUES_FOR_THREADS
     }
 
-    /// Halves the work until a half is too small for another thread. Which thread does what changes no result: a group
-    /// is never divided.
-    fn work(&self, part: Part<'_, '_, T>) {
+    /// Which thread does what changes no result: a group is never divided.
+    fn work<'a>(&'a self, part: Part<'a, '_, T>) {
         #[cfg(feature = "rayon")]
         if self.is_worth_threads(part.squares.len(), part.groups.len()) {
+            // This thread works too: it would wait longer for another one to wake up than a small part takes.
+            return rayon::in_place_scope(|scope| self.divide(part, scope));
+        }
+        self.work_through(part);
+    }
+
+    /// Halves the work until a half is too small for another thread.
+    #[cfg(feature = "rayon")]
+    fn divide<'scope, 'b: 'scope>(
+        &'scope self,
+        mut part: Part<'scope, 'b, T>,
+        scope: &rayon::Scope<'scope>,
+    ) {
+        while self.is_worth_threads(part.squares.len(), part.groups.len()) {
             let (left, right) = self.halves(part);
-            rayon::join(|| self.work(left), || self.work(right));
-            return;
+            scope.spawn(move |scope| self.divide(right, scope));
+            part = left;
         }
         self.work_through(part);
     }
