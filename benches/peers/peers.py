@@ -35,8 +35,12 @@ TIMEOUT = 900
 # The full matrix and its gradient take a few times this many values of four bytes.
 MAX_FULL_MATRIX = 1 << 28
 
-TABLE_BEGIN = "<!-- peers.py --write: from here -->"
-TABLE_END = "<!-- peers.py --write: to here -->"
+# What `--write` looks for in a document, and puts between the two marks.
+TABLE_MARKS = ("<!-- peers.py --write: from here -->", "<!-- peers.py --write: to here -->")
+SHORT_TABLE_MARKS = ("<!-- peers.py --write, short: from here -->", "<!-- peers.py --write, short: to here -->")
+# The short table has what most would use otherwise, at the shapes that differ most.
+SHORT_TABLE_PEERS = ["torch_paper_unique", "torch_embedding_dense", "sklearn_kd_tree", "faiss_flat"]
+SHORT_TABLE_WITHOUT = "C100000 D128"
 
 LOSS_SHAPES = [
     (128, 10, 2),
@@ -272,10 +276,10 @@ def row(case, summaries, pair):
     ]
 
 
-def markdown(rows):
+def markdown(rows, columns=slice(None)):
     head = ["case", "this crate", "time", "against", "its time", "times as long", "by least times"]
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join("| " + " | ".join(line[columns]) + " |" for line in lines)
 
 
 def processor():
@@ -330,15 +334,17 @@ def growth(all_summaries):
     return f"\n\nThe step with 1 000 000 classes takes {factor:.2f} times as long as with 100 000 (B512, D128)."
 
 
-def write_table(path, text):
-    """Puts the table between the two marks of a document."""
-    document = path.read_text(encoding="utf-8")
-    try:
-        before, rest = document.split(TABLE_BEGIN)
-        _, after = rest.split(TABLE_END)
-    except ValueError:
-        sys.exit(f"{path} needs one line {TABLE_BEGIN} and one line {TABLE_END}")
-    path.write_text(f"{before}{TABLE_BEGIN}\n\n{text}\n\n{TABLE_END}{after}", encoding="utf-8")
+def write_tables(path, tables):
+    """Puts each table between its two marks of a document."""
+    document, written = path.read_text(encoding="utf-8"), False
+    for (begin, end), table in tables.items():
+        parts = [part for half in document.split(begin) for part in half.split(end)]
+        if len(parts) == 3:
+            document, written = f"{parts[0]}{begin}\n\n{table}\n\n{end}{parts[2]}", True
+    if not written:
+        marks = " or ".join(f"one line {begin} and one line {end}" for begin, end in tables)
+        sys.exit(f"{path} needs {marks}")
+    path.write_text(document, encoding="utf-8")
 
 
 def ticks():
@@ -376,19 +382,23 @@ def compare(arguments, venv, binary):
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count)
 
-    results, all_summaries, rows, others = {}, {}, [], []
+    results, all_summaries, rows, short_rows, others = {}, {}, [], [], []
     for case in chosen:
         measured, busy_before = measure(case, runner, rounds)
         others += busy_before
         summaries = {contestant: summary(rounds) for contestant, rounds in measured.items()}
         results[case.name] = measured
         all_summaries.update(summaries)
-        rows += [row(case, summaries, pair) for pair in case.pairs]
+        for pair in case.pairs:
+            rows.append(row(case, summaries, pair))
+            if pair[3][0] in SHORT_TABLE_PEERS and SHORT_TABLE_WITHOUT not in case.name:
+                short_rows.append(rows[-1])
     stamp = provenance(arguments, results, others)
     text = f"{markdown(rows)}{growth(all_summaries)}\n\n{stamp}"
     print(text)
+    tables = {TABLE_MARKS: text, SHORT_TABLE_MARKS: f"{markdown(short_rows, slice(0, 6))}\n\n{stamp}"}
     for path in arguments.write:
-        write_table(path, text)
+        write_tables(path, tables)
     if arguments.json:
         raw = {
             name: {" ".join(map(str, contestant)): rounds for contestant, rounds in case.items()}
@@ -449,7 +459,7 @@ def main():
         metavar="FILE",
         action="append",
         default=[],
-        help="put the table into this document too, between its marks; may be given again",
+        help="put the table, or a short one, into this document too, between its marks; may be given again",
     )
     parser.add_argument(
         "--scaling",
