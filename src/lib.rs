@@ -77,6 +77,7 @@ mod knn;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
+mod simd;
 
 pub use knn::{
     KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,

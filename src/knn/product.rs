@@ -5,13 +5,14 @@ use super::metric::KnnMetric;
 use super::nearest::{Nearest, Neighbor};
 use super::parts::{for_each_part, threads};
 use super::rows::Rows;
+use crate::simd::{Loops, vectorized};
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::{Device, Tensor};
 
 /// The most references and queries whose products are computed at one time: large enough for the product to be fast,
 /// small enough for its result to stay in the cache.
-const REFERENCES_AT_ONCE: usize = 512;
+const REFERENCES_AT_ONCE: usize = 192;
 const QUERIES_AT_ONCE: usize = 512;
 
 /// Fewer queries are not divided among threads; the product itself may be.
@@ -27,7 +28,8 @@ pub(crate) struct Product {
     references: Rows,
     lift: Lift,
     device: Device,
-    /// The lifted references in their order, each tensor `[rows, width]`.
+    /// The lifted references in their order, each tensor `[width, references]`: the product takes them as they are, and
+    /// would bring them into this form for every part of the queries.
     chunks: Vec<Tensor<2>>,
     /// The most queries whose keys to one chunk, and whose candidates, are held at one time.
     queries_at_once: usize,
@@ -54,7 +56,7 @@ impl Product {
                 for index in start..end {
                     lift.reference(references.row(index), &mut lifted);
                 }
-                matrix(lifted, lift.width(), device)
+                matrix(transposed(&lifted, lift.width()), end - start, device)
             })
             .collect();
         Self {
@@ -106,18 +108,48 @@ impl Product {
         let lifted = matrix(lifted, self.lift.width(), &self.device);
         let mut start = 0;
         for chunk in &self.chunks {
-            let [rows, _] = chunk.dims();
-            let keys = lifted.clone().matmul(chunk.clone().transpose()).into_data();
+            let [_, references] = chunk.dims();
+            let keys = lifted.clone().matmul(chunk.clone()).into_data();
             let keys: &[f32] = keys.as_slice().expect("keys are computed in f32");
-            for (search, keys) in searches.iter_mut().zip(keys.chunks_exact(rows)) {
-                search.look_through(start, keys);
-            }
-            start += rows;
+            vectorized(LookThrough {
+                searches: &mut searches,
+                keys,
+                start,
+                references,
+            });
+            start += references;
         }
         for mut search in searches {
             search.narrow();
             search.compare();
             search.nearest.sort();
+        }
+    }
+}
+
+/// The columns, one after the other, of a matrix given row by row.
+fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
+    let column = |column| values[column..].iter().step_by(columns).copied();
+    (0..columns).flat_map(column).collect()
+}
+
+/// A look through the keys of some references, those of one search after those of the other.
+struct LookThrough<'a, 'b> {
+    searches: &'a mut [QuerySearch<'b>],
+    keys: &'a [f32],
+    /// The index of the first of the references.
+    start: usize,
+    references: usize,
+}
+
+impl Loops for LookThrough<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let keys = self.keys.chunks_exact(self.references);
+        for (search, keys) in self.searches.iter_mut().zip(keys) {
+            search.look_through(self.start, keys);
         }
     }
 }
@@ -142,6 +174,7 @@ impl QuerySearch<'_> {
     }
 
     /// Collects candidates among references with these keys, the first of which has the index `start`.
+    #[inline(always)]
     fn look_through(&mut self, start: usize, keys: &[f32]) {
         for (group, keys) in keys.chunks(GROUP).enumerate() {
             // Nearly all groups end here. No branch depends on a single key, so that several are compared at a time.

@@ -113,15 +113,13 @@ impl Centers {
         }
     }
 
-    /// An empty vector, if possible with the memory of the last step's pulls.
+    /// The last step's pulls, for their memory.
     #[cfg(feature = "flex")]
     pub fn spare<T: Element>(&self) -> Vec<T> {
         let spare = self.spare.lock().take();
-        let mut values = spare
+        spare
             .and_then(|data| data.try_into_vec().ok())
-            .unwrap_or_default();
-        values.clear();
-        values
+            .unwrap_or_default()
     }
 
     /// The same parameter with other values; its id, device and place in the graph stay.

@@ -280,7 +280,7 @@ impl CenterLoss {
         if !self.updating.is_enabled() {
             return Err(CenterLossError::Frozen);
         }
-        self.apply_now(update)
+        self.apply_now(update.moved_to(&self.centers.device()))
     }
 
     /// Merges the updates that `forward` has noted on this loss, its clones and its forks under
@@ -300,7 +300,7 @@ impl CenterLoss {
             .map(Ok)
             .reduce(|merged, update| merged?.merge(update?));
         if let Some(merged) = merged {
-            self.apply_now(merged?)?;
+            self.apply_now(merged?.moved_to(&self.centers.device()))?;
         }
         Ok(count)
     }
@@ -646,11 +646,12 @@ impl CenterLoss {
             .collect()
     }
 
+    /// Applies an update that is on the centers' device.
     fn apply_now(&self, update: CenterUpdate) -> Result<(), CenterLossError> {
         update.expect_feature_dim(self.feature_dim())?;
         let (rule, alpha) = (self.config.update_rule, self.alpha());
         if rule.is_direct() && alpha > 0.0 {
-            let step = update.moved_to(&self.centers.device()).step(rule, alpha)?;
+            let step = update.step(rule, alpha)?;
             self.centers.take(step);
         } else {
             self.discard(update);

@@ -7,6 +7,7 @@ use num_traits::Float;
 
 use super::super::samples::PerSample;
 use super::super::update::{Classes, Step};
+use crate::simd::{Loops, vectorized};
 
 /// A [`Step`] that changes centers in memory that the host can reach.
 pub(in super::super) struct InPlace {
@@ -49,16 +50,18 @@ impl InPlace {
             _ => centers.to_contiguous(),
         };
         match self.pulls.dtype() {
-            DType::F64 => self.add(
-                self.pulls.storage::<f64>(),
-                centers.storage_mut::<f64>(),
+            DType::F64 => vectorized(Adding {
+                step: self,
+                pulls: self.pulls.storage::<f64>(),
+                centers: centers.storage_mut::<f64>(),
                 feature_dim,
-            ),
-            _ => self.add(
-                self.pulls.storage::<f32>(),
-                centers.storage_mut::<f32>(),
+            }),
+            _ => vectorized(Adding {
+                step: self,
+                pulls: self.pulls.storage::<f32>(),
+                centers: centers.storage_mut::<f32>(),
                 feature_dim,
-            ),
+            }),
         }
         Tensor::from_primitive::<Flex>(centers)
     }
@@ -66,20 +69,34 @@ impl InPlace {
     pub fn into_pulls(self) -> FloatTensor<Flex> {
         self.pulls
     }
+}
 
-    fn add<T: Float>(&self, pulls: &[T], centers: &mut [T], feature_dim: usize) {
+/// The pulls of a step on their way to the centers.
+struct Adding<'a, T> {
+    step: &'a InPlace,
+    pulls: &'a [T],
+    centers: &'a mut [T],
+    feature_dim: usize,
+}
+
+impl<T: Float> Loops for Adding<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
         let entries = self
+            .step
             .classes
             .iter()
-            .zip(&self.factors)
-            .zip(pulls.chunks_exact(feature_dim));
+            .zip(&self.step.factors)
+            .zip(self.pulls.chunks_exact(self.feature_dim));
         for ((class, factor), pull) in entries {
             // What has no weight changes no bit of its center: even adding zero would turn -0 into +0.
             if *factor == 0.0 {
                 continue;
             }
             let factor = T::from(*factor).unwrap_or_else(T::nan);
-            let center = &mut centers[class * feature_dim..][..feature_dim];
+            let center = &mut self.centers[class * self.feature_dim..][..self.feature_dim];
             for (center, pull) in center.iter_mut().zip(pull) {
                 *center = *center + *pull * factor;
             }

@@ -6,6 +6,7 @@ use core::ops::Range;
 use num_traits::Float;
 
 use super::super::groups::Groups;
+use crate::simd::{Loops, vectorized};
 
 /// Below so many values, another thread costs more than it saves.
 const VALUES_FOR_THREADS: usize = 1 << 16;
@@ -55,11 +56,12 @@ enum Rows<'a, 'b, T> {
 }
 
 impl<T: Float + Send + Sync> Pass<'_, T> {
-    /// Reads features and centers once, and writes what is asked for once. `pulls` is an empty vector whose memory is
-    /// used.
+    /// Reads features and centers once, and writes what is asked for once. `pulls` is a vector whose memory is used,
+    /// whatever it holds.
     pub fn run(&self, gradient: bool, mut pulls: Vec<T>) -> Found<T> {
         let places = self.groups.order.len();
         let mut squares = vec![T::zero(); places];
+        // Every group has a sample, whose pull takes the place of what is there.
         pulls.resize(self.groups.len() * self.feature_dim, T::zero());
         let gradient = match gradient {
             true => self.written(
@@ -106,8 +108,8 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
             rows.fill(MaybeUninit::new(T::zero()));
         }
         write(rows);
-        // SAFETY: All `len` places were written: those of grouped samples by `write`, as `squared_distance` fills each
-        // row that it gets, and if any sample is in no group, all of them before.
+        // SAFETY: All `len` places were written: those of grouped samples by `write`, as `spread` fills each row that
+        // it gets, and if any sample is in no group, all of them before.
         #[expect(
             unsafe_code,
             reason = "zeroing the gradient first would write it twice"
@@ -137,7 +139,7 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
             // This thread works too: it would wait longer for another one to wake up than a small part takes.
             return rayon::in_place_scope(|scope| self.divide(part, scope));
         }
-        self.work_through(part);
+        vectorized(Through { pass: self, part });
     }
 
     /// Halves the work until a half is too small for another thread.
@@ -152,7 +154,7 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
             scope.spawn(move |scope| self.divide(right, scope));
             part = left;
         }
-        self.work_through(part);
+        vectorized(Through { pass: self, part });
     }
 
     #[cfg(feature = "rayon")]
@@ -193,74 +195,107 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
         )
     }
 
-    fn work_through(&self, mut part: Part<'_, '_, T>) {
+    #[inline(always)]
+    fn work_through(&self, mut part: Part<'_, '_, T>, feature_dim: usize) {
         let mut place = 0;
         for (nth, group) in part.groups.clone().enumerate() {
-            let center = row(self.centers, self.groups.classes[group], self.feature_dim);
-            let pull = &mut part.pulls[nth * self.feature_dim..][..self.feature_dim];
-            for sample in self.groups.samples(group) {
-                let features = row(self.features, *sample, self.feature_dim);
+            let center = row(self.centers, self.groups.classes[group], feature_dim);
+            let pull = &mut part.pulls[nth * feature_dim..][..feature_dim];
+            for (nth, sample) in self.groups.samples(group).iter().enumerate() {
+                let features = row(self.features, *sample, feature_dim);
                 let weight = self.weights.map_or(T::one(), |weights| weights[*sample]);
                 let gradient = match &mut part.gradient {
                     Rows::None => None,
-                    Rows::All(rows) => {
-                        Some(&mut rows[sample * self.feature_dim..][..self.feature_dim])
-                    }
+                    Rows::All(rows) => Some(&mut rows[sample * feature_dim..][..feature_dim]),
                     Rows::Some(rows) => Some(&mut *rows[place]),
                 };
+                let differences = Differences { features, center };
                 let gradient = gradient.map(|row| (row, weight * self.coefficients[group]));
-                let pull = (&mut *pull, weight * self.shares[group]);
-                part.squares[place] = squared_distance(features, center, gradient, pull);
+                let share = weight * self.shares[group];
+                part.squares[place] = match nth {
+                    0 => differences.spread(gradient, pull, |_, difference| difference * share),
+                    _ => differences
+                        .spread(gradient, pull, |pull, difference| pull + difference * share),
+                };
                 place += 1;
             }
         }
     }
 }
 
-/// The squared distance of features from their center. The difference, times the number beside them, is written to all of
-/// `gradient` and added to `pull`.
-fn squared_distance<T: Float>(
-    features: &[T],
-    center: &[T],
-    mut gradient: Option<(&mut [MaybeUninit<T>], T)>,
-    (pull, share): (&mut [T], T),
-) -> T {
-    let mut sums = [T::zero(); LANES];
-    let (blocks, rest) = features.as_chunks::<LANES>();
-    let (center_blocks, center_rest) = center.as_chunks::<LANES>();
-    let (pull_blocks, pull_rest) = pull.as_chunks_mut::<LANES>();
-    // Whole arrays at a time, which the compiler turns into vectors.
-    for (block, ((features, center), pull)) in blocks
-        .iter()
-        .zip(center_blocks)
-        .zip(pull_blocks)
-        .enumerate()
-    {
-        let differences: [T; LANES] = from_fn(|i| features[i] - center[i]);
-        sums = from_fn(|i| sums[i] + differences[i] * differences[i]);
-        *pull = from_fn(|i| pull[i] + differences[i] * share);
-        if let Some((row, coefficient)) = &mut gradient {
-            let row = &mut row.as_chunks_mut::<LANES>().0[block];
-            *row = from_fn(|i| MaybeUninit::new(differences[i] * *coefficient));
-        }
-    }
-    // With few columns, adding up the lanes would take longer than all else.
-    let mut sum = match blocks.is_empty() {
-        true => T::zero(),
-        false => sums.into_iter().fold(T::zero(), |sum, lane| sum + lane),
-    };
-    let start = features.len() - rest.len();
-    for (i, ((x, c), pull)) in rest.iter().zip(center_rest).zip(pull_rest).enumerate() {
-        let difference = *x - *c;
-        sum = sum + difference * difference;
-        *pull = *pull + difference * share;
-        if let Some((row, coefficient)) = &mut gradient {
-            row[start + i].write(difference * *coefficient);
-        }
-    }
-    sum
+/// One thread's work.
+struct Through<'a, 'b, 'c, T> {
+    pass: &'a Pass<'a, T>,
+    part: Part<'b, 'c, T>,
 }
 
+impl<T: Float + Send + Sync> Loops for Through<'_, '_, '_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        match self.pass.feature_dim {
+            // Feature maps have two columns: where that is known, nothing is left of the loops over columns.
+            2 => self.pass.work_through(self.part, 2),
+            feature_dim => self.pass.work_through(self.part, feature_dim),
+        }
+    }
+}
+
+/// The differences of a sample's features from its center.
+struct Differences<'a, T> {
+    features: &'a [T],
+    center: &'a [T],
+}
+
+impl<T: Float> Differences<'_, T> {
+    /// Their squared length. They are written to all of `gradient`, times the number beside it, and change `pull` as
+    /// `pulled` says.
+    #[inline(always)]
+    fn spread(
+        self,
+        mut gradient: Option<(&mut [MaybeUninit<T>], T)>,
+        pull: &mut [T],
+        pulled: impl Fn(T, T) -> T,
+    ) -> T {
+        let mut sums = [T::zero(); LANES];
+        let (blocks, rest) = self.features.as_chunks::<LANES>();
+        let (center_blocks, center_rest) = self.center.as_chunks::<LANES>();
+        let (pull_blocks, pull_rest) = pull.as_chunks_mut::<LANES>();
+        // Whole arrays at a time, which the compiler turns into vectors.
+        for (block, ((features, center), pull)) in blocks
+            .iter()
+            .zip(center_blocks)
+            .zip(pull_blocks)
+            .enumerate()
+        {
+            let differences: [T; LANES] = from_fn(|i| features[i] - center[i]);
+            sums = from_fn(|i| sums[i] + differences[i] * differences[i]);
+            *pull = from_fn(|i| pulled(pull[i], differences[i]));
+            if let Some((row, coefficient)) = &mut gradient {
+                let row = &mut row.as_chunks_mut::<LANES>().0[block];
+                *row = from_fn(|i| MaybeUninit::new(differences[i] * *coefficient));
+            }
+        }
+        // With few columns, adding up the lanes would take longer than all else.
+        let mut sum = match blocks.is_empty() {
+            true => T::zero(),
+            false => sums.into_iter().fold(T::zero(), |sum, lane| sum + lane),
+        };
+        let start = self.features.len() - rest.len();
+        for (i, ((x, c), pull)) in rest.iter().zip(center_rest).zip(pull_rest).enumerate() {
+            let difference = *x - *c;
+            sum = sum + difference * difference;
+            *pull = pulled(*pull, difference);
+            if let Some((row, coefficient)) = &mut gradient {
+                row[start + i].write(difference * *coefficient);
+            }
+        }
+        sum
+    }
+}
+
+#[inline(always)]
 fn row<T>(matrix: &[T], index: usize, columns: usize) -> &[T] {
     &matrix[index * columns..][..columns]
 }
