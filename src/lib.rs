@@ -62,10 +62,11 @@
 //!
 //! # Features
 //!
-//! `std`, `flex`, `simd` and `rayon` are on by default and give a fast CPU backend. The other backends and their
-//! accelerations are Burn's own, under Burn's names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`,
-//! `ndarray` (deprecated by Burn in favour of `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`,
-//! `blas-netlib`, `accelerate`, `apple-amx`, `x86-v4`. `train` adds `CenterMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
+//! `std`, `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend; which vectors the processor
+//! has is found out at run time. The other backends and their accelerations are Burn's own, under Burn's names: `wgpu`,
+//! `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`, `ndarray` (deprecated by Burn in favour of `flex`), `fusion`,
+//! `autotune`, `openblas`, `openblas-system`, `blas-netlib`, `accelerate`, `apple-amx`. `train` adds `CenterMetric` for
+//! Burn's `Learner`. Without `std` the crate needs `alloc` alone.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]

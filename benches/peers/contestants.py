@@ -281,6 +281,16 @@ def measure(operation, seconds):
     return {"median_us": times[len(times) // 2], "min_us": times[0], "repetitions": len(times)}
 
 
+def blas_of_faiss():
+    """The version and the kernels of faiss' own OpenBLAS, which is older than some processors and guesses badly there."""
+    from threadpoolctl import threadpool_info
+
+    for library in threadpool_info():
+        if library["internal_api"] == "openblas" and "faiss" in library["filepath"]:
+            return " (OpenBLAS {version} for {architecture})".format(**library)
+    return ""
+
+
 def versions():
     """Of the libraries that the contestant has imported. MXNet's are in one entry: it has an environment of its own."""
     found = {
@@ -294,6 +304,8 @@ def versions():
         ]
         if module in sys.modules
     }
+    if "faiss-cpu" in found:
+        found["faiss-cpu"] += blas_of_faiss()
     found["Python"] = platform.python_version()
     if "mxnet" in found:
         return {"mxnet": "{mxnet} (numpy {numpy}, Python {Python})".format(**found)}

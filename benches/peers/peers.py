@@ -26,7 +26,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
-PACKAGES = ["torch", "faiss-cpu", "scikit-learn"]
+# threadpoolctl comes with scikit-learn too; it tells which kernels faiss computes with.
+PACKAGES = ["torch", "faiss-cpu", "scikit-learn", "threadpoolctl"]
 # The last release of mxnet uses names that numpy 1.24 took away; numpy 1.23 has wheels for Python 3.8 to 3.11.
 MXNET_PACKAGES = ["mxnet==1.9.1", "numpy==1.23.5"]
 MXNET_PYTHONS = [(3, 11), (3, 10), (3, 9), (3, 8)]
@@ -306,6 +307,8 @@ def provenance(arguments, results, others):
                 versions.update(result.get("versions", {}))
                 backend = result.get("backend", backend)
     command = "python3 benches/peers/peers.py"
+    if "OPENBLAS_CORETYPE" in os.environ:
+        command = f"OPENBLAS_CORETYPE={shlex.quote(os.environ['OPENBLAS_CORETYPE'])} {command}"
     if arguments.quick:
         command += " --quick"
     for option in ["rounds", "seconds", "threads", "only"]:

@@ -12,7 +12,6 @@ use burn::tensor::{Element, TensorData};
 use burn_std::sync::Mutex;
 
 use super::addition::Addition;
-use super::update::Step;
 
 /// The class centers, `[num_classes, feature_dim]`: a parameter that can be moved in place from `&self`.
 ///
@@ -80,8 +79,7 @@ impl Centers {
     ///
     /// The classes must be in range and the pulls `[classes, feature_dim]`, in the centers' dtype and on their device: the
     /// caller has checked all, since a panic in here would lose the centers.
-    pub fn take(&self, step: Step) {
-        let step = Addition::from(step);
+    pub fn take(&self, step: Addition) {
         let mut cell = self.cell.lock();
         if let Some(param) = cell.take() {
             let (id, values, mapper) = param.consume();
@@ -107,7 +105,7 @@ impl Centers {
 
     /// Keeps the memory of pulls that are not needed any more.
     #[cfg(feature = "flex")]
-    pub fn keep(&self, pulls: FloatTensor<Flex>) {
+    fn keep(&self, pulls: FloatTensor<Flex>) {
         if pulls.is_unique() {
             *self.spare.lock() = Some(pulls.into_data());
         }

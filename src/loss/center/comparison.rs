@@ -5,18 +5,14 @@ use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Distribution, Int, Tensor};
 use proptest::prelude::*;
 
+use super::Input;
 use crate::{
     CenterLoss, CenterLossConfig, CenterUpdate, Checking, ClassBalance, Precision, Reduction,
     UpdateRule,
 };
 
 /// A faster way to the loss of a batch and its update.
-pub(super) type Fast = fn(
-    &CenterLoss,
-    &Tensor<2>,
-    &Tensor<1, Int>,
-    Option<&Tensor<1>>,
-) -> Option<(Tensor<1>, CenterUpdate)>;
+pub(super) type Fast = fn(&CenterLoss, &Input) -> Option<(Tensor<1>, CenterUpdate)>;
 
 /// Loss, gradient of the features, moved centers and report of one step.
 pub(super) struct Outcome {
@@ -36,18 +32,13 @@ pub(super) fn outcome(
 ) -> Outcome {
     let loss = loss.clone();
     let features = features.clone().detach().require_grad();
+    let input = loss
+        .fitting(features.clone(), labels.clone(), weights.cloned())
+        .expect("the shapes fit");
     let (value, update) = match fast {
-        Some(fast) => {
-            fast(&loss, &features, labels, weights).expect("the batch is one for the faster way")
-        }
+        Some(fast) => fast(&loss, &input).expect("the batch is one for the faster way"),
         None => loss
-            .measure_by_operations(
-                features.clone(),
-                &features,
-                labels.clone(),
-                weights.cloned(),
-                false,
-            )
+            .measure_by_operations(input, false)
             .expect("the batch is in order"),
     };
     loss.apply(update).expect("nothing overflows");
@@ -67,7 +58,7 @@ pub(super) fn outcome(
     }
 }
 
-fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+pub(super) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()
 }
 
@@ -127,9 +118,32 @@ prop_compose! {
     }
 }
 
+/// A loss and a batch for it.
+pub(super) struct Problem {
+    pub loss: CenterLoss,
+    pub features: Tensor<2>,
+    pub labels: Tensor<1, Int>,
+    pub weights: Option<Tensor<1>>,
+}
+
 impl Case {
     /// Both ways, on an autodiff device.
     pub fn check(&self, fast: Fast, device: &Device, precision: Precision, tolerance: f64) {
+        let Problem {
+            loss,
+            features,
+            labels,
+            weights,
+        } = self.problem(device, precision);
+        let [fast, plain] = [Some(fast), None]
+            .map(|fast| outcome(&loss, fast, &features, &labels, weights.as_ref()));
+        assert_close("loss", &fast.loss, &plain.loss, tolerance);
+        assert_close("gradient", &fast.gradient, &plain.gradient, tolerance);
+        assert_close("centers", &fast.centers, &plain.centers, tolerance);
+        assert_eq!(fast.left_out, plain.left_out);
+    }
+
+    pub fn problem(&self, device: &Device, precision: Precision) -> Problem {
         let [batch_size, num_classes, feature_dim] = self.shape;
         let mut config = CenterLossConfig::new(num_classes, feature_dim)
             .with_precision(precision)
@@ -181,12 +195,11 @@ impl Case {
         let weights = self
             .weighted
             .then(|| Tensor::<1>::from_data(weights.as_slice(), options));
-
-        let [fast, plain] = [Some(fast), None]
-            .map(|fast| outcome(&loss, fast, &features, &labels, weights.as_ref()));
-        assert_close("loss", &fast.loss, &plain.loss, tolerance);
-        assert_close("gradient", &fast.gradient, &plain.gradient, tolerance);
-        assert_close("centers", &fast.centers, &plain.centers, tolerance);
-        assert_eq!(fast.left_out, plain.left_out);
+        Problem {
+            loss,
+            features,
+            labels,
+            weights,
+        }
     }
 }

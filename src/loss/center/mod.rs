@@ -32,8 +32,6 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-#[cfg(feature = "flex")]
-use burn::backend::Flex;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
 
@@ -143,6 +141,16 @@ pub struct CenterLoss {
     shared: Shared,
 }
 
+/// A batch whose shapes and devices fit each other and the centers.
+struct Input {
+    /// The features as the caller gave them, for error messages.
+    given: Tensor<2>,
+    /// The same in the centers' data type.
+    features: Tensor<2>,
+    labels: Tensor<1, Int>,
+    weights: Option<Tensor<1>>,
+}
+
 impl CenterLoss {
     /// The loss of a batch; moves the centers.
     ///
@@ -211,14 +219,22 @@ impl CenterLoss {
         labels: Tensor<1, Int>,
         weights: Option<Tensor<1>>,
     ) -> Result<Tensor<1>, CenterLossError> {
-        let training = features.device().is_autodiff() && self.updating.is_enabled();
-        let tracked = self.config.update_rule == UpdateRule::Gradient;
-        let (loss, update) = self.measure_with(features, labels, weights, tracked)?;
+        let training = features.is_autodiff() && self.updating.is_enabled();
+        let config = &*self.config;
+        let tracked = config.update_rule == UpdateRule::Gradient;
+        let input = self.fitting(features, labels, weights)?;
         if !training {
-            self.discard(update);
-            return Ok(loss);
+            return self.value(input, tracked);
         }
-        match self.config.update_timing {
+        #[cfg(feature = "flex")]
+        if config.update_timing == UpdateTiming::Immediate
+            && config.update_rule.is_direct()
+            && let Some(loss) = self.forward_fused(&input)
+        {
+            return loss;
+        }
+        let (loss, update) = self.measure_with(input, tracked)?;
+        match config.update_timing {
             UpdateTiming::Immediate => self.apply_now(update)?,
             UpdateTiming::OnStep => self.shared.push(update)?,
         }
@@ -237,13 +253,9 @@ impl CenterLoss {
     ///
     /// With the message of [`measure`](Self::measure).
     pub fn evaluate(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        match self.measure(features, labels, None) {
-            Ok((loss, update)) => {
-                self.discard(update);
-                loss
-            }
-            Err(error) => panic!("{error}"),
-        }
+        self.fitting(features, labels, None)
+            .and_then(|input| self.value(input, false))
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The loss of a batch and what the batch would do to the centers, without moving anything.
@@ -261,7 +273,7 @@ impl CenterLoss {
         labels: Tensor<1, Int>,
         weights: Option<Tensor<1>>,
     ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
-        self.measure_with(features, labels, weights, false)
+        self.measure_with(self.fitting(features, labels, weights)?, false)
     }
 
     /// Moves the centers by an update that [`measure`](Self::measure) gave, at the current alpha; one step of the
@@ -434,7 +446,7 @@ impl CenterLoss {
         for (features, labels) in batches {
             let (_, update) = means.measure(features.without_autodiff(), labels, None)?;
             let step = update.running_mean_step(&mut seen);
-            means.centers.take(step);
+            means.centers.take(step.into());
         }
         let absent: Vec<bool> = seen.iter().map(|samples| *samples == 0.0).collect();
         let absent = Tensor::<2, Bool>::from_data(TensorData::new(absent, [shape[0], 1]), &device);
@@ -476,45 +488,64 @@ impl CenterLoss {
         })
     }
 
-    fn measure_with(
+    /// The batch, if shapes and devices fit, with features in the centers' data type.
+    fn fitting(
         &self,
-        features: Tensor<2>,
+        given: Tensor<2>,
         labels: Tensor<1, Int>,
         weights: Option<Tensor<1>>,
-        tracked: bool,
-    ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
+    ) -> Result<Input, CenterLossError> {
         let device = self.centers.device();
-        check_fit(&self.config, &device, &features, &labels, weights.as_ref())?;
-        let given = features;
+        check_fit(&self.config, &device, &given, &labels, weights.as_ref())?;
         let features = match given.dtype() == self.centers.dtype().into() {
             true => given.clone(),
             false => given.clone().cast(self.centers.dtype()),
         };
+        Ok(Input {
+            given,
+            features,
+            labels,
+            weights,
+        })
+    }
+
+    /// The loss of a batch, without what it would do to the centers.
+    fn value(&self, input: Input, tracked: bool) -> Result<Tensor<1>, CenterLossError> {
         #[cfg(feature = "flex")]
-        if !tracked && let Some(measured) = self.measure_fused(&features, &labels, weights.as_ref())
-        {
+        if !tracked && let Some(loss) = self.value_fused(&input) {
+            return Ok(loss);
+        }
+        Ok(self.measure_with(input, tracked)?.0)
+    }
+
+    fn measure_with(
+        &self,
+        input: Input,
+        tracked: bool,
+    ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
+        #[cfg(feature = "flex")]
+        if !tracked && let Some(measured) = self.measure_fused(&input) {
             return Ok(measured);
         }
         #[cfg(feature = "_kernels")]
-        if !tracked
-            && let Some(measured) = self.measure_by_kernels(&features, &labels, weights.as_ref())
-        {
+        if !tracked && let Some(measured) = self.measure_by_kernels(&input) {
             return Ok(measured);
         }
-        self.measure_by_operations(features, &given, labels, weights, tracked)
+        self.measure_by_operations(input, tracked)
     }
 
     /// As [`measure_with`](Self::measure_with), for any backend: the reference for what is faster.
-    ///
-    /// `features` are those `given`, in the centers' data type.
     fn measure_by_operations(
         &self,
-        features: Tensor<2>,
-        given: &Tensor<2>,
-        labels: Tensor<1, Int>,
-        weights: Option<Tensor<1>>,
+        input: Input,
         tracked: bool,
     ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
+        let Input {
+            given,
+            features,
+            labels,
+            weights,
+        } = input;
         let config = &*self.config;
         let batch = Batch::new(config, &self.centers.device(), labels, weights);
         let centers = match tracked && features.device().is_autodiff() {
@@ -540,7 +571,7 @@ impl CenterLoss {
             samples,
             masked,
             left_out,
-        } = batch.check(config, pulls.clone(), given)?;
+        } = batch.check(config, pulls.clone(), &given)?;
         if let Some(left_out) = left_out {
             self.shared.count(left_out);
         }
@@ -651,23 +682,15 @@ impl CenterLoss {
         update.expect_feature_dim(self.feature_dim())?;
         let (rule, alpha) = (self.config.update_rule, self.alpha());
         if rule.is_direct() && alpha > 0.0 {
-            let step = update.step(rule, alpha)?;
-            self.centers.take(step);
-        } else {
-            self.discard(update);
+            self.centers.take(update.step(rule, alpha)?.into());
         }
-        self.rates.change(|rates| rates.step += 1);
+        self.pass_step();
         Ok(())
     }
 
-    /// Drops an update that nobody has seen, but for its memory.
-    fn discard(&self, update: CenterUpdate) {
-        #[cfg(feature = "flex")]
-        if let Ok(pulls) = update.into_pulls().try_into_primitive::<Flex>() {
-            self.centers.keep(pulls);
-        }
-        #[cfg(not(feature = "flex"))]
-        drop(update);
+    /// One step of the schedules passes.
+    fn pass_step(&self) {
+        self.rates.change(|rates| rates.step += 1);
     }
 }
 

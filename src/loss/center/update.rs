@@ -188,26 +188,7 @@ impl CenterUpdate {
         let dtype = self.pulls.dtype();
         let (classes, factors) = match self.samples {
             Samples::Host(host) => {
-                let totals = host.class_totals();
-                let factors: Vec<f64> = host
-                    .weights
-                    .iter()
-                    .zip(&totals)
-                    .map(|(weight, total)| match *total > 0.0 {
-                        true => alpha * weight * rule.normalization(*total),
-                        false => 0.0,
-                    })
-                    .collect();
-                // No center goes further than the total of its factors times the longest pull.
-                let largest = totals
-                    .iter()
-                    .filter(|total| **total > 0.0)
-                    .map(|total| alpha * total * rule.normalization(*total))
-                    .fold(0.0, f64::max);
-                let (step, limit) = (largest * host.reach, limit(dtype));
-                if !(step < limit && largest < limit) {
-                    return Err(CenterLossError::UpdateOverflow { step, limit, alpha });
-                }
+                let factors = host.factors(rule, alpha, dtype)?;
                 (Classes::Host(host.classes), PerSample::Host(factors))
             }
             Samples::Device(samples) => {
@@ -254,11 +235,6 @@ impl CenterUpdate {
         }
     }
 
-    #[cfg(feature = "flex")]
-    pub(super) fn into_pulls(self) -> Tensor<2> {
-        self.pulls
-    }
-
     pub(super) fn moved_to(self, device: &Device) -> Self {
         let samples = match self.samples {
             Samples::Host(host) => Samples::Host(host),
@@ -275,6 +251,35 @@ impl CenterUpdate {
             found if found != expected => Err(CenterLossError::UpdateShape { found, expected }),
             _ => Ok(()),
         }
+    }
+}
+
+impl HostSamples {
+    /// What the rule multiplies each pull by, or why the centers might not stay finite.
+    pub fn factors(
+        &self,
+        rule: UpdateRule,
+        alpha: f64,
+        dtype: DType,
+    ) -> Result<Vec<f64>, CenterLossError> {
+        // No center goes further than the total of its factors times the longest pull.
+        let mut largest = 0.0_f64;
+        let entries = self.weights.iter().zip(self.class_totals());
+        let factors = entries
+            .map(|(weight, total)| match total > 0.0 {
+                true => {
+                    let normalization = rule.normalization(total);
+                    largest = largest.max(alpha * total * normalization);
+                    alpha * weight * normalization
+                }
+                false => 0.0,
+            })
+            .collect();
+        let (step, limit) = (largest * self.reach, limit(dtype));
+        if !(step < limit && largest < limit) {
+            return Err(CenterLossError::UpdateOverflow { step, limit, alpha });
+        }
+        Ok(factors)
     }
 }
 

@@ -5,16 +5,26 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Tensor};
 use num_traits::Float;
 
+use super::super::groups::Groups;
 use super::super::samples::PerSample;
 use super::super::update::{Classes, Step};
 use crate::simd::{Loops, vectorized};
 
-/// A [`Step`] that changes centers in memory that the host can reach.
+/// A step that changes centers in memory that the host can reach.
 pub(in super::super) struct InPlace {
     classes: Vec<usize>,
     factors: Vec<f64>,
-    /// `[classes, feature_dim]`, without gaps.
+    /// Of each class but those of `singles`, in their order, without gaps.
     pulls: FloatTensor<Flex>,
+    singles: Option<Singles>,
+}
+
+/// Classes that are pulled by a single sample, and not in `pulls` for that.
+struct Singles {
+    /// Those of the batch, without gaps.
+    features: FloatTensor<Flex>,
+    /// The single sample of each class, if it has just one.
+    samples: Vec<Option<usize>>,
 }
 
 impl InPlace {
@@ -29,12 +39,34 @@ impl InPlace {
                 classes,
                 factors,
                 pulls: pulls.to_contiguous(),
+                singles: None,
             }),
             (classes, factors) => Err(Box::new(Step {
                 classes,
                 factors,
                 pulls: step.pulls,
             })),
+        }
+    }
+
+    /// The step that a batch asks for, of which only the pulls of several samples have been worked out.
+    pub fn of_batch(
+        groups: &Groups,
+        factors: Vec<f64>,
+        pulls: FloatTensor<Flex>,
+        features: FloatTensor<Flex>,
+    ) -> Self {
+        let samples = (0..groups.len())
+            .map(|group| match groups.samples(group) {
+                [sample] => Some(*sample),
+                _ => None,
+            })
+            .collect();
+        Self {
+            classes: groups.classes.clone(),
+            factors,
+            pulls,
+            singles: Some(Singles { features, samples }),
         }
     }
 
@@ -50,20 +82,42 @@ impl InPlace {
             _ => centers.to_contiguous(),
         };
         match self.pulls.dtype() {
-            DType::F64 => vectorized(Adding {
-                step: self,
-                pulls: self.pulls.storage::<f64>(),
-                centers: centers.storage_mut::<f64>(),
+            DType::F64 => vectorized(self.adding(
+                self.pulls.storage::<f64>(),
+                self.features().map(|features| features.storage::<f64>()),
+                centers.storage_mut::<f64>(),
                 feature_dim,
-            }),
-            _ => vectorized(Adding {
-                step: self,
-                pulls: self.pulls.storage::<f32>(),
-                centers: centers.storage_mut::<f32>(),
+            )),
+            _ => vectorized(self.adding(
+                self.pulls.storage::<f32>(),
+                self.features().map(|features| features.storage::<f32>()),
+                centers.storage_mut::<f32>(),
                 feature_dim,
-            }),
+            )),
         }
         Tensor::from_primitive::<Flex>(centers)
+    }
+
+    fn features(&self) -> Option<&FloatTensor<Flex>> {
+        self.singles.as_ref().map(|singles| &singles.features)
+    }
+
+    fn adding<'a, T>(
+        &'a self,
+        pulls: &'a [T],
+        features: Option<&'a [T]>,
+        centers: &'a mut [T],
+        feature_dim: usize,
+    ) -> Adding<'a, T> {
+        let singles = self.singles.as_ref();
+        Adding {
+            classes: &self.classes,
+            factors: &self.factors,
+            pulls,
+            singles: features.zip(singles.map(|singles| &singles.samples[..])),
+            centers,
+            feature_dim,
+        }
     }
 
     pub fn into_pulls(self) -> FloatTensor<Flex> {
@@ -71,10 +125,13 @@ impl InPlace {
     }
 }
 
-/// The pulls of a step on their way to the centers.
+/// A step on its way into the centers.
 struct Adding<'a, T> {
-    step: &'a InPlace,
+    classes: &'a [usize],
+    factors: &'a [f64],
     pulls: &'a [T],
+    /// Features, and the single sample of each class.
+    singles: Option<(&'a [T], &'a [Option<usize>])>,
     centers: &'a mut [T],
     feature_dim: usize,
 }
@@ -84,21 +141,34 @@ impl<T: Float> Loops for Adding<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        let entries = self
-            .step
-            .classes
-            .iter()
-            .zip(&self.step.factors)
-            .zip(self.pulls.chunks_exact(self.feature_dim));
-        for ((class, factor), pull) in entries {
+        let mut pulls = self.pulls.chunks_exact(self.feature_dim);
+        for (nth, (class, factor)) in self.classes.iter().zip(self.factors).enumerate() {
+            let center = &mut self.centers[class * self.feature_dim..][..self.feature_dim];
+            let single = self
+                .singles
+                .and_then(|(features, samples)| Some((features, samples[nth]?)));
+            let pull = match single {
+                Some(_) => None,
+                None => pulls.next(),
+            };
             // What has no weight changes no bit of its center: even adding zero would turn -0 into +0.
             if *factor == 0.0 {
                 continue;
             }
             let factor = T::from(*factor).unwrap_or_else(T::nan);
-            let center = &mut self.centers[class * self.feature_dim..][..self.feature_dim];
-            for (center, pull) in center.iter_mut().zip(pull) {
-                *center = *center + *pull * factor;
+            match (single, pull) {
+                (Some((features, sample)), _) => {
+                    let features = &features[sample * self.feature_dim..][..self.feature_dim];
+                    for (center, x) in center.iter_mut().zip(features) {
+                        *center = *center + (*x - *center) * factor;
+                    }
+                }
+                (None, Some(pull)) => {
+                    for (center, pull) in center.iter_mut().zip(pull) {
+                        *center = *center + *pull * factor;
+                    }
+                }
+                (None, None) => {}
             }
         }
     }

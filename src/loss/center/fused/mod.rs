@@ -20,24 +20,73 @@ use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
 use core::array::from_fn;
 use num_traits::Float;
 
+use super::addition::Addition;
 use super::batch::host_labels;
 use super::centers::Centers;
 use super::groups::{Groups, NO_CLASS};
 use super::samples::{HostSamples, Samples};
 use super::update::{CenterUpdate, share};
-use super::{CenterDistance, CenterLoss, Reduction};
+use super::{CenterDistance, CenterLoss, CenterLossError, Input, Reduction};
 use crate::loss::known_gradient::with_gradient;
-use pass::{Found, LANES, Pass};
+use pass::{Found, LANES, Pass, Pulls};
 
 impl CenterLoss {
-    /// The loss of a batch and what it would do to the centers, which are constants to it; `None` where the tensor
-    /// operations must see to it. `features` are in the centers' data type, and all shapes and devices fit.
-    pub(super) fn measure_fused(
+    /// The loss of a batch; `None`, here and below, where the tensor operations must see to it.
+    pub(super) fn value_fused(&self, input: &Input) -> Option<Tensor<1>> {
+        Some(self.fused(input, Pulls::None)?.loss)
+    }
+
+    /// The loss of a batch and what it would do to the centers.
+    pub(super) fn measure_fused(&self, input: &Input) -> Option<(Tensor<1>, CenterUpdate)> {
+        let Measured {
+            loss,
+            pulls,
+            samples,
+            ..
+        } = self.fused(input, Pulls::All)?;
+        let update = CenterUpdate::new(
+            Tensor::from_primitive::<Flex>(pulls),
+            Samples::Host(samples),
+        );
+        Some((loss, update))
+    }
+
+    /// The loss of a batch, which moves the centers by a direct rule, or why it does not; one step of the schedules
+    /// passes.
+    pub(super) fn forward_fused(
         &self,
-        features: &Tensor<2>,
-        labels: &Tensor<1, Int>,
-        weights: Option<&Tensor<1>>,
-    ) -> Option<(Tensor<1>, CenterUpdate)> {
+        input: &Input,
+    ) -> Option<Result<Tensor<1>, CenterLossError>> {
+        let alpha = self.alpha();
+        if alpha == 0.0 {
+            let loss = self.value_fused(input)?;
+            self.pass_step();
+            return Some(Ok(loss));
+        }
+        let Measured {
+            loss,
+            features,
+            groups,
+            pulls,
+            samples,
+        } = self.fused(input, Pulls::OfSeveral)?;
+        let factors = samples.factors(self.config.update_rule, alpha, pulls.dtype());
+        Some(factors.map(|factors| {
+            let step = InPlace::of_batch(&groups, factors, pulls, features);
+            self.centers.take(Addition::OnHost(step));
+            self.pass_step();
+            loss
+        }))
+    }
+
+    /// One pass over a batch; the centers are constants to the loss.
+    fn fused(&self, input: &Input, pulls: Pulls) -> Option<Measured> {
+        let Input {
+            features,
+            labels,
+            weights,
+            ..
+        } = input;
         let config = &*self.config;
         if config.distance != CenterDistance::Euclidean || config.radius > 0.0 {
             return None;
@@ -63,6 +112,7 @@ impl CenterLoss {
             totals: &totals,
             coefficients: &coefficients,
             differentiable: features.is_autodiff(),
+            pulls,
             reduction: config.reduction,
             spare: &self.centers,
         };
@@ -75,12 +125,18 @@ impl CenterLoss {
             Some(gradient) => with_gradient(features.clone(), outcome.values, gradient),
             None => outcome.values,
         };
-        let samples = Samples::Host(HostSamples {
-            classes: groups.classes,
+        let samples = HostSamples {
+            classes: groups.classes.clone(),
             weights: totals,
             reach: outcome.reach,
-        });
-        Some((loss, CenterUpdate::new(outcome.pulls, samples)))
+        };
+        Some(Measured {
+            loss,
+            features: rows,
+            groups,
+            pulls: outcome.pulls,
+            samples,
+        })
     }
 
     /// The class of each sample; nothing if a label names none and is not the ignored one.
@@ -138,6 +194,18 @@ fn tensor<const D: usize>(data: TensorData) -> Tensor<D> {
     Tensor::from_primitive::<Flex>(FloatTensor::<Flex>::from_data(data))
 }
 
+/// What one pass over a batch gives.
+struct Measured {
+    loss: Tensor<1>,
+    /// Those of the batch, without gaps.
+    features: FloatTensor<Flex>,
+    groups: Groups,
+    /// A row for each group that [`Pulls`] asked for.
+    pulls: FloatTensor<Flex>,
+    /// One for each group.
+    samples: HostSamples,
+}
+
 /// A pass and what becomes of its results.
 struct Job<'a> {
     feature_dim: usize,
@@ -149,6 +217,7 @@ struct Job<'a> {
     /// Of each group, for a sample of weight 1.
     coefficients: &'a [f64],
     differentiable: bool,
+    pulls: Pulls,
     reduction: Reduction,
     /// Whose spare memory is used.
     spare: &'a Centers,
@@ -158,7 +227,7 @@ struct Outcome {
     /// `[1]`, or `[batch_size]` without reduction.
     values: Tensor<1>,
     gradient: Option<Tensor<2>>,
-    pulls: Tensor<2>,
+    pulls: FloatTensor<Flex>,
     /// An upper bound of the entries of the pulls.
     reach: f64,
 }
@@ -184,12 +253,13 @@ impl Job<'_> {
             coefficients: &converted(self.coefficients),
             shares: &shares.collect::<Vec<_>>(),
         }
-        .run(self.differentiable, self.spare.spare());
+        .run(self.differentiable, self.pulls, self.spare.spare());
 
         // Nothing if a feature is not finite, or if only its square is not.
         let largest = largest(&squares)?;
-        let matrix = |values: Vec<T>, rows: usize| -> Tensor<2> {
-            tensor(TensorData::new(values, [rows, self.feature_dim]))
+        let matrix = |values: Vec<T>| {
+            let rows = values.len() / self.feature_dim;
+            TensorData::new(values, [rows, self.feature_dim])
         };
         let batch_size = features.len() / self.feature_dim;
         let values: Vec<T> = match self.reduction {
@@ -198,8 +268,8 @@ impl Job<'_> {
         };
         Some(Outcome {
             values: tensor(TensorData::from(values.as_slice())),
-            gradient: self.differentiable.then(|| matrix(gradient, batch_size)),
-            pulls: matrix(pulls, self.groups.len()),
+            gradient: self.differentiable.then(|| tensor(matrix(gradient))),
+            pulls: FloatTensor::<Flex>::from_data(matrix(pulls)),
             reach: Float::sqrt(largest.elem::<f64>()),
         })
     }

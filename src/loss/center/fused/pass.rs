@@ -28,19 +28,30 @@ pub(super) struct Pass<'a, T> {
     pub shares: &'a [T],
 }
 
+/// Of which groups the pulls are wanted.
+#[derive(Clone, Copy)]
+pub(super) enum Pulls {
+    None,
+    /// Of those with several samples. The pull of a single sample is the difference from its center, which takes less time
+    /// to compute again than to write and read.
+    OfSeveral,
+    All,
+}
+
 /// What one pass finds.
 pub(super) struct Found<T> {
     /// The squared distance of each grouped sample from its center, in the order of the groups.
     pub squares: Vec<T>,
     /// The loss of each sample differentiated by its features, `[batch_size, feature_dim]`, if asked for.
     pub gradient: Vec<T>,
-    /// The mean difference of each group's features from their center, `[groups, feature_dim]`.
+    /// The mean difference of a group's features from their center, for each group that it is wanted of.
     pub pulls: Vec<T>,
 }
 
 /// Where the samples of some groups have their results.
 struct Part<'a, 'b, T> {
     groups: Range<usize>,
+    wanted: Pulls,
     squares: &'a mut [T],
     gradient: Rows<'a, 'b, T>,
     pulls: &'a mut [T],
@@ -56,25 +67,31 @@ enum Rows<'a, 'b, T> {
 }
 
 impl<T: Float + Send + Sync> Pass<'_, T> {
-    /// Reads features and centers once, and writes what is asked for once. `pulls` is a vector whose memory is used,
+    /// Reads features and centers once, and writes what is wanted once. `pulls` is a vector whose memory is used,
     /// whatever it holds.
-    pub fn run(&self, gradient: bool, mut pulls: Vec<T>) -> Found<T> {
+    pub fn run(&self, gradient: bool, wanted: Pulls, mut pulls: Vec<T>) -> Found<T> {
         let places = self.groups.order.len();
         let mut squares = vec![T::zero(); places];
         // Every group has a sample, whose pull takes the place of what is there.
-        pulls.resize(self.groups.len() * self.feature_dim, T::zero());
+        let rows = self.pulls_of(0..self.groups.len(), wanted);
+        pulls.resize(rows * self.feature_dim, T::zero());
         let gradient = match gradient {
             true => self.written(
                 |rows| match self.is_worth_threads(places, self.groups.len()) {
                     true => {
                         let mut rows = self.grouped(rows);
-                        self.work(self.all(&mut squares, &mut pulls, Rows::Some(&mut rows)));
+                        self.work(self.all(
+                            &mut squares,
+                            wanted,
+                            &mut pulls,
+                            Rows::Some(&mut rows),
+                        ));
                     }
-                    false => self.work(self.all(&mut squares, &mut pulls, Rows::All(rows))),
+                    false => self.work(self.all(&mut squares, wanted, &mut pulls, Rows::All(rows))),
                 },
             ),
             false => {
-                self.work(self.all(&mut squares, &mut pulls, Rows::None));
+                self.work(self.all(&mut squares, wanted, &mut pulls, Rows::None));
                 Vec::new()
             }
         };
@@ -88,11 +105,13 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
     fn all<'a, 'b>(
         &self,
         squares: &'a mut [T],
+        wanted: Pulls,
         pulls: &'a mut [T],
         gradient: Rows<'a, 'b, T>,
     ) -> Part<'a, 'b, T> {
         Part {
             groups: 0..self.groups.len(),
+            wanted,
             squares,
             gradient,
             pulls,
@@ -126,6 +145,17 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
             rows.chunks_exact_mut(self.feature_dim).map(Some).collect();
         let order = self.groups.order.iter();
         order.filter_map(|sample| rows[*sample].take()).collect()
+    }
+
+    /// How many of the groups have a pull that is wanted.
+    fn pulls_of(&self, groups: Range<usize>, wanted: Pulls) -> usize {
+        match wanted {
+            Pulls::None => 0,
+            Pulls::OfSeveral => groups
+                .filter(|group| self.groups.samples(*group).len() > 1)
+                .count(),
+            Pulls::All => groups.len(),
+        }
     }
 
     fn is_worth_threads(&self, places: usize, groups: usize) -> bool {
@@ -177,17 +207,19 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
                 unreachable!("work that is divided has its rows in the order of the groups")
             }
         };
-        let (left_pulls, right_pulls) =
-            part.pulls.split_at_mut((middle - start) * self.feature_dim);
+        let pulls = self.pulls_of(start..middle, part.wanted);
+        let (left_pulls, right_pulls) = part.pulls.split_at_mut(pulls * self.feature_dim);
         (
             Part {
                 groups: start..middle,
+                wanted: part.wanted,
                 squares: left_squares,
                 gradient: left_gradient,
                 pulls: left_pulls,
             },
             Part {
                 groups: middle..end,
+                wanted: part.wanted,
                 squares: right_squares,
                 gradient: right_gradient,
                 pulls: right_pulls,
@@ -197,11 +229,16 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
 
     #[inline(always)]
     fn work_through(&self, mut part: Part<'_, '_, T>, feature_dim: usize) {
-        let mut place = 0;
-        for (nth, group) in part.groups.clone().enumerate() {
+        let (mut place, mut pulls) = (0, part.pulls.chunks_exact_mut(feature_dim));
+        for group in part.groups.clone() {
             let center = row(self.centers, self.groups.classes[group], feature_dim);
-            let pull = &mut part.pulls[nth * feature_dim..][..feature_dim];
-            for (nth, sample) in self.groups.samples(group).iter().enumerate() {
+            let samples = self.groups.samples(group);
+            let mut pull = match part.wanted {
+                Pulls::None => None,
+                Pulls::OfSeveral if samples.len() == 1 => None,
+                Pulls::OfSeveral | Pulls::All => pulls.next(),
+            };
+            for (nth, sample) in samples.iter().enumerate() {
                 let features = row(self.features, *sample, feature_dim);
                 let weight = self.weights.map_or(T::one(), |weights| weights[*sample]);
                 let gradient = match &mut part.gradient {
@@ -212,11 +249,12 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
                 let differences = Differences { features, center };
                 let gradient = gradient.map(|row| (row, weight * self.coefficients[group]));
                 let share = weight * self.shares[group];
-                part.squares[place] = match nth {
-                    0 => differences.spread(gradient, pull, |_, difference| difference * share),
-                    _ => differences
-                        .spread(gradient, pull, |pull, difference| pull + difference * share),
+                let pull = match (&mut pull, nth) {
+                    (None, _) => Pull::None,
+                    (Some(pull), 0) => Pull::First(pull, share),
+                    (Some(pull), _) => Pull::Next(pull, share),
                 };
+                part.squares[place] = differences.spread(gradient, pull);
                 place += 1;
             }
         }
@@ -242,6 +280,15 @@ impl<T: Float + Send + Sync> Loops for Through<'_, '_, '_, T> {
     }
 }
 
+/// Where a sample's part in the pull of its group goes, and how much of the difference it is.
+enum Pull<'a, T> {
+    None,
+    /// In place of what is there.
+    First(&'a mut [T], T),
+    /// Added to what is there.
+    Next(&'a mut [T], T),
+}
+
 /// The differences of a sample's features from its center.
 struct Differences<'a, T> {
     features: &'a [T],
@@ -249,29 +296,27 @@ struct Differences<'a, T> {
 }
 
 impl<T: Float> Differences<'_, T> {
-    /// Their squared length. They are written to all of `gradient`, times the number beside it, and change `pull` as
-    /// `pulled` says.
+    /// Their squared length. They are written to all of `gradient`, times the number beside it, and to `pull`.
     #[inline(always)]
-    fn spread(
-        self,
-        mut gradient: Option<(&mut [MaybeUninit<T>], T)>,
-        pull: &mut [T],
-        pulled: impl Fn(T, T) -> T,
-    ) -> T {
+    fn spread(self, mut gradient: Option<(&mut [MaybeUninit<T>], T)>, mut pull: Pull<'_, T>) -> T {
         let mut sums = [T::zero(); LANES];
         let (blocks, rest) = self.features.as_chunks::<LANES>();
         let (center_blocks, center_rest) = self.center.as_chunks::<LANES>();
-        let (pull_blocks, pull_rest) = pull.as_chunks_mut::<LANES>();
         // Whole arrays at a time, which the compiler turns into vectors.
-        for (block, ((features, center), pull)) in blocks
-            .iter()
-            .zip(center_blocks)
-            .zip(pull_blocks)
-            .enumerate()
-        {
+        for (block, (features, center)) in blocks.iter().zip(center_blocks).enumerate() {
             let differences: [T; LANES] = from_fn(|i| features[i] - center[i]);
             sums = from_fn(|i| sums[i] + differences[i] * differences[i]);
-            *pull = from_fn(|i| pulled(pull[i], differences[i]));
+            match &mut pull {
+                Pull::None => {}
+                Pull::First(row, share) => {
+                    let row = &mut row.as_chunks_mut::<LANES>().0[block];
+                    *row = from_fn(|i| differences[i] * *share);
+                }
+                Pull::Next(row, share) => {
+                    let row = &mut row.as_chunks_mut::<LANES>().0[block];
+                    *row = from_fn(|i| row[i] + differences[i] * *share);
+                }
+            }
             if let Some((row, coefficient)) = &mut gradient {
                 let row = &mut row.as_chunks_mut::<LANES>().0[block];
                 *row = from_fn(|i| MaybeUninit::new(differences[i] * *coefficient));
@@ -283,12 +328,16 @@ impl<T: Float> Differences<'_, T> {
             false => sums.into_iter().fold(T::zero(), |sum, lane| sum + lane),
         };
         let start = self.features.len() - rest.len();
-        for (i, ((x, c), pull)) in rest.iter().zip(center_rest).zip(pull_rest).enumerate() {
-            let difference = *x - *c;
+        for (i, (x, c)) in rest.iter().zip(center_rest).enumerate() {
+            let (i, difference) = (start + i, *x - *c);
             sum = sum + difference * difference;
-            *pull = pulled(*pull, difference);
+            match &mut pull {
+                Pull::None => {}
+                Pull::First(row, share) => row[i] = difference * *share,
+                Pull::Next(row, share) => row[i] = row[i] + difference * *share,
+            }
             if let Some((row, coefficient)) = &mut gradient {
-                row[start + i].write(difference * *coefficient);
+                row[i].write(difference * *coefficient);
             }
         }
         sum

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use proptest::prelude::*;
 
-use super::super::comparison::{assert_close, cases, outcome};
+use super::super::comparison::{Problem, assert_close, cases, host, outcome};
 use crate::{CenterLoss, CenterLossConfig, Precision};
 
 proptest! {
@@ -13,6 +13,25 @@ proptest! {
     fn the_pass_gives_what_the_operations_give(case in cases(false)) {
         let device = Device::flex().autodiff();
         case.check(CenterLoss::measure_fused, &device, Precision::F64, 1e-12);
+    }
+
+    /// Though `forward` does not write the pulls of single samples.
+    #[test]
+    fn forward_does_what_measuring_and_applying_do(case in cases(false)) {
+        let device = Device::flex().autodiff();
+        let Problem { loss, features, labels, weights } = case.problem(&device, Precision::F64);
+        let input = |loss: &CenterLoss| loss.fitting(features.clone(), labels.clone(), weights.clone()).unwrap();
+
+        let applied = loss.clone();
+        let (measured, update) = applied.measure_fused(&input(&applied)).unwrap();
+        applied.apply(update).unwrap();
+        let valued = loss.value_fused(&input(&loss)).unwrap();
+        let forward = loss.forward_fused(&input(&loss)).unwrap().unwrap();
+
+        assert_eq!(host(valued), host(measured.clone()));
+        assert_eq!(host(forward), host(measured));
+        assert_close("centers", &host(loss.centers()), &host(applied.centers()), 1e-14);
+        assert_eq!(loss.step(), applied.step());
     }
 }
 
@@ -50,32 +69,18 @@ fn the_number_of_threads_changes_no_bit() {
 fn a_batch_that_is_not_in_order_is_left_to_the_operations() {
     let device = Device::flex();
     let loss = CenterLossConfig::new(2, 2).init(&device);
-    let features = |value: f32| Tensor::from_data([[value, 0.0]], &device);
-    let label = |label: i64| Tensor::<1, Int>::from_data([label], &device);
-    let weight = |weight: f32| Tensor::<1>::from_data([weight], &device);
-    assert!(
-        loss.measure_fused(&features(1.0), &label(1), Some(&weight(1.0)))
-            .is_some()
-    );
-    assert!(
-        loss.measure_fused(&features(f32::NAN), &label(1), None)
-            .is_none()
-    );
+    let is_fused = |value: f32, label: i64, weight: Option<f32>| {
+        let features = Tensor::from_data([[value, 0.0]], &device);
+        let labels = Tensor::<1, Int>::from_data([label], &device);
+        let weights = weight.map(|weight| Tensor::<1>::from_data([weight], &device));
+        let input = loss.fitting(features, labels, weights).unwrap();
+        loss.measure_fused(&input).is_some()
+    };
+    assert!(is_fused(1.0, 1, Some(1.0)));
+    assert!(!is_fused(f32::NAN, 1, None));
     // Finite, but its square is not: the value of the loss may still be.
-    assert!(
-        loss.measure_fused(&features(1e30), &label(1), None)
-            .is_none()
-    );
-    assert!(
-        loss.measure_fused(&features(1.0), &label(2), None)
-            .is_none()
-    );
-    assert!(
-        loss.measure_fused(&features(1.0), &label(-1), None)
-            .is_none()
-    );
-    assert!(
-        loss.measure_fused(&features(1.0), &label(1), Some(&weight(-1.0)))
-            .is_none()
-    );
+    assert!(!is_fused(1e30, 1, None));
+    assert!(!is_fused(1.0, 2, None));
+    assert!(!is_fused(1.0, -1, None));
+    assert!(!is_fused(1.0, 1, Some(-1.0)));
 }

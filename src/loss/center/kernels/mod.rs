@@ -31,7 +31,7 @@ use burn_cubecl::tensor::CubeTensor;
 use super::batch::limits;
 use super::samples::{DeviceSamples, HostSamples, PerSample, Samples};
 use super::update::CenterUpdate;
-use super::{CenterDistance, CenterLoss, CenterLossConfig, Checking, Reduction};
+use super::{CenterDistance, CenterLoss, CenterLossConfig, Checking, Input, Reduction};
 use crate::loss::known_gradient::with_gradient_of_rows;
 use operations::{CenterKernels, are_available};
 
@@ -92,13 +92,14 @@ impl Measured {
 
 impl CenterLoss {
     /// The loss of a batch and what it would do to the centers, which are constants to it; `None` where the tensor
-    /// operations must see to it. `features` are in the centers' data type, and all shapes and devices fit.
-    pub(super) fn measure_by_kernels(
-        &self,
-        features: &Tensor<2>,
-        labels: &Tensor<1, Int>,
-        weights: Option<&Tensor<1>>,
-    ) -> Option<(Tensor<1>, CenterUpdate)> {
+    /// operations must see to it.
+    pub(super) fn measure_by_kernels(&self, input: &Input) -> Option<(Tensor<1>, CenterUpdate)> {
+        let Input {
+            features,
+            labels,
+            weights,
+            ..
+        } = input;
         let config = &*self.config;
         let device = self.centers.device();
         if config.distance != CenterDistance::Euclidean || config.radius > 0.0 || !run_on(&device) {
