@@ -49,8 +49,18 @@ impl InPlace {
         }
     }
 
-    /// The step that a batch asks for, of which only the pulls of several samples have been worked out.
-    pub fn of_batch(
+    /// The step that a batch asks for whose pulls have all been worked out.
+    pub fn of_all(groups: Groups, factors: Vec<f64>, pulls: FloatTensor<Flex>) -> Self {
+        Self {
+            classes: groups.classes,
+            factors,
+            pulls,
+            singles: None,
+        }
+    }
+
+    /// The step that a batch asks for whose pulls have been worked out for classes with several samples only.
+    pub fn with_singles(
         groups: &Groups,
         factors: Vec<f64>,
         pulls: FloatTensor<Flex>,

@@ -30,6 +30,9 @@ use super::{CenterDistance, CenterLoss, CenterLossError, Input, Reduction};
 use crate::loss::known_gradient::with_gradient;
 use pass::{Found, LANES, Pass, Pulls};
 
+/// Of so many features the pulls of all classes stay in the cache from one pass to the next.
+const VALUES_IN_CACHE: usize = 1 << 15;
+
 impl CenterLoss {
     /// The loss of a batch; `None`, here and below, where the tensor operations must see to it.
     pub(super) fn value_fused(&self, input: &Input) -> Option<Tensor<1>> {
@@ -57,6 +60,19 @@ impl CenterLoss {
         &self,
         input: &Input,
     ) -> Option<Result<Tensor<1>, CenterLossError>> {
+        let wanted = match input.features.shape().num_elements() > VALUES_IN_CACHE {
+            true => Pulls::OfSeveral,
+            false => Pulls::All,
+        };
+        self.forward_by(wanted, input)
+    }
+
+    /// As [`forward_fused`](Self::forward_fused), by these pulls.
+    fn forward_by(
+        &self,
+        wanted: Pulls,
+        input: &Input,
+    ) -> Option<Result<Tensor<1>, CenterLossError>> {
         let alpha = self.alpha();
         if alpha == 0.0 {
             let loss = self.value_fused(input)?;
@@ -69,10 +85,13 @@ impl CenterLoss {
             groups,
             pulls,
             samples,
-        } = self.fused(input, Pulls::OfSeveral)?;
+        } = self.fused(input, wanted)?;
         let factors = samples.factors(self.config.update_rule, alpha, pulls.dtype());
         Some(factors.map(|factors| {
-            let step = InPlace::of_batch(&groups, factors, pulls, features);
+            let step = match wanted {
+                Pulls::OfSeveral => InPlace::with_singles(&groups, factors, pulls, features),
+                Pulls::None | Pulls::All => InPlace::of_all(groups, factors, pulls),
+            };
             self.centers.take(Addition::OnHost(step));
             self.pass_step();
             loss

@@ -4,6 +4,7 @@ use burn::tensor::{Device, Distribution, Int, Tensor};
 use proptest::prelude::*;
 
 use super::super::comparison::{Problem, assert_close, cases, host, outcome};
+use super::pass::Pulls;
 use crate::{CenterLoss, CenterLossConfig, Precision};
 
 proptest! {
@@ -15,7 +16,7 @@ proptest! {
         case.check(CenterLoss::measure_fused, &device, Precision::F64, 1e-12);
     }
 
-    /// Though `forward` does not write the pulls of single samples.
+    /// With and without the pulls of single samples.
     #[test]
     fn forward_does_what_measuring_and_applying_do(case in cases(false)) {
         let device = Device::flex().autodiff();
@@ -26,12 +27,15 @@ proptest! {
         let (measured, update) = applied.measure_fused(&input(&applied)).unwrap();
         applied.apply(update).unwrap();
         let valued = loss.value_fused(&input(&loss)).unwrap();
-        let forward = loss.forward_fused(&input(&loss)).unwrap().unwrap();
-
         assert_eq!(host(valued), host(measured.clone()));
-        assert_eq!(host(forward), host(measured));
-        assert_close("centers", &host(loss.centers()), &host(applied.centers()), 1e-14);
-        assert_eq!(loss.step(), applied.step());
+
+        for wanted in [Pulls::All, Pulls::OfSeveral] {
+            let moved = loss.clone();
+            let forward = moved.forward_by(wanted, &input(&moved)).unwrap().unwrap();
+            assert_eq!(host(forward), host(measured.clone()));
+            assert_close("centers", &host(moved.centers()), &host(applied.centers()), 1e-14);
+            assert_eq!(moved.step(), applied.step());
+        }
     }
 }
 
