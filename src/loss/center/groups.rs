@@ -32,27 +32,28 @@ impl Groups {
     /// By counting the samples of each class below `bound`.
     fn counted(classes: &[usize], bound: usize) -> Self {
         let mut starts = vec![0; bound];
-        // One bit for each class: most words of them are skipped where there are more classes than samples.
-        let mut present = vec![0_u64; bound.div_ceil(64)];
         for class in classes {
             // `NO_CLASS` is beyond the bound.
             if let Some(count) = starts.get_mut(*class) {
                 *count += 1;
-                present[class / 64] |= 1 << (class % 64);
             }
         }
-        let mut groups = Self::with_capacity(bound.min(classes.len()));
-        let mut end = 0;
-        for (word, bits) in present.into_iter().enumerate() {
-            let mut bits = bits;
-            while bits != 0 {
-                let class = 64 * word + bits.trailing_zeros() as usize;
-                bits &= bits - 1;
-                end += mem::replace(&mut starts[class], end);
-                groups.classes.push(class);
-                groups.ends.push(end);
-            }
+        // Without a branch on the counts, which come in no order: a class without samples is written over by the next.
+        let most = bound.min(classes.len());
+        let mut groups = Self {
+            order: Vec::new(),
+            classes: vec![0; most + 1],
+            ends: vec![0; most + 1],
+        };
+        let (mut group, mut end) = (0, 0);
+        for (class, start) in starts.iter_mut().enumerate() {
+            end += mem::replace(start, end);
+            groups.classes[group] = class;
+            groups.ends[group] = end;
+            group += usize::from(end > *start);
         }
+        groups.classes.truncate(group);
+        groups.ends.truncate(group);
         groups.order.resize(end, 0);
         for (sample, class) in classes.iter().enumerate() {
             if let Some(start) = starts.get_mut(*class) {
@@ -71,8 +72,11 @@ impl Groups {
             .map(|(sample, class)| (*class as u128) << 64 | u128::from(sample))
             .collect();
         keys.sort_unstable();
-        let mut groups = Self::with_capacity(keys.len());
-        groups.order.reserve(keys.len());
+        let mut groups = Self {
+            order: Vec::with_capacity(keys.len()),
+            classes: Vec::with_capacity(keys.len()),
+            ends: Vec::with_capacity(keys.len()),
+        };
         for key in keys {
             let class = (key >> 64) as usize;
             if groups.classes.last() != Some(&class) {
@@ -85,14 +89,6 @@ impl Groups {
             }
         }
         groups
-    }
-
-    fn with_capacity(groups: usize) -> Self {
-        Self {
-            order: Vec::new(),
-            classes: Vec::with_capacity(groups),
-            ends: Vec::with_capacity(groups),
-        }
     }
 
     pub fn len(&self) -> usize {

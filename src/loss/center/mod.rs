@@ -143,10 +143,12 @@ pub struct CenterLoss {
 
 /// A batch whose shapes and devices fit each other and the centers.
 struct Input {
-    /// The features as the caller gave them, for error messages.
-    given: Tensor<2>,
-    /// The same in the centers' data type.
+    /// In the centers' data type.
     features: Tensor<2>,
+    /// Whether the features are on an autodiff device.
+    is_autodiff: bool,
+    /// The features as the caller gave them, for error messages, where their data type was another.
+    given: Option<Tensor<2>>,
     labels: Tensor<1, Int>,
     weights: Option<Tensor<1>>,
 }
@@ -219,10 +221,10 @@ impl CenterLoss {
         labels: Tensor<1, Int>,
         weights: Option<Tensor<1>>,
     ) -> Result<Tensor<1>, CenterLossError> {
-        let training = features.is_autodiff() && self.updating.is_enabled();
         let config = &*self.config;
         let tracked = config.update_rule == UpdateRule::Gradient;
         let input = self.fitting(features, labels, weights)?;
+        let training = input.is_autodiff && self.updating.is_enabled();
         if !training {
             return self.value(input, tracked);
         }
@@ -491,19 +493,21 @@ impl CenterLoss {
     /// The batch, if shapes and devices fit, with features in the centers' data type.
     fn fitting(
         &self,
-        given: Tensor<2>,
+        features: Tensor<2>,
         labels: Tensor<1, Int>,
         weights: Option<Tensor<1>>,
     ) -> Result<Input, CenterLossError> {
         let device = self.centers.device();
-        check_fit(&self.config, &device, &given, &labels, weights.as_ref())?;
-        let features = match given.dtype() == self.centers.dtype().into() {
-            true => given.clone(),
-            false => given.clone().cast(self.centers.dtype()),
+        check_fit(&self.config, &device, &features, &labels, weights.as_ref())?;
+        let is_autodiff = features.is_autodiff();
+        let (features, given) = match features.dtype() == self.centers.dtype().into() {
+            true => (features, None),
+            false => (features.clone().cast(self.centers.dtype()), Some(features)),
         };
         Ok(Input {
-            given,
             features,
+            is_autodiff,
+            given,
             labels,
             weights,
         })
@@ -541,14 +545,16 @@ impl CenterLoss {
         tracked: bool,
     ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
         let Input {
-            given,
             features,
+            is_autodiff,
+            given,
             labels,
             weights,
         } = input;
+        let given = given.unwrap_or_else(|| features.clone());
         let config = &*self.config;
         let batch = Batch::new(config, &self.centers.device(), labels, weights);
-        let centers = match tracked && features.device().is_autodiff() {
+        let centers = match tracked && is_autodiff {
             true => self.centers.tracked(),
             false => self.centers.constant(),
         }

@@ -102,6 +102,7 @@ impl CenterLoss {
     fn fused(&self, input: &Input, pulls: Pulls) -> Option<Measured> {
         let Input {
             features,
+            is_autodiff,
             labels,
             weights,
             ..
@@ -130,7 +131,7 @@ impl CenterLoss {
             weights: weights.as_deref(),
             totals: &totals,
             coefficients: &coefficients,
-            differentiable: features.is_autodiff(),
+            differentiable: *is_autodiff,
             pulls,
             reduction: config.reduction,
             spare: &self.centers,

@@ -96,6 +96,7 @@ impl CenterLoss {
     pub(super) fn measure_by_kernels(&self, input: &Input) -> Option<(Tensor<1>, CenterUpdate)> {
         let Input {
             features,
+            is_autodiff,
             labels,
             weights,
             ..
@@ -133,7 +134,7 @@ impl CenterLoss {
             Checking::Strict => self.weigh_on_host(measured, &device)?,
             Checking::Deferred => self.weigh_on_device(measured),
         };
-        let values = match features.device().is_autodiff() {
+        let values = match is_autodiff {
             true => with_gradient_of_rows(features.clone(), values, offsets.clone(), coefficients),
             false => values,
         };
