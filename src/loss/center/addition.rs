@@ -7,12 +7,9 @@ use super::kernels;
 use super::update::Step;
 
 /// A [`Step`] that is ready to be taken: nothing about it can fail any more.
-#[cfg_attr(
-    any(feature = "flex", feature = "_kernels"),
-    expect(
-        clippy::large_enum_variant,
-        reason = "lives for one call, on the stack"
-    )
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives for one call, on the stack; which features are on decides whether it is one"
 )]
 pub(super) enum Addition {
     /// Rows, each added to the center of the class beside it.

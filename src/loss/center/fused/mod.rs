@@ -99,7 +99,7 @@ impl CenterLoss {
     }
 
     /// One pass over a batch; the centers are constants to the loss.
-    fn fused(&self, input: &Input, pulls: Pulls) -> Option<Measured> {
+    fn fused(&self, input: &Input, wanted: Pulls) -> Option<Measured> {
         let Input {
             features,
             is_autodiff,
@@ -132,7 +132,7 @@ impl CenterLoss {
             totals: &totals,
             coefficients: &coefficients,
             differentiable: *is_autodiff,
-            pulls,
+            wanted,
             reduction: config.reduction,
             spare: &self.centers,
         };
@@ -237,7 +237,7 @@ struct Job<'a> {
     /// Of each group, for a sample of weight 1.
     coefficients: &'a [f64],
     differentiable: bool,
-    pulls: Pulls,
+    wanted: Pulls,
     reduction: Reduction,
     /// Whose spare memory is used.
     spare: &'a Centers,
@@ -260,6 +260,10 @@ impl Job<'_> {
             .totals
             .iter()
             .map(|total| share(1.0, *total).elem::<T>());
+        let memory = match self.wanted {
+            Pulls::None => Vec::new(),
+            Pulls::OfSeveral | Pulls::All => self.spare.spare(),
+        };
         let Found {
             squares,
             gradient,
@@ -272,8 +276,9 @@ impl Job<'_> {
             weights: self.weights.map(converted).as_deref(),
             coefficients: &converted(self.coefficients),
             shares: &shares.collect::<Vec<_>>(),
+            wanted: self.wanted,
         }
-        .run(self.differentiable, self.pulls, self.spare.spare());
+        .run(self.differentiable, memory);
 
         // Nothing if a feature is not finite, or if only its square is not.
         let largest = largest(&squares)?;

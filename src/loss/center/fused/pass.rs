@@ -26,6 +26,7 @@ pub(super) struct Pass<'a, T> {
     pub coefficients: &'a [T],
     /// For each group, the part of a sample of weight 1 in the mean.
     pub shares: &'a [T],
+    pub wanted: Pulls,
 }
 
 /// Of which groups the pulls are wanted.
@@ -51,7 +52,6 @@ pub(super) struct Found<T> {
 /// Where the samples of some groups have their results.
 struct Part<'a, 'b, T> {
     groups: Range<usize>,
-    wanted: Pulls,
     squares: &'a mut [T],
     gradient: Rows<'a, 'b, T>,
     pulls: &'a mut [T],
@@ -69,29 +69,24 @@ enum Rows<'a, 'b, T> {
 impl<T: Float + Send + Sync> Pass<'_, T> {
     /// Reads features and centers once, and writes what is wanted once. `pulls` is a vector whose memory is used,
     /// whatever it holds.
-    pub fn run(&self, gradient: bool, wanted: Pulls, mut pulls: Vec<T>) -> Found<T> {
+    pub fn run(&self, gradient: bool, mut pulls: Vec<T>) -> Found<T> {
         let places = self.groups.order.len();
         let mut squares = vec![T::zero(); places];
         // Every group has a sample, whose pull takes the place of what is there.
-        let rows = self.pulls_of(0..self.groups.len(), wanted);
+        let rows = self.pulls_of(0..self.groups.len());
         pulls.resize(rows * self.feature_dim, T::zero());
         let gradient = match gradient {
             true => self.written(
                 |rows| match self.is_worth_threads(places, self.groups.len()) {
                     true => {
                         let mut rows = self.grouped(rows);
-                        self.work(self.all(
-                            &mut squares,
-                            wanted,
-                            &mut pulls,
-                            Rows::Some(&mut rows),
-                        ));
+                        self.work(self.all(&mut squares, &mut pulls, Rows::Some(&mut rows)));
                     }
-                    false => self.work(self.all(&mut squares, wanted, &mut pulls, Rows::All(rows))),
+                    false => self.work(self.all(&mut squares, &mut pulls, Rows::All(rows))),
                 },
             ),
             false => {
-                self.work(self.all(&mut squares, wanted, &mut pulls, Rows::None));
+                self.work(self.all(&mut squares, &mut pulls, Rows::None));
                 Vec::new()
             }
         };
@@ -105,13 +100,11 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
     fn all<'a, 'b>(
         &self,
         squares: &'a mut [T],
-        wanted: Pulls,
         pulls: &'a mut [T],
         gradient: Rows<'a, 'b, T>,
     ) -> Part<'a, 'b, T> {
         Part {
             groups: 0..self.groups.len(),
-            wanted,
             squares,
             gradient,
             pulls,
@@ -148,8 +141,8 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
     }
 
     /// How many of the groups have a pull that is wanted.
-    fn pulls_of(&self, groups: Range<usize>, wanted: Pulls) -> usize {
-        match wanted {
+    fn pulls_of(&self, groups: Range<usize>) -> usize {
+        match self.wanted {
             Pulls::None => 0,
             Pulls::OfSeveral => groups
                 .filter(|group| self.groups.samples(*group).len() > 1)
@@ -207,19 +200,17 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
                 unreachable!("work that is divided has its rows in the order of the groups")
             }
         };
-        let pulls = self.pulls_of(start..middle, part.wanted);
+        let pulls = self.pulls_of(start..middle);
         let (left_pulls, right_pulls) = part.pulls.split_at_mut(pulls * self.feature_dim);
         (
             Part {
                 groups: start..middle,
-                wanted: part.wanted,
                 squares: left_squares,
                 gradient: left_gradient,
                 pulls: left_pulls,
             },
             Part {
                 groups: middle..end,
-                wanted: part.wanted,
                 squares: right_squares,
                 gradient: right_gradient,
                 pulls: right_pulls,
@@ -233,7 +224,7 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
         for group in part.groups.clone() {
             let center = row(self.centers, self.groups.classes[group], feature_dim);
             let samples = self.groups.samples(group);
-            let mut pull = match part.wanted {
+            let mut pull = match self.wanted {
                 Pulls::None => None,
                 Pulls::OfSeveral if samples.len() == 1 => None,
                 Pulls::OfSeveral | Pulls::All => pulls.next(),
