@@ -174,7 +174,8 @@ impl Case {
             .unwrap();
         let mut features = match self.strided {
             true => random([feature_dim, batch_size]).transpose(),
-            false => random([batch_size, feature_dim]),
+            // A part of a larger matrix, which starts within its memory.
+            false => random([batch_size + 2, feature_dim]).narrow(0, 2, batch_size),
         };
         let mut weights: Vec<f64> = (0..batch_size).map(|i| i as f64 / 3.0).collect();
         if self.spoiled {

@@ -92,22 +92,29 @@ impl InPlace {
             _ => centers.to_contiguous(),
         };
         match self.pulls.dtype() {
-            DType::F64 => vectorized(self.adding(
-                self.pulls.storage::<f64>(),
-                self.features().map(|features| features.storage::<f64>()),
-                centers.storage_mut::<f64>(),
-                feature_dim,
-            )),
-            _ => vectorized(self.adding(
-                self.pulls.storage::<f32>(),
-                self.features().map(|features| features.storage::<f32>()),
-                centers.storage_mut::<f32>(),
-                feature_dim,
-            )),
+            DType::F64 => vectorized(
+                self.adding(
+                    self.pulls.storage::<f64>(),
+                    self.features()
+                        .and_then(|features| features.as_slice::<f64>()),
+                    centers.storage_mut::<f64>(),
+                    feature_dim,
+                ),
+            ),
+            _ => vectorized(
+                self.adding(
+                    self.pulls.storage::<f32>(),
+                    self.features()
+                        .and_then(|features| features.as_slice::<f32>()),
+                    centers.storage_mut::<f32>(),
+                    feature_dim,
+                ),
+            ),
         }
         Tensor::from_primitive::<Flex>(centers)
     }
 
+    /// Those that single samples are read from, which may be a part of a larger storage.
     fn features(&self) -> Option<&FloatTensor<Flex>> {
         self.singles.as_ref().map(|singles| &singles.features)
     }
