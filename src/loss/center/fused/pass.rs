@@ -8,8 +8,9 @@ use num_traits::Float;
 use super::super::groups::Groups;
 use crate::simd::{Loops, vectorized};
 
-/// Below so many values, another thread costs more than it saves.
-const VALUES_FOR_THREADS: usize = 1 << 16;
+/// Below so many values, another thread costs more than it saves: it has to wake up, and to bring into the caches of its
+/// core what the calling thread has in its own.
+const VALUES_FOR_THREADS: usize = 1 << 20;
 
 /// Values that are worked on side by side, for the vector units.
 pub(super) const LANES: usize = 16;

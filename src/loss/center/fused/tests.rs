@@ -44,7 +44,7 @@ proptest! {
 fn the_number_of_threads_changes_no_bit() {
     let device = Device::flex().autodiff();
     for num_classes in [2, 7, 500] {
-        let (batch_size, feature_dim) = (700, 300);
+        let (batch_size, feature_dim) = (7200, 300);
         let loss = CenterLossConfig::new(num_classes, feature_dim).init(&device);
         let _ = loss.centers();
         let features = Tensor::random([batch_size, feature_dim], Distribution::Default, &device);
