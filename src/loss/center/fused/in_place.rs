@@ -49,35 +49,26 @@ impl InPlace {
         }
     }
 
-    /// The step that a batch asks for whose pulls have all been worked out.
-    pub fn of_all(groups: Groups, factors: Vec<f64>, pulls: FloatTensor<Flex>) -> Self {
+    /// The step of a batch whose pulls have been worked out.
+    pub fn of_batch(classes: Vec<usize>, factors: Vec<f64>, pulls: FloatTensor<Flex>) -> Self {
         Self {
-            classes: groups.classes,
+            classes,
             factors,
             pulls,
             singles: None,
         }
     }
 
-    /// The step that a batch asks for whose pulls have been worked out for classes with several samples only.
-    pub fn with_singles(
-        groups: &Groups,
-        factors: Vec<f64>,
-        pulls: FloatTensor<Flex>,
-        features: FloatTensor<Flex>,
-    ) -> Self {
+    /// The same step where the pulls are those of the groups with several samples only.
+    pub fn with_singles(mut self, groups: &Groups, features: FloatTensor<Flex>) -> Self {
         let samples = (0..groups.len())
             .map(|group| match groups.samples(group) {
                 [sample] => Some(*sample),
                 _ => None,
             })
             .collect();
-        Self {
-            classes: groups.classes.clone(),
-            factors,
-            pulls,
-            singles: Some(Singles { features, samples }),
-        }
+        self.singles = Some(Singles { features, samples });
+        self
     }
 
     /// The centers, which are on the device of the step and of its data type, after the step.
@@ -164,28 +155,26 @@ impl<T: Float> Loops for Adding<'_, T> {
             let single = self
                 .singles
                 .and_then(|(features, samples)| Some((features, samples[nth]?)));
-            let pull = match single {
-                Some(_) => None,
-                None => pulls.next(),
+            let row = match single {
+                Some((features, sample)) => &features[sample * self.feature_dim..],
+                None => pulls.next().unwrap_or_default(),
             };
             // What has no weight changes no bit of its center: even adding zero would turn -0 into +0.
             if *factor == 0.0 {
                 continue;
             }
             let factor = T::from(*factor).unwrap_or_else(T::nan);
-            match (single, pull) {
-                (Some((features, sample)), _) => {
-                    let features = &features[sample * self.feature_dim..][..self.feature_dim];
-                    for (center, x) in center.iter_mut().zip(features) {
+            match single {
+                Some(_) => {
+                    for (center, x) in center.iter_mut().zip(row) {
                         *center = *center + (*x - *center) * factor;
                     }
                 }
-                (None, Some(pull)) => {
-                    for (center, pull) in center.iter_mut().zip(pull) {
+                None => {
+                    for (center, pull) in center.iter_mut().zip(row) {
                         *center = *center + *pull * factor;
                     }
                 }
-                (None, None) => {}
             }
         }
     }

@@ -88,9 +88,10 @@ impl CenterLoss {
         } = self.fused(input, wanted)?;
         let factors = samples.factors(self.config.update_rule, alpha, pulls.dtype());
         Some(factors.map(|factors| {
+            let step = InPlace::of_batch(samples.classes, factors, pulls);
             let step = match wanted {
-                Pulls::OfSeveral => InPlace::with_singles(&groups, factors, pulls, features),
-                Pulls::None | Pulls::All => InPlace::of_all(groups, factors, pulls),
+                Pulls::OfSeveral => step.with_singles(&groups, features),
+                Pulls::None | Pulls::All => step,
             };
             self.centers.take(Addition::OnHost(step));
             self.pass_step();
