@@ -73,22 +73,23 @@
 
 extern crate alloc;
 
+mod device;
 mod distance;
-mod knn;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
+mod neighbors;
 mod simd;
 
-pub use knn::{
-    KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
-};
 pub use loss::{
     CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,
     Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
 };
 #[cfg(feature = "train")]
 pub use metric::CenterMetric;
+pub use neighbors::{
+    KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
+};
 
 #[doc = include_str!("../docs/training.md")]
 pub mod training {}

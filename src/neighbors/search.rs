@@ -16,8 +16,8 @@ use super::nearest::Neighbor;
 use super::product::Product;
 use super::rows::{Rows, check_device};
 use super::tree::Tree;
+use crate::device::is_host;
 use alloc::vec::Vec;
-use burn::backend::DispatchDevice;
 use burn::tensor::{Device, Tensor};
 
 /// Pairs of query and reference whose keys are held at one time, unless the caller says otherwise.
@@ -58,7 +58,7 @@ impl Search {
         let shape @ [_, columns] = references.shape();
         let method = if metric != KnnMetric::InnerProduct && columns <= Tree::MAX_COLUMNS {
             Method::Tree(Tree::new(&references, metric))
-        } else if is_processor(device) {
+        } else if is_host(device) {
             Method::Product(Product::new(references, metric, k, max_pairs, device))
         } else {
             Method::Blocks(Blocks::new(references, order, metric, k, max_pairs, device))
@@ -117,18 +117,6 @@ impl Search {
 
     pub(crate) fn device(&self) -> &Device {
         &self.device
-    }
-}
-
-/// Whether the device is the processor itself, which multiplies whole factors and hands out results at no cost. Of a
-/// device that isn't known neither is taken for granted.
-fn is_processor(device: &Device) -> bool {
-    match device.as_dispatch() {
-        #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
-        _ => false,
     }
 }
 
