@@ -2,6 +2,21 @@
 
 use alloc::vec::Vec;
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// What is measured between a feature and its center.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CenterDistance {
+    /// The Euclidean distance `||x - c||`.
+    #[default]
+    Euclidean,
+    /// The Euclidean distance between directions, `|| x/||x|| - c/||c|| ||`, so that half its square
+    /// is `1 - cos(x, c)`.
+    ///
+    /// The centers themselves are not normalised: the direct rules move them towards the normalised
+    /// features, and only their direction enters the loss. A zero vector has the direction zero.
+    Cosine,
+}
 
 /// Squared Euclidean distances of all rows of `x` to all rows of `y`, by direct differences.
 ///
@@ -63,4 +78,29 @@ fn scaled_norms(rows: Tensor<2>) -> Tensor<2> {
     // wgpu, where the power that it takes is not to be had.
     let root = squared.clone().without_autodiff().sqrt();
     (squared / root.clone() + root).mul_scalar(0.5)
+}
+
+/// Half the product of the two multiples that `scale` gives of the part of each row's norm beyond the
+/// radius, `[rows]`: with `|d| (d, d)`, half the squared distance.
+pub(crate) fn half_squares(
+    rows: Tensor<2>,
+    radius: f64,
+    scale: impl FnOnce(Tensor<2>) -> (Tensor<2>, Tensor<2>),
+) -> Tensor<1> {
+    let distances = if radius > 0.0 {
+        norms(rows).sub_scalar(radius).clamp_min(0.0)
+    } else {
+        rows
+    };
+    let (one, other) = scale(distances);
+    (one * other.mul_scalar(0.5)).sum_dim(1).squeeze_dim(1)
+}
+
+/// The part of each row that lies beyond the radius, `max(0, 1 - radius / norm)`, `[rows, 1]`.
+pub(crate) fn beyond(rows: Tensor<2>, radius: f64) -> Tensor<2> {
+    norms(rows)
+        .clamp_min(radius)
+        .recip()
+        .mul_scalar(-radius)
+        .add_scalar(1.0)
 }

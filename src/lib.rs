@@ -73,23 +73,33 @@
 
 extern crate alloc;
 
+mod batch;
+mod centers;
 mod device;
 mod distance;
+mod engine;
+mod error;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
 mod neighbors;
+mod schedule;
 mod simd;
 
+pub use batch::{Batch, BatchError, Checking, ClassBalance, ClassWeightsError, LeftOut};
+pub use centers::CentersError;
+pub use distance::CenterDistance;
+pub use error::SettingError;
 pub use loss::{
-    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,
-    Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+    CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate, DirectRule,
+    Normalization, Precision, UpdateRule, UpdateTiming,
 };
 #[cfg(feature = "train")]
 pub use metric::CenterMetric;
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
 };
+pub use schedule::Schedule;
 
 #[doc = include_str!("../docs/training.md")]
 pub mod training {}

@@ -38,7 +38,7 @@ use crate::CenterStatistics;
 #[derive(Clone)]
 pub struct CenterMetric {
     name: MetricName,
-    value: fn(&CenterStatistics) -> f64,
+    value: fn(&CenterStatistics) -> Option<f64>,
     higher_is_better: bool,
     state: NumericMetricState,
 }
@@ -63,7 +63,11 @@ impl CenterMetric {
         Self::new("Center distance ratio", |s| s.ratio, false)
     }
 
-    fn new(name: &str, value: fn(&CenterStatistics) -> f64, higher_is_better: bool) -> Self {
+    fn new(
+        name: &str,
+        value: fn(&CenterStatistics) -> Option<f64>,
+        higher_is_better: bool,
+    ) -> Self {
         Self {
             name: Arc::new(name.to_string()),
             value,
@@ -85,8 +89,10 @@ impl Metric for CenterMetric {
         statistics: &CenterStatistics,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.state
-            .update((self.value)(statistics), statistics.samples);
+        // A batch without the value changes nothing.
+        if let Some(value) = (self.value)(statistics) {
+            self.state.update(value, statistics.samples);
+        }
         Ok(self.state.compute_update(self.format()))
     }
 

@@ -9,7 +9,6 @@ use super::rows::{
 use super::score::accuracy;
 use super::search::{DEFAULT_MAX_PAIRS, Search};
 use crate::distance::{squared_euclidean, unit_rows};
-use crate::loss::{CenterDistance, CenterLoss};
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::activation::softmin;
@@ -67,34 +66,6 @@ pub struct NearestCenter {
 }
 
 impl NearestCenter {
-    /// A classifier of the centers of a loss as they are now: by position, or by direction if the loss measures the
-    /// [cosine distance](CenterDistance::Cosine). Reads the centers back from the device once.
-    ///
-    /// # Errors
-    ///
-    /// As [`from_centers`](Self::from_centers).
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use burn::tensor::{Device, Tensor};
-    /// use burn_center_loss::{CenterLossConfig, KnnError, NearestCenter};
-    ///
-    /// # fn main() -> Result<(), KnnError> {
-    /// let loss = CenterLossConfig::new(10, 2).init(&Device::flex());
-    /// let classifier = NearestCenter::from_center_loss(&loss)?;
-    /// let predictions = classifier.predict(loss.centers())?;
-    /// assert_eq!(predictions.to_data_as::<i64>().to_vec::<i64>().unwrap(), (0..10).collect::<Vec<_>>());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn from_center_loss(loss: &CenterLoss) -> Result<Self, KnnError> {
-        match loss.config().distance {
-            CenterDistance::Euclidean => Self::from_centers(loss.centers()),
-            CenterDistance::Cosine => Self::from_directions(loss.centers()),
-        }
-    }
-
     /// A classifier of given centers, one row for each class. Reads them back from the device once.
     ///
     /// # Errors

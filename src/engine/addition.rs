@@ -1,0 +1,64 @@
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
+
+#[cfg(feature = "_kernels")]
+use super::cube;
+#[cfg(feature = "flex")]
+use super::host;
+use crate::centers::{CentersError, Step, Target};
+use crate::device::{Engine, engine_of};
+
+/// A step that is ready to be taken: nothing about it can fail any more.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives for one call, on the stack; which features are on decides whether it is one"
+)]
+pub(crate) enum Addition {
+    /// Rows, each added to the center of the class beside it.
+    Rows(Tensor<1, Int>, Tensor<2>),
+    #[cfg(feature = "flex")]
+    Host(host::InPlace),
+    #[cfg(feature = "_kernels")]
+    Cube(cube::InPlace),
+}
+
+/// Checks that a step fits the centers, and brings it to their device in the form that its engine
+/// takes.
+pub(crate) fn prepare(step: Step, target: &Target) -> Result<Addition, CentersError> {
+    target.check(&step.pulls, step.num_classes)?;
+    let step = if step.pulls.device() == target.device {
+        step
+    } else {
+        step.moved_to(&target.device)
+    };
+    Ok(match engine_of(&target.device) {
+        #[cfg(feature = "flex")]
+        Engine::Host => match host::InPlace::new(step) {
+            Ok(step) => Addition::Host(step),
+            Err(step) => by_rows(*step),
+        },
+        #[cfg(feature = "_kernels")]
+        Engine::Cube => Addition::Cube(cube::InPlace::new(step)),
+        Engine::Operations => by_rows(step),
+    })
+}
+
+fn by_rows(step: Step) -> Addition {
+    let (classes, rows) = step.rows();
+    Addition::Rows(classes, rows)
+}
+
+impl Addition {
+    /// The centers after the step, in place if their handle is the only one. A class that is named
+    /// several times gets the sum.
+    pub fn add_to(self, centers: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Rows(classes, rows) => {
+                centers.select_assign(0, classes, rows, IndexingUpdateOp::Add)
+            }
+            #[cfg(feature = "flex")]
+            Self::Host(step) => step.add_to(centers),
+            #[cfg(feature = "_kernels")]
+            Self::Cube(step) => step.add_to(centers),
+        }
+    }
+}
