@@ -1,5 +1,6 @@
 //! The statistics for logging, against plain arithmetic.
 
+use approx::assert_abs_diff_eq;
 use burn::tensor::{Device, Int, Tensor};
 use burn_center_loss::{CenterDistance, CenterLoss, CenterLossConfig, CenterStatistics};
 
@@ -30,9 +31,9 @@ fn statistics_are_plain_distances() {
             samples,
         } = statistics;
         assert_eq!(samples, 2);
-        assert!((mean_distance.unwrap() - 4.0).abs() < 1e-5);
-        assert!((min_center_distance.unwrap() - 6.0).abs() < 1e-5);
-        assert!((ratio.unwrap() - 4.0 / 6.0).abs() < 1e-5);
+        assert_abs_diff_eq!(mean_distance.unwrap(), 4.0, epsilon = 1e-5);
+        assert_abs_diff_eq!(min_center_distance.unwrap(), 6.0, epsilon = 1e-5);
+        assert_abs_diff_eq!(ratio.unwrap(), 4.0 / 6.0, epsilon = 1e-5);
     }
 }
 
@@ -46,8 +47,8 @@ fn statistics_of_a_cosine_loss_are_between_directions() {
             .statistics(features, labels)
             .unwrap();
         let right_angle = f64::sqrt(2.0);
-        assert!((statistics.mean_distance.unwrap() - right_angle / 2.0).abs() < 1e-5);
-        assert!((statistics.min_center_distance.unwrap() - right_angle).abs() < 1e-5);
+        assert_abs_diff_eq!(statistics.mean_distance.unwrap(), right_angle / 2.0, epsilon = 1e-5);
+        assert_abs_diff_eq!(statistics.min_center_distance.unwrap(), right_angle, epsilon = 1e-5);
     }
 }
 
