@@ -18,9 +18,8 @@ pub enum Checking {
     /// No call reads from the device. Bad samples are left out of loss, gradients and centers, and
     /// counted on the device; [`CenterLoss::take_left_out`](crate::CenterLoss::take_left_out) reads
     /// the counts. Centers stay finite whatever a batch holds, but a loss that overflows is infinite
-    /// and reported by nobody. The class totals of a batch come from comparing its labels with each
-    /// other, `batch_size` squared comparisons in pieces of bounded size, and from 4096 samples on
-    /// from a histogram over all classes.
+    /// and reported by nobody. The class totals of a batch come from a histogram over the classes or,
+    /// where that costs more, from comparing its labels with each other.
     Deferred,
 }
 

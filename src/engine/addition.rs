@@ -1,11 +1,15 @@
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 #[cfg(feature = "_kernels")]
+use super::class_totals::MANY_SAMPLES;
+#[cfg(feature = "_kernels")]
 use super::cube;
 #[cfg(feature = "flex")]
 use super::host;
 use crate::centers::{CentersError, Step, Target};
-use crate::device::{Engine, engine_of};
+#[cfg(any(feature = "flex", feature = "_kernels"))]
+use crate::device::Engine;
+use crate::device::engine_of;
 
 /// A step that is ready to be taken: nothing about it can fail any more.
 #[allow(
@@ -36,9 +40,12 @@ pub(crate) fn prepare(step: Step, target: &Target) -> Result<Addition, CentersEr
             Ok(step) => Addition::Host(step),
             Err(step) => by_rows(*step),
         },
+        // The kernel looks for entries of one class by comparing them, which many entries make slow.
         #[cfg(feature = "_kernels")]
-        Engine::Cube => Addition::Cube(cube::InPlace::new(step)),
-        Engine::Operations => by_rows(step),
+        Engine::Cube if step.pulls.dims()[0] < MANY_SAMPLES => {
+            Addition::Cube(cube::InPlace::new(step))
+        }
+        _ => by_rows(step),
     })
 }
 

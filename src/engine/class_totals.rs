@@ -3,27 +3,30 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 #[cfg(feature = "_kernels")]
 use crate::device::{Engine, engine_of};
 
-/// From this many samples on a histogram over all classes costs less than comparing all pairs.
-const SAMPLES_FOR_HISTOGRAM: usize = 4096;
+/// From this many samples on, the kernels do not look for samples of one class by comparing all pairs.
+#[cfg(feature = "_kernels")]
+pub(super) const MANY_SAMPLES: usize = 4096;
 
 /// For each sample the total weight of its class, `[samples]`, without reading anything.
 ///
-/// A few samples are compared with each other, `samples` squared comparisons, so that the cost does
-/// not depend on `num_classes`. Many samples, as accumulated updates have them, go through a histogram
-/// in `O(samples + num_classes)`.
+/// Tensor operations take a histogram over the classes, unless there are more classes than pairs of
+/// samples. Then all pairs are compared, so that the cost does not grow with `num_classes`. The kernel
+/// compares all pairs of up to 4096 samples, on all units of the device.
 pub(crate) fn class_totals(
     classes: &Tensor<1, Int>,
     weights: &Tensor<1>,
     num_classes: usize,
 ) -> Tensor<1> {
-    if classes.dims()[0] >= SAMPLES_FOR_HISTOGRAM {
-        return by_histogram(classes, weights, num_classes);
-    }
+    let [samples] = classes.dims();
     #[cfg(feature = "_kernels")]
-    if matches!(engine_of(&weights.device()), Engine::Cube) {
+    if samples < MANY_SAMPLES && matches!(engine_of(&weights.device()), Engine::Cube) {
         return super::cube::class_totals(classes, weights);
     }
-    by_comparison(classes, weights)
+    if num_classes <= samples.saturating_mul(samples) {
+        by_histogram(classes, weights, num_classes)
+    } else {
+        by_comparison(classes, weights)
+    }
 }
 
 /// Burn adds to one place in the order of the samples, so that equal inputs give equal bits.

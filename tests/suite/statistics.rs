@@ -47,8 +47,16 @@ fn statistics_of_a_cosine_loss_are_between_directions() {
             .statistics(features, labels)
             .unwrap();
         let right_angle = f64::sqrt(2.0);
-        assert_abs_diff_eq!(statistics.mean_distance.unwrap(), right_angle / 2.0, epsilon = 1e-5);
-        assert_abs_diff_eq!(statistics.min_center_distance.unwrap(), right_angle, epsilon = 1e-5);
+        assert_abs_diff_eq!(
+            statistics.mean_distance.unwrap(),
+            right_angle / 2.0,
+            epsilon = 1e-5
+        );
+        assert_abs_diff_eq!(
+            statistics.min_center_distance.unwrap(),
+            right_angle,
+            epsilon = 1e-5
+        );
     }
 }
 
