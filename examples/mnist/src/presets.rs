@@ -15,7 +15,7 @@ pub enum Preset {
     Quick,
     /// Adam, all of the data, and random shifts
     Full,
-    /// The recipe of the MXNet programs: 30 epochs of SGD, lr 0.1, a tenth of it after 10 and 20 epochs
+    /// The recipe of wangx404/Center_Loss_in_MXNet: 30 epochs of SGD, lr 0.1, a tenth of it after 10 and 20 epochs
     Mxnet,
 }
 
