@@ -15,10 +15,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use burn_center_loss::Checking;
 use serde_json::{Value, json};
 
-use cases::center_loss::{CenterLossCase, GradientRuleCase, PlainCenterLoss, Shape};
+use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
 use cases::neighbors::{
     CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
@@ -65,33 +64,28 @@ fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
     })
 }
 
+/// Every operation is a step of a model that an optimizer steps.
 fn time_loss(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Option<Value> {
-    let with_checking =
-        |checking| CenterLossCase::new(shape, device, |config| config.with_checking(checking));
     Some(match operation {
         "step" => {
-            let case = with_checking(Checking::Strict);
+            let mut case = CenterLossCase::strict(shape, device);
             time(seconds, || case.step())
         }
         "step_deferred" => {
-            let case = with_checking(Checking::Deferred);
+            let mut case = CenterLossCase::deferred(shape, device);
             time(seconds, || case.step())
         }
-        "forward_backward" => {
-            let case = with_checking(Checking::Strict);
-            time(seconds, || case.forward_backward())
-        }
-        "sum_backward" => {
-            let case = with_checking(Checking::Strict);
-            time(seconds, || case.sum_backward())
-        }
-        "evaluate" => {
-            let case = with_checking(Checking::Strict);
-            time(seconds, || case.evaluate())
+        "step_at_rest" => {
+            let mut case = CenterLossCase::strict(shape, device);
+            time(seconds, || case.step_at_rest())
         }
         "step_gradient" => {
-            let mut case = GradientRuleCase::new(shape, device);
+            let mut case = CenterLossCase::gradient_rule(shape, device);
             time(seconds, || case.step())
+        }
+        "sum_step" => {
+            let mut case = CenterLossCase::strict(shape, device);
+            time(seconds, || case.sum_step())
         }
         "plain_step" => {
             let mut case = PlainCenterLoss::new(shape, device);
