@@ -18,6 +18,8 @@ ALPHA = 0.5
 MIN_REPETITIONS = 3
 PATIENCE = 20
 MAX_REPETITIONS = 100_000
+# A block of so many bytes is allocated and freed before all else, as a network's activations are: main.rs says why.
+FREED_BEFORE = 16 << 20
 # torch compares so many pairs of query and reference at one time: 64 MiB of distances.
 MAX_PAIRS = 1 << 24
 
@@ -345,6 +347,8 @@ def main():
         torch.set_num_threads(int(threads))
     contestant = CONTESTANTS[name]
     numbers = [int(number) for number in numbers]
+    block = bytearray(FREED_BEFORE)
+    del block
     if "threads" in inspect.signature(contestant).parameters:
         numbers.append(int(threads))
     print(json.dumps({"times": measure(contestant(*numbers), float(seconds)), "versions": versions()}))

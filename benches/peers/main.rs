@@ -11,6 +11,7 @@
 mod cases;
 
 use std::env;
+use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,12 @@ const MIN_REPETITIONS: usize = 3;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// At most this many, however short they are.
 const MAX_REPETITIONS: usize = 100_000;
+
+/// The size of a block that is allocated and freed before all else, as a network's activations are.
+///
+/// From then on glibc's `malloc` keeps free memory of that size for the next call. In a process that never had a large
+/// block it returns memory to the system and fetches it anew, at every step or never, by chance of the heap's layout.
+const FREED_BEFORE: usize = 16 << 20;
 
 /// Repeats an operation for some time and gives each repetition's time in microseconds: the median, the least and how
 /// many. A fifth of the time goes to repetitions before that are not counted.
@@ -155,6 +162,7 @@ fn run(arguments: &[String], device: &Device) -> Option<Value> {
     let [operation, seconds, numbers @ ..] = arguments else {
         return None;
     };
+    drop(black_box(vec![1_u8; FREED_BEFORE]));
     let numbers: Result<Vec<usize>, _> = numbers.iter().map(|number| number.parse()).collect();
     time_operation(operation, &numbers.ok()?, device, seconds.parse().ok()?)
 }
