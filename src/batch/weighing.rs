@@ -53,6 +53,7 @@ pub(crate) enum PerGroup {
 
 impl PerGroup {
     /// The number of a sample, which is in the given group.
+    #[cfg(feature = "flex")]
     pub fn of(&self, group: usize, sample: usize) -> f64 {
         match self {
             Self::Same(numbers) => numbers[group],
@@ -61,6 +62,7 @@ impl PerGroup {
     }
 
     /// The largest of the numbers.
+    #[cfg(feature = "flex")]
     pub fn largest(&self) -> f64 {
         let (Self::Same(numbers) | Self::Each(numbers)) = self;
         numbers.iter().copied().fold(0.0, f64::max)

@@ -56,16 +56,27 @@ fn by_rows(step: Step) -> Addition {
 
 impl Addition {
     /// The centers after the step, in place if their handle is the only one. A class that is named
-    /// several times gets the sum.
+    /// several times gets the sum. A value that would not be finite any more stays as it is.
     pub fn add_to(self, centers: Tensor<2>) -> Tensor<2> {
         match self {
-            Self::Rows(classes, rows) => {
-                centers.select_assign(0, classes, rows, IndexingUpdateOp::Add)
-            }
+            Self::Rows(classes, rows) => add_rows(centers, classes, rows),
             #[cfg(feature = "flex")]
             Self::Host(step) => step.add_to(centers),
             #[cfg(feature = "_kernels")]
             Self::Cube(step) => step.add_to(centers),
         }
     }
+}
+
+/// The rows that could carry a value beyond what is finite become -0, which changes no bit.
+fn add_rows(centers: Tensor<2>, classes: Tensor<1, Int>, rows: Tensor<2>) -> Tensor<2> {
+    let [entries, _] = rows.dims();
+    let limit = super::overflow::largest(rows.dtype());
+    let own = centers.clone().select(0, classes.clone());
+    // Divided before they are added, so that the sum is finite.
+    let share = 1.0 / (2.0 * entries as f64);
+    let far = own.abs().mul_scalar(share) + rows.clone().abs().mul_scalar(0.5);
+    let stays_finite = far.lower_elem(limit * share);
+    let rows = rows.mask_fill(stays_finite.bool_not(), -0.0);
+    centers.select_assign(0, classes, rows, IndexingUpdateOp::Add)
 }

@@ -166,6 +166,10 @@ impl Geometry {
 }
 
 /// What the half squared distances are multiplied by, one number per sample.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call, on the stack"
+)]
 enum Coefficients {
     Host(Vec<f64>),
     /// The roots of the coefficients, `[batch_size]`.

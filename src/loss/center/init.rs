@@ -128,7 +128,8 @@ impl CenterLoss {
     /// its center.
     ///
     /// Starting at class means avoids the early collapse of random centers and features into one point.
-    /// The means are of the normalised features under
+    /// Waiting updates stay with the
+    /// loss they were noted on. The means are of the normalised features under
     /// [`CenterDistance::Cosine`](crate::CenterDistance::Cosine). Every sample counts the same.
     ///
     /// # Errors
@@ -155,6 +156,7 @@ impl CenterLoss {
         let same = self.clone();
         Ok(Self {
             centers: same.centers.with_values(values),
+            pending: self.pending.emptied(),
             ..same
         })
     }
