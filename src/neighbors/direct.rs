@@ -1,92 +1,138 @@
-//! The nearest of a few centers, by comparing each query with each center.
+//! Comparison of each query with each of a few centers.
 
 use super::metric::{KnnMetric, is_zero};
 use super::parts::for_each_part;
 use super::rows::Rows;
 use alloc::vec;
 use alloc::vec::Vec;
+use burn::tensor::{Element, ElementConversion};
 
 /// Queries that are compared at a time: as many as the registers hold intermediate results of.
 const LANES: usize = 8;
 
-/// Queries whose nearest center one thread looks for in turn: fewer are not worth a thread.
+/// Queries that one thread compares in turn: fewer are not worth a thread.
 const QUERIES_AT_ONCE: usize = 256 * LANES;
 
-/// Centers that are all compared with each query.
-#[derive(Clone)]
-pub(crate) struct Direct {
-    centers: Rows,
-    metric: KnnMetric,
+/// The most centers for which comparing all is faster than ruling most of them out.
+pub(crate) const MAX_CENTERS: usize = 32;
+
+/// The number of the nearest center of each query, of equally near ones the lowest.
+///
+/// Takes rows that `metric`, which is not `InnerProduct`, has prepared.
+pub(crate) fn nearest(queries: &Rows, centers: &Rows, metric: KnnMetric) -> Vec<i64> {
+    let mut nearest = vec![0; queries.len()];
+    for_each_part(&mut nearest, QUERIES_AT_ONCE, |first, part| {
+        let mut columns = vec![[0.0; LANES]; queries.columns()];
+        for (block, places) in part.chunks_mut(LANES).enumerate() {
+            let first = first + block * LANES;
+            let lanes = Lanes::fill(&mut columns, queries, first, places.len(), metric);
+            let mut least = [f64::INFINITY; LANES];
+            let mut numbers = [0; LANES];
+            lanes.for_each_center(centers, |number, ranks| {
+                for lane in 0..LANES {
+                    let nearer = ranks[lane] < least[lane];
+                    least[lane] = if nearer { ranks[lane] } else { least[lane] };
+                    numbers[lane] = if nearer { number as i64 } else { numbers[lane] };
+                }
+            });
+            places.copy_from_slice(&numbers[..places.len()]);
+        }
+    });
+    nearest
 }
 
-impl Direct {
-    /// The most centers to compare with each query. With more, ruling most of them out is faster.
-    pub(crate) const MAX_CENTERS: usize = 32;
-
-    /// Takes rows that `metric`, which isn't `InnerProduct`, has prepared.
-    pub(crate) fn new(centers: Rows, metric: KnnMetric) -> Self {
-        Self { centers, metric }
-    }
-
-    /// The number of the nearest center of each query, of equally near ones the lowest.
-    pub(crate) fn nearest(&self, queries: &Rows) -> Vec<i64> {
-        let mut nearest = vec![0; queries.len()];
-        for_each_part(&mut nearest, QUERIES_AT_ONCE, |first, part| {
-            let mut columns = vec![[0.0; LANES]; queries.columns()];
-            for (block, nearest) in part.chunks_mut(LANES).enumerate() {
-                let first = first + block * LANES;
-                for lane in 0..nearest.len() {
-                    for (column, value) in columns.iter_mut().zip(queries.row(first + lane)) {
-                        column[lane] = *value;
-                    }
+/// Calls `write` for each query with its ranks to all centers and its row of the result, which has a value for each
+/// center.
+///
+/// Takes rows that `metric`, which is not `InnerProduct`, has prepared.
+pub(crate) fn table<T: Element>(
+    queries: &Rows,
+    centers: &Rows,
+    metric: KnnMetric,
+    write: impl Fn(&[f64], &mut [T]) + Send + Sync,
+) -> Vec<T> {
+    let width = centers.len();
+    let mut table = vec![0.0.elem::<T>(); queries.len() * width];
+    for_each_part(&mut table, QUERIES_AT_ONCE * width, |first, part| {
+        let mut columns = vec![[0.0; LANES]; queries.columns()];
+        let mut ranks = vec![0.0; LANES * width];
+        for (block, rows) in part.chunks_mut(LANES * width).enumerate() {
+            let first = first / width + block * LANES;
+            let lanes = Lanes::fill(&mut columns, queries, first, rows.len() / width, metric);
+            lanes.for_each_center(centers, |number, of_lanes| {
+                for (lane, rank) in of_lanes.into_iter().enumerate() {
+                    ranks[lane * width + number] = rank;
                 }
-                let of_lanes = match self.metric {
-                    KnnMetric::Cosine => self.nearest_of_lanes(&columns, |squared, center| {
-                        match is_zero(center) {
-                            // A center without direction.
-                            true => 1.0,
-                            false => self.metric.rank_of_squared(squared),
-                        }
-                    }),
-                    _ => self.nearest_of_lanes(&columns, |squared, _| squared),
-                };
-                nearest.copy_from_slice(&of_lanes[..nearest.len()]);
-            }
-            // A query without direction is as far from one center as from another.
-            if self.metric == KnnMetric::Cosine {
-                for (at, nearest) in part.iter_mut().enumerate() {
-                    if is_zero(queries.row(first + at)) {
-                        *nearest = 0;
-                    }
-                }
-            }
-        });
-        nearest
-    }
-
-    /// Takes the queries column after column. No branch depends on their values, so that they are compared together.
-    #[inline(always)]
-    fn nearest_of_lanes(
-        &self,
-        columns: &[[f64; LANES]],
-        rank: impl Fn(f64, &[f64]) -> f64,
-    ) -> [i64; LANES] {
-        let mut least = [f64::INFINITY; LANES];
-        let mut nearest = [0; LANES];
-        for (number, center) in self.centers.iter().enumerate() {
-            let mut squared = [0.0; LANES];
-            for (column, y) in columns.iter().zip(center) {
-                for (sum, x) in squared.iter_mut().zip(column) {
-                    *sum += (x - y) * (x - y);
-                }
-            }
-            for lane in 0..LANES {
-                let rank = rank(squared[lane], center);
-                let nearer = rank < least[lane];
-                least[lane] = if nearer { rank } else { least[lane] };
-                nearest[lane] = if nearer { number as i64 } else { nearest[lane] };
+            });
+            for (ranks, row) in ranks.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
+                write(ranks, row);
             }
         }
-        nearest
+    });
+    table
+}
+
+/// A few queries, column after column, so that they are compared with a center at the same time.
+struct Lanes<'a> {
+    columns: &'a [[f64; LANES]],
+    metric: KnnMetric,
+    /// Queries without a direction, under `Cosine`.
+    zero: [bool; LANES],
+}
+
+impl<'a> Lanes<'a> {
+    /// Takes `count` queries, at most `LANES`. What the other lanes hold has no meaning.
+    #[inline(always)]
+    fn fill(
+        columns: &'a mut [[f64; LANES]],
+        queries: &Rows,
+        first: usize,
+        count: usize,
+        metric: KnnMetric,
+    ) -> Self {
+        let mut zero = [false; LANES];
+        for (lane, zero) in zero.iter_mut().enumerate().take(count) {
+            let row = queries.row(first + lane);
+            for (column, value) in columns.iter_mut().zip(row) {
+                column[lane] = *value;
+            }
+            *zero = metric == KnnMetric::Cosine && is_zero(row);
+        }
+        Self {
+            columns,
+            metric,
+            zero,
+        }
+    }
+
+    /// Calls `visit` with the number of each center and the ranks of the queries to it.
+    #[inline(always)]
+    fn for_each_center(&self, centers: &Rows, mut visit: impl FnMut(usize, [f64; LANES])) {
+        for (number, center) in centers.iter().enumerate() {
+            let mut ranks = self.squared_distances(center);
+            if self.metric == KnnMetric::Cosine {
+                let center_is_zero = is_zero(center);
+                for (rank, query_is_zero) in ranks.iter_mut().zip(self.zero) {
+                    *rank = if center_is_zero || query_is_zero {
+                        1.0
+                    } else {
+                        self.metric.rank_of_squared(*rank)
+                    };
+                }
+            }
+            visit(number, ranks);
+        }
+    }
+
+    /// Sums in the order of the columns. No branch depends on the values, so that the lanes stay together.
+    #[inline(always)]
+    fn squared_distances(&self, center: &[f64]) -> [f64; LANES] {
+        let mut squared = [0.0; LANES];
+        for (column, y) in self.columns.iter().zip(center) {
+            for (sum, x) in squared.iter_mut().zip(column) {
+                *sum += (x - y) * (x - y);
+            }
+        }
+        squared
     }
 }

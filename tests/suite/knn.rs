@@ -103,7 +103,8 @@ fn check_golden(case: &Case, answers: &Answers, device: &Device) {
     let queries = matrix(&case.queries, device);
 
     let classifier = fit(KnnVotes::Uniform);
-    assert_eq!(classifier.classes(), case.classes, "{name}");
+    let classes: Vec<i128> = case.classes.iter().copied().map(i128::from).collect();
+    assert_eq!(classifier.classes(), classes, "{name}");
     let neighbors = classifier.kneighbors(queries.clone()).unwrap();
     let distances = values(neighbors.distances);
     let indices = ints(neighbors.indices);

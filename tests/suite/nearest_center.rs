@@ -356,7 +356,7 @@ fn a_center_loss_is_classified_by_what_it_measures() {
                 .with_distance(distance)
                 .init_with_centers(centers())
                 .unwrap();
-            let classifier = NearestCenter::from_center_loss(&loss).unwrap();
+            let classifier = loss.nearest_center().unwrap();
             assert_eq!(ints(classifier.predict(query()).unwrap()), [class]);
             let shares = values(classifier.predict_proba(query()).unwrap());
             assert!(shares[class as usize] > 0.5, "{shares:?}");
