@@ -68,6 +68,7 @@ impl Rows {
     }
 
     /// Takes finite values, row after row.
+    #[cfg(test)]
     pub(crate) fn from_values(values: Vec<f64>, columns: usize) -> Self {
         Self { values, columns }
     }
