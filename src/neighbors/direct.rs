@@ -136,3 +136,42 @@ impl<'a> Lanes<'a> {
         squared
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const METRICS: [KnnMetric; 2] = [KnnMetric::SquaredEuclidean, KnnMetric::Cosine];
+
+    /// Few values, so that rows are equal and zero.
+    fn rows(columns: usize, counts: core::ops::Range<usize>) -> impl Strategy<Value = Rows> {
+        prop::collection::vec(-2_i8..=2, columns..columns * counts.end).prop_map(move |values| {
+            let whole = values.len() / columns * columns;
+            let values = values[..whole].iter().copied().map(f64::from).collect();
+            Rows::from_values(values, columns)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn tables_hold_the_ranks_of_all_pairs(
+            (queries, centers) in (1_usize..5).prop_flat_map(|columns| (rows(columns, 1..40), rows(columns, 1..7))),
+        ) {
+            for metric in METRICS {
+                let (queries, centers) = (metric.prepare(queries.clone()), metric.prepare(centers.clone()));
+                let table = table(&queries, &centers, metric, |ranks, row: &mut [f64]| row.copy_from_slice(ranks));
+                let mut nearest_centers = Vec::new();
+                let mut expected = Vec::new();
+                for query in queries.iter() {
+                    let ranks: Vec<f64> = centers.iter().map(|center| metric.rank(query, center)).collect();
+                    let least = ranks.iter().copied().fold(f64::INFINITY, f64::min);
+                    nearest_centers.push(ranks.iter().position(|rank| *rank == least).unwrap() as i64);
+                    expected.extend(ranks);
+                }
+                prop_assert_eq!(table, expected);
+                prop_assert_eq!(nearest(&queries, &centers, metric), nearest_centers);
+            }
+        }
+    }
+}

@@ -111,3 +111,84 @@ fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
 pub(crate) fn is_zero(row: &[f64]) -> bool {
     row.iter().all(|v| *v == 0.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const METRICS: [KnnMetric; 4] = [
+        KnnMetric::SquaredEuclidean,
+        KnnMetric::Euclidean,
+        KnnMetric::Cosine,
+        KnnMetric::InnerProduct,
+    ];
+
+    fn distance(metric: KnnMetric, x: &[f64], y: &[f64]) -> f64 {
+        let prepared = |row: &[f64]| metric.prepare(Rows::from_values(row.to_vec(), row.len()));
+        let rank = metric.rank(prepared(x).row(0), prepared(y).row(0));
+        metric.distance(rank)
+    }
+
+    #[test]
+    fn distances_by_the_formula() {
+        let (x, y) = ([3.0, 0.0], [3.0, 4.0]);
+        let expected = [16.0, 4.0, 0.4, 9.0];
+        for (metric, expected) in METRICS.into_iter().zip(expected) {
+            let actual = distance(metric, &x, &y);
+            assert!((actual - expected).abs() < 1e-15, "{metric:?}: {actual}");
+            assert_eq!(distance(metric, &y, &x), actual);
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_is_at_cosine_distance_one() {
+        let (zero, row) = ([0.0, -0.0], [0.0, 2.0]);
+        for (x, y) in [(&zero, &row), (&row, &zero), (&zero, &zero)] {
+            assert_eq!(distance(KnnMetric::Cosine, x, y), 1.0);
+        }
+        assert_eq!(distance(KnnMetric::Cosine, &row, &[0.0, 5e300]), 0.0);
+        assert_eq!(distance(KnnMetric::Cosine, &row, &[0.0, -1e-320]), 2.0);
+        assert_eq!(distance(KnnMetric::Cosine, &row, &[7.0, 0.0]), 1.0);
+    }
+
+    #[test]
+    fn zeros_of_either_sign_are_equal_ranks_and_distances() {
+        let metric = KnnMetric::InnerProduct;
+        for (x, y) in [(0.0, 1.0), (0.0, -1.0), (-0.0, -1.0)] {
+            let rank = metric.rank(&[x], &[y]);
+            assert_eq!(rank.to_bits(), 0);
+            assert_eq!(metric.distance(rank).to_bits(), 0);
+        }
+    }
+
+    #[test]
+    fn squared_distances_of_a_rank() {
+        for (metric, expected) in [(KnnMetric::SquaredEuclidean, 2.0), (KnnMetric::Cosine, 2.0)] {
+            let rank = metric.rank(&[1.0, 0.0], &[0.0, 1.0]);
+            assert_eq!(metric.squared(rank), expected);
+        }
+    }
+
+    #[test]
+    fn prepared_rows_pass_the_check_and_others_are_named() {
+        let values = vec![0.0, 0.0, 1e-310, 3e-310, -1e308, 1.7e308, 0.1, 0.7];
+        let rows = Rows::from_values(values, 2);
+        for metric in METRICS {
+            let prepared = metric.prepare(rows.clone());
+            assert_eq!(metric.check_prepared(&prepared, "rows"), Ok(()));
+        }
+        for metric in [KnnMetric::Euclidean, KnnMetric::InnerProduct] {
+            assert_eq!(metric.check_prepared(&rows, "rows"), Ok(()));
+        }
+        for (value, length) in [(0.5, 0.5), (-2.0, 2.0), (1.0 + 1e-8, 1.0 + 1e-8)] {
+            let rows = Rows::from_values(vec![1.0, -1.0, value], 1);
+            let error = KnnError::StoredDirection {
+                name: "rows",
+                row: 2,
+                length,
+            };
+            assert_eq!(KnnMetric::Cosine.check_prepared(&rows, "rows"), Err(error));
+        }
+    }
+}

@@ -10,7 +10,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 ///
 /// Every float type converts to `f64` exactly. What is computed from the rows in a fixed order is therefore the same on
 /// every backend.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Rows {
     values: Vec<f64>,
     columns: usize,
