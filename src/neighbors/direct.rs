@@ -20,52 +20,74 @@ pub(crate) const MAX_CENTERS: usize = 32;
 ///
 /// Takes rows that `metric`, which is not `InnerProduct`, has prepared.
 pub(crate) fn nearest(queries: &Rows, centers: &Rows, metric: KnnMetric) -> Vec<i64> {
-    let mut nearest = vec![0; queries.len()];
-    for_each_part(&mut nearest, QUERIES_AT_ONCE, |first, part| {
-        let mut columns = vec![[0.0; LANES]; queries.columns()];
-        for (block, places) in part.chunks_mut(LANES).enumerate() {
-            let first = first + block * LANES;
-            let lanes = Lanes::fill(&mut columns, queries, first, places.len(), metric);
-            let mut least = [f64::INFINITY; LANES];
-            let mut numbers = [0; LANES];
-            lanes.for_each_center(centers, |number, ranks| {
-                for lane in 0..LANES {
-                    let nearer = ranks[lane] < least[lane];
-                    least[lane] = if nearer { ranks[lane] } else { least[lane] };
-                    numbers[lane] = if nearer { number as i64 } else { numbers[lane] };
-                }
-            });
-            places.copy_from_slice(&numbers[..places.len()]);
-        }
-    });
-    nearest
+    match metric {
+        KnnMetric::Cosine => nearest_of::<true>(queries, centers),
+        _ => nearest_of::<false>(queries, centers),
+    }
 }
 
-/// Calls `write` for each query with its ranks to all centers and its row of the result, which has a value for each
-/// center.
+/// The ranks of all pairs, one row for each query, which `finish` changes before it is rounded to the type.
 ///
 /// Takes rows that `metric`, which is not `InnerProduct`, has prepared.
 pub(crate) fn table<T: Element>(
     queries: &Rows,
     centers: &Rows,
     metric: KnnMetric,
-    write: impl Fn(&[f64], &mut [T]) + Send + Sync,
+    finish: impl Fn(&mut [f64]) + Send + Sync,
+) -> Vec<T> {
+    match metric {
+        KnnMetric::Cosine => table_of::<T, true>(queries, centers, finish),
+        _ => table_of::<T, false>(queries, centers, finish),
+    }
+}
+
+fn nearest_of<const DIRECTIONS: bool>(queries: &Rows, centers: &Rows) -> Vec<i64> {
+    let mut nearest = vec![0; queries.len()];
+    for_each_part(&mut nearest, QUERIES_AT_ONCE, |first, part| {
+        let mut lanes = Lanes::<DIRECTIONS>::new(queries);
+        for (block, places) in part.chunks_mut(LANES).enumerate() {
+            lanes.fill(queries, first + block * LANES, places.len());
+            let mut least = [f64::INFINITY; LANES];
+            let mut numbers = [0; LANES];
+            for (number, center) in centers.iter().enumerate() {
+                let ranks = lanes.ranks(center);
+                for lane in 0..LANES {
+                    let nearer = ranks[lane] < least[lane];
+                    least[lane] = if nearer { ranks[lane] } else { least[lane] };
+                    numbers[lane] = if nearer { number as i64 } else { numbers[lane] };
+                }
+            }
+            places.copy_from_slice(&numbers[..places.len()]);
+        }
+    });
+    nearest
+}
+
+fn table_of<T: Element, const DIRECTIONS: bool>(
+    queries: &Rows,
+    centers: &Rows,
+    finish: impl Fn(&mut [f64]) + Send + Sync,
 ) -> Vec<T> {
     let width = centers.len();
     let mut table = vec![0.0.elem::<T>(); queries.len() * width];
     for_each_part(&mut table, QUERIES_AT_ONCE * width, |first, part| {
-        let mut columns = vec![[0.0; LANES]; queries.columns()];
+        let mut lanes = Lanes::<DIRECTIONS>::new(queries);
         let mut ranks = vec![0.0; LANES * width];
         for (block, rows) in part.chunks_mut(LANES * width).enumerate() {
-            let first = first / width + block * LANES;
-            let lanes = Lanes::fill(&mut columns, queries, first, rows.len() / width, metric);
-            lanes.for_each_center(centers, |number, of_lanes| {
-                for (lane, rank) in of_lanes.into_iter().enumerate() {
+            lanes.fill(queries, first / width + block * LANES, rows.len() / width);
+            for (number, center) in centers.iter().enumerate() {
+                for (lane, rank) in lanes.ranks(center).into_iter().enumerate() {
                     ranks[lane * width + number] = rank;
                 }
-            });
-            for (ranks, row) in ranks.chunks_exact(width).zip(rows.chunks_exact_mut(width)) {
-                write(ranks, row);
+            }
+            for (ranks, row) in ranks
+                .chunks_exact_mut(width)
+                .zip(rows.chunks_exact_mut(width))
+            {
+                finish(ranks);
+                for (place, value) in row.iter_mut().zip(ranks) {
+                    *place = value.elem();
+                }
             }
         }
     });
@@ -73,65 +95,56 @@ pub(crate) fn table<T: Element>(
 }
 
 /// A few queries, column after column, so that they are compared with a center at the same time.
-struct Lanes<'a> {
-    columns: &'a [[f64; LANES]],
-    metric: KnnMetric,
-    /// Queries without a direction, under `Cosine`.
+struct Lanes<const DIRECTIONS: bool> {
+    columns: Vec<[f64; LANES]>,
+    /// Queries without a direction, if directions are compared.
     zero: [bool; LANES],
 }
 
-impl<'a> Lanes<'a> {
-    /// Takes `count` queries, at most `LANES`. What the other lanes hold has no meaning.
+impl<const DIRECTIONS: bool> Lanes<DIRECTIONS> {
+    /// Room for queries of as many columns.
+    fn new(queries: &Rows) -> Self {
+        Self {
+            columns: vec![[0.0; LANES]; queries.columns()],
+            zero: [false; LANES],
+        }
+    }
+
+    /// Takes `count` queries, at most `LANES`. What the other lanes hold then has no meaning.
     #[inline(always)]
-    fn fill(
-        columns: &'a mut [[f64; LANES]],
-        queries: &Rows,
-        first: usize,
-        count: usize,
-        metric: KnnMetric,
-    ) -> Self {
-        let mut zero = [false; LANES];
-        for (lane, zero) in zero.iter_mut().enumerate().take(count) {
+    fn fill(&mut self, queries: &Rows, first: usize, count: usize) {
+        for lane in 0..count {
             let row = queries.row(first + lane);
-            for (column, value) in columns.iter_mut().zip(row) {
+            for (column, value) in self.columns.iter_mut().zip(row) {
                 column[lane] = *value;
             }
-            *zero = metric == KnnMetric::Cosine && is_zero(row);
-        }
-        Self {
-            columns,
-            metric,
-            zero,
-        }
-    }
-
-    /// Calls `visit` with the number of each center and the ranks of the queries to it.
-    #[inline(always)]
-    fn for_each_center(&self, centers: &Rows, mut visit: impl FnMut(usize, [f64; LANES])) {
-        for (number, center) in centers.iter().enumerate() {
-            let mut ranks = self.squared_distances(center);
-            if self.metric == KnnMetric::Cosine {
-                let center_is_zero = is_zero(center);
-                for (rank, query_is_zero) in ranks.iter_mut().zip(self.zero) {
-                    *rank = if center_is_zero || query_is_zero {
-                        1.0
-                    } else {
-                        self.metric.rank_of_squared(*rank)
-                    };
-                }
+            if DIRECTIONS {
+                self.zero[lane] = is_zero(row);
             }
-            visit(number, ranks);
         }
     }
 
-    /// Sums in the order of the columns. No branch depends on the values, so that the lanes stay together.
+    /// The rank of the center for each query. No branch depends on a query, so that the lanes stay together.
     #[inline(always)]
-    fn squared_distances(&self, center: &[f64]) -> [f64; LANES] {
+    fn ranks(&self, center: &[f64]) -> [f64; LANES] {
         let mut squared = [0.0; LANES];
         for (column, y) in self.columns.iter().zip(center) {
             for (sum, x) in squared.iter_mut().zip(column) {
                 *sum += (x - y) * (x - y);
             }
+        }
+        if !DIRECTIONS {
+            return squared.map(|squared| KnnMetric::SquaredEuclidean.rank_of_squared(squared));
+        }
+        if is_zero(center) {
+            return [KnnMetric::RANK_WITHOUT_DIRECTION; LANES];
+        }
+        for (rank, zero) in squared.iter_mut().zip(self.zero) {
+            *rank = if zero {
+                KnnMetric::RANK_WITHOUT_DIRECTION
+            } else {
+                KnnMetric::Cosine.rank_of_squared(*rank)
+            };
         }
         squared
     }
@@ -160,14 +173,14 @@ mod tests {
         ) {
             for metric in METRICS {
                 let (queries, centers) = (metric.prepare(queries.clone()), metric.prepare(centers.clone()));
-                let table = table(&queries, &centers, metric, |ranks, row: &mut [f64]| row.copy_from_slice(ranks));
+                let table = table::<f64>(&queries, &centers, metric, |ranks| ranks.iter_mut().for_each(|r| *r *= 2.0));
                 let mut nearest_centers = Vec::new();
                 let mut expected = Vec::new();
                 for query in queries.iter() {
                     let ranks: Vec<f64> = centers.iter().map(|center| metric.rank(query, center)).collect();
                     let least = ranks.iter().copied().fold(f64::INFINITY, f64::min);
                     nearest_centers.push(ranks.iter().position(|rank| *rank == least).unwrap() as i64);
-                    expected.extend(ranks);
+                    expected.extend(ranks.iter().map(|rank| 2.0 * rank));
                 }
                 prop_assert_eq!(table, expected);
                 prop_assert_eq!(nearest(&queries, &centers, metric), nearest_centers);

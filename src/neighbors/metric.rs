@@ -36,6 +36,9 @@ pub enum KnnMetric {
 }
 
 impl KnnMetric {
+    /// The rank under `Cosine` if one of the two rows is zero.
+    pub(crate) const RANK_WITHOUT_DIRECTION: f64 = 1.0;
+
     /// Brings rows into the form that [`rank`](Self::rank) takes: rows of unit length under `Cosine`.
     pub(crate) fn prepare(self, mut rows: Rows) -> Rows {
         if self == Self::Cosine {
@@ -55,7 +58,7 @@ impl KnnMetric {
         }
         for (row, values) in rows.iter().enumerate() {
             let length = Length::of(values).map_or(0.0, |length| length.value());
-            if length != 0.0 && !((length - 1.0).abs() < 1e-9) {
+            if length != 0.0 && (length - 1.0).abs() >= 1e-9 {
                 return Err(KnnError::StoredDirection { name, row, length });
             }
         }
@@ -65,7 +68,7 @@ impl KnnMetric {
     /// A number that orders references: the smaller, the nearer. Never NaN.
     pub(crate) fn rank(self, query: &[f64], reference: &[f64]) -> f64 {
         match self {
-            Self::Cosine if is_zero(query) || is_zero(reference) => 1.0,
+            Self::Cosine if is_zero(query) || is_zero(reference) => Self::RANK_WITHOUT_DIRECTION,
             Self::SquaredEuclidean | Self::Euclidean | Self::Cosine => {
                 self.rank_of_squared(squared_distance(query, reference))
             }

@@ -1,7 +1,7 @@
 //! Classification by the nearest of one center per class.
 
 use super::class_means::class_means;
-use super::direct;
+use super::direct::{MAX_CENTERS, nearest, table};
 use super::error::KnnError;
 use super::indices::index_tensor;
 use super::labels::Labels;
@@ -15,7 +15,7 @@ use super::search::{DEFAULT_MAX_PAIRS, Search};
 use super::softmin::softmin;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::tensor::{DType, Device, Element, ElementConversion, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use num_traits::Float;
 
 /// Labels a query with the class of its nearest center.
@@ -225,7 +225,7 @@ impl NearestCenter {
     ///
     /// As [`predict`](Self::predict).
     pub fn squared_distances(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
-        self.table(queries, |squared, row| row.copy_from_slice(squared))
+        self.table(queries, |_| {})
     }
 
     /// The distance of each query to each center, `[num_queries, num_classes]`.
@@ -234,10 +234,10 @@ impl NearestCenter {
     ///
     /// As [`predict`](Self::predict).
     pub fn distances(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
-        self.table(queries, |squared, row| {
-            for (distance, squared) in row.iter_mut().zip(squared) {
-                *distance = Float::sqrt(*squared);
-            }
+        self.table(queries, |squared| {
+            squared
+                .iter_mut()
+                .for_each(|value| *value = Float::sqrt(*value));
         })
     }
 
@@ -269,48 +269,39 @@ impl NearestCenter {
 
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
         let centers = self.search.references();
-        if centers.len() <= direct::MAX_CENTERS {
+        if centers.len() <= MAX_CENTERS {
             let queries = self.search.prepare(queries, "centers")?;
-            return Ok(direct::nearest(&queries, centers, self.search.metric()));
+            return Ok(nearest(&queries, centers, self.search.metric()));
         }
-        let nearest = self.search.answer(queries, "centers", 1)?;
-        Ok(nearest.iter().map(|center| center.index as i64).collect())
+        let neighbors = self.search.answer(queries, "centers", 1)?;
+        Ok(neighbors.iter().map(|center| center.index as i64).collect())
     }
 
-    /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. `write` turns the squared
-    /// distances of a query into its row.
+    /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. Its rows are the squared
+    /// distances of a query, changed by `finish`.
     fn table(
         &self,
         queries: Tensor<2>,
-        write: impl Fn(&[f64], &mut [f64]) + Send + Sync,
+        finish: impl Fn(&mut [f64]) + Send + Sync,
     ) -> Result<Tensor<2>, KnnError> {
         let dtype = match (self.centers.dtype(), queries.dtype()) {
             (DType::F32, dtype) => full_precision_dtype(dtype),
             (dtype, _) => dtype,
         };
         let queries = self.search.prepare(queries, "centers")?;
+        let (centers, metric) = (self.search.references(), self.search.metric());
+        let shape = [queries.len(), centers.len()];
+        let finish = |ranks: &mut [f64]| {
+            ranks
+                .iter_mut()
+                .for_each(|rank| *rank = metric.squared(*rank));
+            finish(ranks);
+        };
         let data = match dtype {
-            DType::F64 => self.table_data::<f64>(&queries, write),
-            _ => self.table_data::<f32>(&queries, write),
+            DType::F64 => TensorData::new(table::<f64>(&queries, centers, metric, finish), shape),
+            _ => TensorData::new(table::<f32>(&queries, centers, metric, finish), shape),
         };
         Ok(Tensor::from_data(data, (self.search.device(), dtype)))
-    }
-
-    fn table_data<T: Element>(
-        &self,
-        queries: &Rows,
-        write: impl Fn(&[f64], &mut [f64]) + Send + Sync,
-    ) -> TensorData {
-        let (centers, metric) = (self.search.references(), self.search.metric());
-        let values = direct::table(queries, centers, metric, |ranks, row: &mut [T]| {
-            let squared: Vec<f64> = ranks.iter().map(|rank| metric.squared(*rank)).collect();
-            let mut values = vec![0.0; squared.len()];
-            write(&squared, &mut values);
-            for (place, value) in row.iter_mut().zip(values) {
-                *place = value.elem();
-            }
-        });
-        TensorData::new(values, [queries.len(), centers.len()])
     }
 }
 

@@ -2,25 +2,24 @@
 
 use num_traits::Float;
 
-/// `exp(-x_j) / sum_l exp(-x_l)` of values that are not NaN. Infinite values count as `f64::MAX`.
-pub(crate) fn softmin(values: &[f64], probabilities: &mut [f64]) {
+/// Replaces each value by `exp(-x_j) / sum_l exp(-x_l)`. No value may be NaN. Infinite values count as `f64::MAX`.
+pub(crate) fn softmin(values: &mut [f64]) {
     let least = values.iter().copied().fold(f64::MAX, f64::min);
     let mut sum = 0.0;
-    for (probability, value) in probabilities.iter_mut().zip(values) {
-        *probability = Float::exp(least - value.min(f64::MAX));
-        sum += *probability;
+    for value in values.iter_mut() {
+        *value = Float::exp(least - value.min(f64::MAX));
+        sum += *value;
     }
-    probabilities.iter_mut().for_each(|p| *p /= sum);
+    values.iter_mut().for_each(|value| *value /= sum);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn softmin_of<const N: usize>(values: [f64; N]) -> [f64; N] {
-        let mut probabilities = [f64::NAN; N];
-        softmin(&values, &mut probabilities);
-        probabilities
+    fn softmin_of<const N: usize>(mut values: [f64; N]) -> [f64; N] {
+        softmin(&mut values);
+        values
     }
 
     #[test]
