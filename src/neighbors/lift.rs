@@ -286,34 +286,39 @@ mod tests {
     }
 
     /// The key of a pair by the formula of the module, from the rows and the mapping's constants.
+    ///
+    /// Both vectors are first multiplied by a power of two, which is exact, so that no square overflows.
     fn true_key(lift: &Lift, query: &[f64], reference: &[f64]) -> f64 {
+        let one = Exact(1.0, 0.0);
         let scaled = |row: &[f64]| -> Vec<Exact> {
             let shifted = row.iter().zip(&lift.origin);
             shifted
                 .map(|(v, origin)| Exact(*v, 0.0).sum(-origin).times(Exact(lift.unit, 0.0)))
                 .collect()
         };
-        let (x, y) = (scaled(query), scaled(reference));
         let dot = |x: &[Exact], y: &[Exact]| {
             x.iter()
                 .zip(y)
                 .fold(Exact(0.0, 0.0), |sum, (x, y)| sum.plus(x.times(*y)))
         };
-        let minus_one = Exact(-1.0, 0.0);
-        let (key, own_squared) = if lift.euclidean {
-            let half = dot(&y, &y).times(Exact(0.5, 0.0));
-            let key = half.plus(dot(&x, &y).times(minus_one));
-            (key, dot(&x, &x).sum(1.0))
-        } else {
-            (dot(&x, &y).times(minus_one), dot(&x, &x))
-        };
-        let own = own_squared.value().sqrt();
-        let longest = lift.longest.map_or(1.0, |longest| longest.value());
-        if own == 0.0 {
-            0.0
-        } else {
-            key.value() / own / longest
+        let (mut x, mut y) = (scaled(query), scaled(reference));
+        if lift.euclidean {
+            x.push(one);
+            let half = dot(&y, &y).times(Exact(-0.5, 0.0));
+            y.push(half);
         }
+        let power = |largest: f64| 2.0_f64.powi(-(largest.log2() as i32).clamp(-1000, 1000));
+        let times = |values: &mut [Exact], factor: f64| {
+            for value in values {
+                *value = Exact(value.0 * factor, value.1 * factor);
+            }
+        };
+        let largest = x.iter().fold(0.0_f64, |largest, v| largest.max(v.0.abs()));
+        times(&mut x, power(largest));
+        let longest = lift.longest.map_or(1.0, |longest| longest.value());
+        times(&mut y, power(longest));
+        let own = dot(&x, &x).value().sqrt();
+        -dot(&x, &y).value() / own / (longest * power(longest))
     }
 
     /// The key as a device computes it in `f32`: the columns in order or reversed, and, if it cuts factors, with sums
