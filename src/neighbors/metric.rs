@@ -21,7 +21,7 @@ use num_traits::Float;
 /// counts as 0, so that its distance is 1.
 ///
 /// No value is NaN. A squared difference above `f64::MAX` makes a Euclidean distance infinite; infinite distances are
-/// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part of it does.
+/// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part does.
 /// What the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in `f64`.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum KnnMetric {

@@ -1,6 +1,6 @@
 //! Work on parts of a slice, on all threads where there are threads.
 
-/// Calls `work` with each part of `size` items, of which the last may be shorter, and the number of the part's first item.
+/// Calls `work` with each part of `size` items and the number of its first item. The last part may be shorter.
 pub(crate) fn for_each_part<T: Send>(
     items: &mut [T],
     size: usize,
