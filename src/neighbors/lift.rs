@@ -172,8 +172,8 @@ impl Lift {
 
     /// Whether ranks are in the order of the true distances but for rounding.
     ///
-    /// They are not if squares or products overflow or vanish, since such ranks are equal. `distance` is the query's
-    /// scaled distance from the origin as in [`rounding`](Self::rounding), `own` the length of its vector before it is scaled.
+    /// They are not if squares or products overflow or vanish, since such ranks are equal. `distance` is the query's scaled
+    /// distance from the origin as in [`rounding`](Self::rounding), `own` the length of its vector before it is scaled.
     fn keeps_order(&self, distance: f64, own: f64) -> bool {
         let (largest, typical) = if self.euclidean {
             let farthest = (distance + SQRT_2) / self.unit;
