@@ -102,7 +102,8 @@ pub use loss::{
 #[cfg(feature = "train")]
 pub use metric::CenterMetric;
 pub use neighbors::{
-    KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
+    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
+    NearestCenter, NearestCenterData, Neighbors,
 };
 pub use schedule::Schedule;
 

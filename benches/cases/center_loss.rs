@@ -6,7 +6,9 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::Initializer;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor, Tolerance};
-use burn_center_loss::{CenterLoss, CenterLossConfig, CenterUpdate, Checking, UpdateRule};
+use burn_center_loss::{
+    CenterLoss, CenterLossConfig, CenterUpdate, Checking, DirectRule, UpdateRule,
+};
 
 use super::devices::sync;
 
@@ -162,9 +164,9 @@ impl CenterLossCase {
     ) -> impl Iterator<Item = (&'static str, Self)> + use<> {
         let device = device.clone();
         [
-            ("Paper", UpdateRule::Paper),
-            ("Mean", UpdateRule::Mean),
-            ("Sum", UpdateRule::Sum),
+            ("Paper", DirectRule::paper().into()),
+            ("Mean", DirectRule::mean().into()),
+            ("Sum", DirectRule::sum().into()),
             ("Gradient", UpdateRule::Gradient),
             ("Frozen", UpdateRule::Frozen),
         ]
@@ -183,7 +185,7 @@ impl CenterLossCase {
     ) -> Self {
         device.seed(1);
         let config = CenterLossConfig::new(shape.num_classes, shape.feature_dim)
-            .with_alpha(ALPHA)
+            .with_update_rule(DirectRule::paper().with_alpha(ALPHA).into())
             .with_initializer(Initializer::Uniform { min: 0.0, max: 1.0 });
         let autodiff = device.clone().autodiff();
         let loss = configure(config).init(&autodiff);
@@ -232,7 +234,7 @@ impl CenterLossCase {
         let (_, update) = self
             .training
             .loss()
-            .measure(features.clone().inner(), labels.clone().inner(), None)
+            .measure((features.clone().inner(), labels.clone().inner()))
             .expect("the batch is valid");
         sync(&self.training.device);
         update
