@@ -203,9 +203,10 @@ fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
     let (id, values, mapper) = param.consume();
     let (device, require_grad) = (values.device(), values.is_require_grad());
     let values = with_autodiff_of(values.without_autodiff().cast(dtype), &device);
-    let values = match require_grad {
-        true => values.require_grad(),
-        false => values,
+    let values = if require_grad {
+        values.require_grad()
+    } else {
+        values
     };
     Param::from_mapped_value(id, values, mapper)
 }

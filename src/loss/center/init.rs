@@ -194,9 +194,12 @@ impl CenterLoss {
         for (class, weight) in classes.iter().zip(&weights) {
             seen[*class] += weight;
         }
-        let share = |(class, weight): (&usize, &f64)| match *weight > 0.0 {
-            true => weight / seen[*class],
-            false => 0.0,
+        let share = |(class, weight): (&usize, &f64)| {
+            if *weight > 0.0 {
+                weight / seen[*class]
+            } else {
+                0.0
+            }
         };
         let factors = classes.iter().zip(&weights).map(share).collect();
         Ok(Step {
