@@ -478,6 +478,38 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Queries so far away that the ranks of the references round to few different numbers.
+        #[test]
+        fn no_rank_of_a_far_query_is_off_by_more_than_its_tolerance(
+            columns in 1_usize..5,
+            references in prop::collection::vec(-1.0..1.0_f64, 4..60),
+            query in prop::collection::vec(-1.0..1.0_f64, 4),
+            exponent in 10_i32..60,
+        ) {
+            let whole = references.len() / columns * columns;
+            let far = |value: &f64| value * 2.0_f64.powi(exponent);
+            let problem = Rounding {
+                columns,
+                references: references[..whole].to_vec(),
+                queries: query[..columns].iter().map(far).collect(),
+            };
+            for factors in FACTORS {
+                check(&problem, KnnMetric::SquaredEuclidean, factors)?;
+            }
+        }
+    }
+
+    #[test]
+    fn the_origin_of_euclidean_rows_is_their_mean() {
+        let rows = Rows::from_values(vec![1.0, 10.0, 3.0, 40.0, 5.0, -20.0, 7.0, 90.0], 2);
+        let origin = |metric| Lift::new(&rows, metric, Factors::Whole).origin;
+        assert_eq!(origin(KnnMetric::Euclidean), [4.0, 30.0]);
+        assert_eq!(origin(KnnMetric::InnerProduct), [0.0, 0.0]);
+    }
+
     /// An infinite tolerance would be right, and as slow as comparing all.
     #[test]
     fn tolerances_of_ordinary_rows_are_small() {
@@ -522,13 +554,25 @@ mod tests {
 
     #[test]
     fn squares_that_overflow_or_vanish_have_no_tolerance() {
-        for metric in [KnnMetric::SquaredEuclidean, KnnMetric::InnerProduct] {
-            for factors in FACTORS {
-                for scale in [1e-160, 1e-320, 1e155, f64::MAX] {
-                    let references = Rows::from_values(vec![scale, 0.5 * scale, -scale], 1);
-                    let lift = Lift::new(&references, metric, factors);
-                    let (_, tolerance) = lift.scaled_query(&[0.3 * scale]);
-                    assert!(tolerance.0.is_infinite(), "{metric:?} {scale}");
+        let tolerance = |metric, factors, scale: f64, query: f64| {
+            let references = Rows::from_values(vec![scale, -scale], 1);
+            let lift = Lift::new(&references, metric, factors);
+            lift.scaled_query(&[query * scale]).1.0
+        };
+        for factors in FACTORS {
+            for scale in [1e-320, 1e-160, 1.1e150, 1e155, f64::MAX] {
+                let inner = tolerance(KnnMetric::InnerProduct, factors, scale, 1.0);
+                assert!(inner.is_infinite(), "{scale}");
+                for query in [0.0, 0.3, 1.0] {
+                    let euclidean = tolerance(KnnMetric::SquaredEuclidean, factors, scale, query);
+                    assert!(euclidean.is_infinite(), "{scale} {query}");
+                }
+            }
+            // Squares of up to 1e300 are finite.
+            for scale in [1e-144, 0.9e150] {
+                for metric in [KnnMetric::SquaredEuclidean, KnnMetric::InnerProduct] {
+                    let finite = tolerance(metric, factors, scale, 0.1);
+                    assert!(finite < 1e-4, "{metric:?} {scale}");
                 }
             }
         }

@@ -167,9 +167,13 @@ mod tests {
 
     #[test]
     fn squared_distances_of_a_rank() {
-        for (metric, expected) in [(KnnMetric::SquaredEuclidean, 2.0), (KnnMetric::Cosine, 2.0)] {
-            let rank = metric.rank(&[1.0, 0.0], &[0.0, 1.0]);
-            assert_eq!(metric.squared(rank), expected);
+        let (x, y) = (
+            Rows::from_values(vec![1.0, 0.0], 2),
+            Rows::from_values(vec![0.6, 0.8], 2),
+        );
+        for metric in [KnnMetric::SquaredEuclidean, KnnMetric::Cosine] {
+            let rank = metric.rank(x.row(0), y.row(0));
+            assert!((metric.squared(rank) - 0.8).abs() < 1e-15, "{metric:?}");
         }
     }
 
