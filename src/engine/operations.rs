@@ -433,9 +433,10 @@ impl States {
 /// Which rows are finite, `[rows]`.
 fn all_finite(rows: Tensor<2>) -> Tensor<1, Bool> {
     let [_, columns] = rows.dims();
-    // Divided before they are summed, so that rows of finite values have finite sums.
+    // Divided before they are summed, so that rows of finite values have finite sums. Half of that leaves
+    // room for rounding.
     rows.abs()
-        .mul_scalar(1.0 / columns as f64)
+        .mul_scalar(0.5 / columns as f64)
         .sum_dim(1)
         .squeeze_dim::<1>(1)
         .is_finite()

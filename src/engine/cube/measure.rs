@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor, TensorData, Transaction};
+use core::f64::consts::SQRT_2;
 use num_traits::Float;
 
 use super::extension::CenterKernels;
@@ -137,14 +138,11 @@ fn weigh_on_host(problem: &Problem, found: Found) -> Option<Weighed> {
     }
     let (one, rest) = numbers.split_at(batch_size);
     let (other, weights) = rest.split_at(batch_size);
-    let half_squares: Vec<f64> = one
+    // Roots and products of one number at a time: the square of a distance may overflow.
+    let distances: Vec<f64> = one
         .iter()
         .zip(other)
-        .map(|(one, other)| one * other)
-        .collect();
-    let distances: Vec<f64> = half_squares
-        .iter()
-        .map(|half| Float::sqrt(2.0 * half))
+        .map(|(one, other)| SQRT_2 * Float::sqrt(*one) * Float::sqrt(*other))
         .collect();
     let samples = HostSamples {
         classes: classes.iter().map(|class| *class as usize).collect(),
@@ -165,8 +163,8 @@ fn weigh_on_host(problem: &Problem, found: Found) -> Option<Weighed> {
     }
     let losses = coefficients
         .iter()
-        .zip(&half_squares)
-        .map(|(coefficient, half_square)| coefficient * half_square);
+        .zip(one.iter().zip(other))
+        .map(|(coefficient, (one, other))| coefficient * one * other);
     let values: Vec<f64> = match problem.weighing.reduction {
         Some(_) => alloc::vec![losses.sum()],
         None => losses.collect(),
@@ -206,7 +204,7 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
         coefficients,
         entries: Entries::Device {
             samples,
-            reach: one.sqrt() * other.sqrt() * core::f64::consts::SQRT_2,
+            reach: one.sqrt() * other.sqrt() * SQRT_2,
         },
     }
 }

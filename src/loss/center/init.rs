@@ -85,7 +85,8 @@ impl CenterLossConfig {
         let magnitudes = centers
             .clone()
             .abs()
-            .mul_scalar(1.0 / self.feature_dim as f64)
+            // Half of the mean, so that finite values of any size have finite sums.
+            .mul_scalar(0.5 / self.feature_dim as f64)
             .sum_dim(1)
             .try_into_data()
             .map_err(|error| CentersError::Read(alloc::format!("{error}")))?;
