@@ -75,6 +75,7 @@ extern crate alloc;
 
 mod device;
 mod distance;
+pub mod evaluation;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;

@@ -20,4 +20,6 @@ pub use classifier::{KnnClassifier, KnnClassifierConfig, Neighbors};
 pub use error::KnnError;
 pub use metric::KnnMetric;
 pub use nearest_center::NearestCenter;
+pub(crate) use rows::{Rows, check_device};
+pub(crate) use search::Search;
 pub use vote::KnnVotes;

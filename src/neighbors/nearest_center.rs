@@ -244,6 +244,11 @@ impl NearestCenter {
         Ok(accuracy(&self.predict_classes(queries)?, &labels))
     }
 
+    /// The search for the nearest center.
+    pub(crate) fn search(&self) -> &Search {
+        &self.search
+    }
+
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
         if let Some(direct) = &self.direct {
             return Ok(direct.nearest(&self.search.prepare(queries, "centers")?));

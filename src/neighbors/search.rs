@@ -118,6 +118,15 @@ impl Search {
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
+
+    pub(crate) fn metric(&self) -> KnnMetric {
+        self.metric
+    }
+
+    /// The number of neighbors that each query is answered with.
+    pub(crate) fn k(&self) -> usize {
+        self.k
+    }
 }
 
 #[cfg(all(test, feature = "flex"))]
