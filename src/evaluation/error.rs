@@ -93,6 +93,26 @@ pub enum EvaluationError {
         /// Shape of the right rows.
         right: [usize; 2],
     },
+    /// Ranks that are not those of relevant references.
+    #[error(
+        "relevant_ranks holds {rank} at index {index}; ranks must ascend from 1 to at most {references}, the number of references"
+    )]
+    Ranks {
+        /// The first index with a wrong rank.
+        index: usize,
+        /// The rank.
+        rank: usize,
+        /// The number of references.
+        references: usize,
+    },
+    /// Keys that have nothing to be compared with.
+    #[error("{with} has keys and {without} has none; either both or neither must have them")]
+    KeysOfOneSide {
+        /// The set with keys.
+        with: &'static str,
+        /// The set without.
+        without: &'static str,
+    },
     /// A depth that shows nothing.
     #[error("k is 0; it must be at least 1")]
     KZero,

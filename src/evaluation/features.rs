@@ -1,7 +1,8 @@
 //! Features and labels on the host.
 
 use super::error::EvaluationError;
-use crate::neighbors::{KnnError, KnnMetric, Rows};
+use super::scores::check_lengths;
+use crate::neighbors::{KnnError, KnnMetric, Rows, check_device};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use burn::tensor::{DType, Int, Tensor};
@@ -15,21 +16,43 @@ pub(crate) fn read_rows(
     Ok(metric.prepare(Rows::read(features, name)?))
 }
 
-/// Reads one label for each of the `rows` rows of the matrix called `name`. Labels of any integer type keep their value.
+/// Reads a matrix without keeping its values, to find what is wrong with them.
+pub(crate) fn check_features(
+    features: &Tensor<2>,
+    name: &'static str,
+) -> Result<(), EvaluationError> {
+    Rows::read(features.clone(), name)?;
+    Ok(())
+}
+
+/// Refuses queries that are not as wide as the references.
+pub(crate) fn check_widths(
+    queries: &Tensor<2>,
+    name: &'static str,
+    references: &Tensor<2>,
+) -> Result<(), EvaluationError> {
+    let (queries, fitted) = (queries.dims(), references.dims());
+    if queries[1] == fitted[1] {
+        return Ok(());
+    }
+    Err(KnnError::FeatureDim {
+        queries,
+        name,
+        fitted,
+    }
+    .into())
+}
+
+/// Reads one label for each row of a matrix, from the matrix's device. Labels of any integer type keep their value.
 pub(crate) fn read_labels(
     labels: Tensor<1, Int>,
+    labels_name: &'static str,
+    features: &Tensor<2>,
     name: &'static str,
-    rows: usize,
 ) -> Result<Vec<i128>, EvaluationError> {
-    let [count] = labels.dims();
-    if count != rows {
-        return Err(KnnError::LabelCount {
-            labels: count,
-            name,
-            rows,
-        }
-        .into());
-    }
+    check_device(labels_name, &labels.device(), name, &features.device())?;
+    let ([length], [rows, _]) = (labels.dims(), features.dims());
+    check_lengths(labels_name, length, name, rows)?;
     label_values(labels)
 }
 

@@ -1,10 +1,13 @@
 //! Evaluation of features: retrieval, verification, open sets and clustering.
 
 mod clustering;
+mod comparison;
 mod error;
 mod features;
 mod identification;
 mod open_set;
+mod relevance;
+mod retrieval;
 mod scores;
 mod steps;
 mod verification;
@@ -16,6 +19,9 @@ pub use identification::{Identification, MatedProbe, TpirAtFpir};
 pub use open_set::{
     OpenSet, OscrPoint, known_scores_by_center, known_scores_by_kth_neighbor,
     threshold_for_known_share,
+};
+pub use retrieval::{
+    QueryRetrieval, Ranking, RetrievalConfig, RetrievalMeans, RetrievalReport, RetrievalSet,
 };
 pub use verification::{
     BestAccuracy, DetectionCost, Fold, LfwAccuracy, MinDetectionCost, PairScores, RocCurve,

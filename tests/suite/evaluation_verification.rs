@@ -456,7 +456,7 @@ fn bad_pairs_are_named() {
                 labels(&[1], &device),
                 KnnMetric::Cosine
             )),
-            "labels has 1 entries and features has 2 rows; the numbers must be equal"
+            "labels has 1 entries and features has 2; the numbers must be equal"
         );
         assert_eq!(
             message(all_pair_scores(

@@ -7,6 +7,7 @@ mod center_plain;
 mod devices;
 mod evaluation_clustering;
 mod evaluation_open_set;
+mod evaluation_retrieval;
 mod evaluation_verification;
 mod fixtures;
 mod knn;

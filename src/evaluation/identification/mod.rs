@@ -1,5 +1,6 @@
 //! Identification: which identity of a gallery is a probe, if any?
 
+mod gallery;
 mod probes;
 mod rank_k;
 mod tpir_at_fpir;

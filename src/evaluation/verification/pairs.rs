@@ -111,8 +111,7 @@ pub fn all_pair_scores(
     labels: Tensor<1, Int>,
     metric: KnnMetric,
 ) -> Result<PairScores, EvaluationError> {
-    check_device("labels", &labels.device(), "features", &features.device())?;
-    let labels = read_labels(labels, "features", features.dims()[0])?;
+    let labels = read_labels(labels, "labels", &features, "features")?;
     let rows = read_rows(features, "features", metric)?;
     if rows.len() < 2 {
         return Err(EvaluationError::Empty { name: "pairs" });
