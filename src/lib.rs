@@ -87,7 +87,7 @@ pub use loss::{
     Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
 };
 #[cfg(feature = "train")]
-pub use metric::CenterMetric;
+pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
 };

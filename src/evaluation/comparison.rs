@@ -11,9 +11,15 @@ const RANK_BYTES: usize = 32 << 20;
 /// The most queries that are compared with the references in one pass over them.
 const MAX_QUERIES_AT_ONCE: usize = 32;
 
-/// Queries and references whose differences are computed together: their sums fit into the processor's registers.
-const QUERIES_IN_GROUP: usize = 4;
-const REFERENCES_IN_TILE: usize = 8;
+/// The least number of queries that are compared with the references in one pass.
+const MIN_QUERIES_AT_ONCE: usize = 4;
+
+/// References that lie column by column in the cache while all queries of a pass are compared with them.
+const REFERENCES_IN_TILE: usize = 64;
+
+/// Columns that are added to a sum each time it is read. Rows are filled up to a multiple with zeros, whose terms are
+/// zero: adding zero changes no sum.
+const COLUMNS_AT_ONCE: usize = 4;
 
 /// Queries that one thread answers before progress is reported.
 const QUERIES_IN_PART: usize = 128;
@@ -56,7 +62,7 @@ impl<'a> Comparison<'a> {
     ) -> Vec<T> {
         let count = self.references.len();
         let at_once = RANK_BYTES / (threads() * count * size_of::<f64>());
-        let at_once = at_once.clamp(QUERIES_IN_GROUP, MAX_QUERIES_AT_ONCE);
+        let at_once = at_once.clamp(MIN_QUERIES_AT_ONCE, MAX_QUERIES_AT_ONCE);
         let mut answers: Vec<Option<T>> = numbers.iter().map(|_| None).collect();
         let mut done = 0;
         for answers in answers.chunks_mut(threads() * QUERIES_IN_PART) {
@@ -157,38 +163,40 @@ impl Sums<'_> {
     #[inline(always)]
     fn fill(self, term: impl Fn(f64, f64) -> f64) {
         let [count, columns] = self.references.shape();
-        // Column after column, so that the values of one column lie side by side. A group that is not full repeats its
-        // last query.
-        let groups: Vec<Vec<[f64; QUERIES_IN_GROUP]>> = self
+        let padded = columns.next_multiple_of(COLUMNS_AT_ONCE);
+        let queries: Vec<f64> = self
             .numbers
-            .chunks(QUERIES_IN_GROUP)
-            .map(|numbers| {
-                let row = |at: usize| self.queries.row(numbers[at.min(numbers.len() - 1)]);
-                (0..columns)
-                    .map(|column| core::array::from_fn(|at| row(at)[column]))
-                    .collect()
+            .iter()
+            .flat_map(|number| {
+                let row = self.queries.row(*number).iter().copied();
+                row.chain(core::iter::repeat_n(0.0, padded - columns))
             })
             .collect();
-        let mut tile = vec![[0.0; REFERENCES_IN_TILE]; columns];
+        let mut tile = vec![0.0; padded * REFERENCES_IN_TILE];
         for start in (0..count).step_by(REFERENCES_IN_TILE) {
             let filled = REFERENCES_IN_TILE.min(count - start);
             for at in 0..filled {
-                for (values, value) in tile.iter_mut().zip(self.references.row(start + at)) {
-                    values[at] = *value;
+                let places = tile[at..].iter_mut().step_by(REFERENCES_IN_TILE);
+                for (place, value) in places.zip(self.references.row(start + at)) {
+                    *place = *value;
                 }
             }
-            for (number, group) in groups.iter().enumerate() {
-                let mut sums = [[0.0; REFERENCES_IN_TILE]; QUERIES_IN_GROUP];
-                for (values, queries) in tile.iter().zip(group) {
-                    for (sums, x) in sums.iter_mut().zip(queries) {
-                        for (sum, y) in sums.iter_mut().zip(values) {
-                            *sum += term(*x, *y);
-                        }
+            let sums = self.sums.chunks_exact_mut(count);
+            for (query, sums) in queries.chunks_exact(padded).zip(sums) {
+                let sums = &mut sums[start..start + filled];
+                sums.fill(0.0);
+                let columns = tile.chunks_exact(COLUMNS_AT_ONCE * REFERENCES_IN_TILE);
+                for (x, columns) in query.chunks_exact(COLUMNS_AT_ONCE).zip(columns) {
+                    let column = |at: usize| &columns[at * REFERENCES_IN_TILE..][..filled];
+                    let [a, b, c, d] = [column(0), column(1), column(2), column(3)];
+                    for at in 0..filled {
+                        let mut sum = sums[at];
+                        sum += term(x[0], a[at]);
+                        sum += term(x[1], b[at]);
+                        sum += term(x[2], c[at]);
+                        sum += term(x[3], d[at]);
+                        sums[at] = sum;
                     }
-                }
-                let places = self.sums.chunks_exact_mut(count);
-                for (sums, places) in sums.iter().zip(places.skip(number * QUERIES_IN_GROUP)) {
-                    places[start..start + filled].copy_from_slice(&sums[..filled]);
                 }
             }
         }

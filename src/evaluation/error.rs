@@ -134,6 +134,12 @@ pub enum EvaluationError {
         /// How many references a query is compared with.
         references: usize,
     },
+    /// A mean over queries none of which has a relevant reference.
+    #[error("none of {queries} queries has a reference with its label; at least 1 must have one")]
+    NoMatch {
+        /// The number of queries.
+        queries: usize,
+    },
     /// Features that cannot be compared.
     #[error(transparent)]
     Features(#[from] KnnError),

@@ -1,4 +1,4 @@
-//! Evaluation of features: retrieval, verification, open sets and clustering.
+#![doc = include_str!("../../docs/evaluation.md")]
 
 mod clustering;
 mod comparison;

@@ -6,6 +6,8 @@ mod center_golden;
 mod center_plain;
 mod devices;
 mod evaluation_clustering;
+#[cfg(feature = "train")]
+mod evaluation_metric;
 mod evaluation_open_set;
 mod evaluation_retrieval;
 mod evaluation_verification;
