@@ -1,9 +1,9 @@
 //! What a retrieval computes, and checks of its input.
 
 use super::asked::Asked;
+use super::evaluate::{Features, Retrieval};
 use super::ranking::check_depth;
 use super::report::RetrievalReport;
-use super::retrieval::{Features, Retrieval};
 use super::set::RetrievalSet;
 use crate::evaluation::error::EvaluationError;
 use crate::evaluation::features::{check_features, check_widths, read_labels};

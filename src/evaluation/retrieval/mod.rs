@@ -5,6 +5,7 @@ mod average_precision;
 mod by_comparison;
 mod by_search;
 mod config;
+mod evaluate;
 mod map_at_r;
 mod precision;
 mod r_precision;
@@ -13,7 +14,6 @@ mod recall;
 mod reciprocal_rank;
 mod relevant_ranks;
 mod report;
-mod retrieval;
 mod set;
 
 pub use config::RetrievalConfig;
