@@ -84,6 +84,7 @@ mod device;
 mod distance;
 mod engine;
 mod error;
+pub mod evaluation;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
@@ -100,7 +101,7 @@ pub use loss::{
     Normalization, Precision, UpdateRule, UpdateTiming,
 };
 #[cfg(feature = "train")]
-pub use metric::CenterMetric;
+pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
     NearestCenter, NearestCenterData, Neighbors,

@@ -10,7 +10,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 
 /// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
 /// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("device", &[]),
     ("simd", &[]),
@@ -23,6 +23,10 @@ const ROOMS: [(&str, &[&str]); 12] = [
         &["batch", "centers", "device", "distance", "simd"],
     ),
     ("neighbors", &["batch", "device", "distance", "simd"]),
+    (
+        "evaluation",
+        &["batch", "device", "distance", "neighbors", "simd"],
+    ),
     ("loss", &[]),
     (
         "loss::center",
@@ -36,7 +40,7 @@ const ROOMS: [(&str, &[&str]); 12] = [
             "schedule",
         ],
     ),
-    ("metric", &["loss::center"]),
+    ("metric", &["evaluation", "loss::center", "neighbors"]),
 ];
 
 /// The path of a module from the crate's root: `["batch", "groups"]`.

@@ -5,6 +5,12 @@ mod center_errors;
 mod center_golden;
 mod center_plain;
 mod devices;
+mod evaluation_clustering;
+#[cfg(feature = "train")]
+mod evaluation_metric;
+mod evaluation_open_set;
+mod evaluation_retrieval;
+mod evaluation_verification;
 mod fixtures;
 mod integers;
 mod knn;
