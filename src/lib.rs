@@ -26,7 +26,7 @@
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::optim::{AdamConfig, GradientsParams};
 //! use burn::tensor::{Device, Tensor};
-//! use burn_center_loss::{CenterLoss, CenterLossConfig, NearestCenter};
+//! use burn_center_loss::{CenterLoss, CenterLossConfig};
 //!
 //! #[derive(Module, Debug)]
 //! struct Model {
@@ -54,7 +54,7 @@
 //!     model = optimizer.step(0.1, model, gradients);
 //! }
 //!
-//! let classifier = NearestCenter::from_centers(model.center_loss.centers())?;
+//! let classifier = model.center_loss.nearest_center()?;
 //! let features = model.features.forward(inputs).inner();
 //! assert_eq!(classifier.score(features, labels.inner())?, 1.0);
 //! # Ok::<(), burn_center_loss::KnnError>(())
@@ -89,7 +89,8 @@ pub use loss::{
 #[cfg(feature = "train")]
 pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
-    KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
+    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
+    NearestCenter, NearestCenterData, Neighbors,
 };
 
 #[doc = include_str!("../docs/training.md")]

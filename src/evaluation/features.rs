@@ -2,10 +2,9 @@
 
 use super::error::EvaluationError;
 use super::scores::check_lengths;
-use crate::neighbors::{KnnError, KnnMetric, Rows, check_device};
-use alloc::string::ToString;
+use crate::neighbors::{KnnError, KnnMetric, Labels, Rows, check_device};
 use alloc::vec::Vec;
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{Int, Tensor};
 
 /// Reads a finite matrix and brings its rows into the form that the metric compares.
 pub(crate) fn read_rows(
@@ -68,19 +67,8 @@ pub(crate) fn read_labels(
 ///
 /// [`EvaluationError`] where the device does not hand out the values.
 pub fn label_values(labels: Tensor<1, Int>) -> Result<Vec<i128>, EvaluationError> {
-    let data = labels
-        .without_autodiff()
-        .try_into_data()
-        .map_err(|error| KnnError::Read {
-            name: "labels",
-            reason: error.to_string(),
-        })?;
-    // `i64` holds the values of every integer type but this one.
-    Ok(if data.dtype() == DType::U64 {
-        data.iter::<u64>().map(i128::from).collect()
-    } else {
-        data.iter::<i64>().map(i128::from).collect()
-    })
+    let [count] = labels.dims();
+    Ok(Labels::read(labels, "labels", count)?.values)
 }
 
 /// The score of a reported distance.

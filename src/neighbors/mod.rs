@@ -1,27 +1,45 @@
-//! Classification by distance: to the k nearest references, or to one center per class.
+//! Exact search for nearest rows, and two classifiers on it: k nearest neighbors, and nearest center.
 
 mod blocks;
+mod class_means;
 mod classifier;
+mod classifier_data;
+mod config;
 mod direct;
 mod error;
+mod host_values;
+mod indices;
+mod inner_product;
+mod labels;
+mod length;
 mod lift;
 mod metric;
 mod nearest;
 mod nearest_center;
+mod nearest_center_data;
 mod parts;
+mod placement;
+mod precision;
 mod product;
 mod rows;
 mod score;
 mod search;
+mod softmin;
 mod tree;
 mod vote;
 
-pub use classifier::{KnnClassifier, KnnClassifierConfig, Neighbors};
+pub use classifier::{KnnClassifier, Neighbors};
+pub use classifier_data::KnnClassifierData;
+pub use config::KnnClassifierConfig;
 pub use error::KnnError;
+pub(crate) use labels::Labels;
 pub use metric::KnnMetric;
+pub(crate) use metric::is_zero;
 pub(crate) use nearest::Neighbor;
 pub use nearest_center::NearestCenter;
+pub use nearest_center_data::NearestCenterData;
 pub(crate) use parts::{for_each_part, threads};
-pub(crate) use rows::{Rows, check_device};
+pub(crate) use placement::check_device;
+pub(crate) use rows::Rows;
 pub(crate) use search::{DEFAULT_MAX_PAIRS, Search};
 pub use vote::KnnVotes;

@@ -28,3 +28,37 @@ pub(crate) fn threads() -> usize {
     #[cfg(not(feature = "rayon"))]
     1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn every_item_is_worked_on_once_in_parts_of_the_given_size() {
+        for count in [0, 1, 5, 12, 13, 1000] {
+            for size in [1, 4, 12, 2000] {
+                let mut items = vec![None; count];
+                for_each_part(&mut items, size, |first, part| {
+                    let len = part.len();
+                    for (at, item) in part.iter_mut().enumerate() {
+                        *item = Some((item.is_none(), first + at, first, len));
+                    }
+                });
+                let expected: Vec<_> = (0..count)
+                    .map(|at| {
+                        let first = at / size * size;
+                        Some((true, at, first, size.min(count - first)))
+                    })
+                    .collect();
+                assert_eq!(items, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_thread() {
+        assert!((1..=1 << 16).contains(&threads()));
+    }
+}

@@ -12,6 +12,7 @@ mod evaluation_open_set;
 mod evaluation_retrieval;
 mod evaluation_verification;
 mod fixtures;
+mod integers;
 mod knn;
 mod nearest_center;
 mod statistics;

@@ -50,7 +50,7 @@ pub fn known_scores_by_center(
     classifier: &NearestCenter,
     queries: Tensor<2>,
 ) -> Result<Vec<f64>, EvaluationError> {
-    scores_of_farthest(classifier.search(), queries, "centers")
+    scores_of_farthest(classifier.search(), 1, queries, "centers")
 }
 
 /// How near each query is to its k-th nearest reference, in `f64`; larger means more surely known.
@@ -78,21 +78,22 @@ pub fn known_scores_by_kth_neighbor(
     classifier: &KnnClassifier,
     queries: Tensor<2>,
 ) -> Result<Vec<f64>, EvaluationError> {
-    scores_of_farthest(classifier.search(), queries, "references")
+    scores_of_farthest(classifier.search(), classifier.k(), queries, "references")
 }
 
-/// The scores of the farthest of the neighbors that are searched for.
+/// The scores of the farthest of the `k` nearest.
 fn scores_of_farthest(
     search: &Search,
+    k: usize,
     queries: Tensor<2>,
     name: &'static str,
 ) -> Result<Vec<f64>, EvaluationError> {
     let metric = search.metric();
     Ok(search
-        .answer(queries, name)?
-        .chunks_exact(search.k())
+        .answer(queries, name, k)?
+        .chunks_exact(k)
         .map(|neighbors| {
-            let rank = neighbors[neighbors.len() - 1].rank;
+            let rank = neighbors[k - 1].rank;
             score_of_distance(metric, metric.distance(rank))
         })
         .collect())

@@ -66,7 +66,7 @@ impl BySearch<'_> {
                 continue;
             }
             let part = queries.clone().narrow(0, start, end - start);
-            let neighbors = search.answer(part, self.name)?;
+            let neighbors = search.answer(part, self.name, self.depth)?;
             values.extend(here.iter().map(|query| {
                 self.values(
                     *query,

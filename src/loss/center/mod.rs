@@ -11,6 +11,7 @@ mod geometry;
 mod groups;
 #[cfg(feature = "_kernels")]
 mod kernels;
+mod nearest_center;
 mod rates;
 mod samples;
 mod schedule;
