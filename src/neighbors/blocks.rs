@@ -80,8 +80,9 @@ impl Blocks {
     pub(crate) fn nearest(&self, references: &Rows, queries: &Rows, k: usize) -> Vec<Neighbor> {
         let count = queries.len();
         let mut neighbors = vec![Neighbor::NONE; count * k];
-        for (part, places) in neighbors.chunks_mut(self.queries_at_once * k).enumerate() {
-            let start = part * self.queries_at_once;
+        let at_once = self.queries_at_once.min(count);
+        for (part, places) in neighbors.chunks_mut(at_once * k).enumerate() {
+            let start = part * at_once;
             let range = start..start + places.len() / k;
             self.nearest_of_part(references, queries, range, places);
         }

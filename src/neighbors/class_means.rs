@@ -69,5 +69,11 @@ mod tests {
         assert_eq!(means(&[-max, -max], &[0; 2]), [-max]);
         assert_eq!(means(&[max; 7], &[0; 7]), [max]);
         assert_eq!(means(&[max, max, 6.0, 4.0], &[0, 0, 1, 1]), [max, 5.0]);
+        // Large values that cancel leave the small one.
+        let small = 2.0_f64.powi(-80);
+        assert_eq!(
+            means(&[max, max, -max, -max, 5.0 * small], &[0; 5]),
+            [small]
+        );
     }
 }

@@ -66,8 +66,9 @@ pub struct Neighbors {
 /// proba(q, l)   = votes(q, l) / sum over all labels of votes(q, .)
 /// ```
 ///
-/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnVotes`](crate::KnnVotes) the weight w. Of references equally far from the query the one
-/// with the lowest index is nearer; of labels with equally many votes the lowest wins.
+/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnVotes`](crate::KnnVotes) the weight w. Of references
+/// equally far from the query the one with the lowest index is nearer; of labels with equally many votes the lowest
+/// wins.
 ///
 /// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed
 /// in the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
@@ -85,8 +86,7 @@ pub struct Neighbors {
 ///
 /// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing receives
 /// gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision
-/// floats are taken as `f32`. No result is NaN; [`KnnMetric`](crate::KnnMetric) says what is
-/// infinite.
+/// floats are taken as `f32`. No result is NaN; [`KnnMetric`](crate::KnnMetric) says what is infinite.
 ///
 /// [`to_data`](Self::to_data) and [`from_data`](Self::from_data) store a classifier.
 ///
@@ -198,7 +198,8 @@ impl KnnClassifier {
         }
     }
 
-    /// The stored classifier on a device, which may be another than it was made on. Every answer is the same, bit by bit.
+    /// The stored classifier on a device, which may be another than it was made on. Every answer is the same, bit by
+    /// bit.
     ///
     /// # Errors
     ///

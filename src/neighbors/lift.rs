@@ -172,8 +172,8 @@ impl Lift {
 
     /// Whether ranks are in the order of the true distances but for rounding.
     ///
-    /// They are not if squares or products overflow or vanish, since such ranks are equal. `distance` is the query's
-    /// scaled distance from the origin as in [`rounding`](Self::rounding), `own` the length of its vector before it is scaled.
+    /// They are not if squares or products overflow or vanish, since such ranks are equal. `distance` is the query's scaled
+    /// distance from the origin as in [`rounding`](Self::rounding), `own` the length of its vector before it is scaled.
     fn keeps_order(&self, distance: f64, own: f64) -> bool {
         let (largest, typical) = if self.euclidean {
             let farthest = (distance + SQRT_2) / self.unit;
@@ -286,34 +286,39 @@ mod tests {
     }
 
     /// The key of a pair by the formula of the module, from the rows and the mapping's constants.
+    ///
+    /// Both vectors are first multiplied by a power of two, which is exact, so that no square overflows.
     fn true_key(lift: &Lift, query: &[f64], reference: &[f64]) -> f64 {
+        let one = Exact(1.0, 0.0);
         let scaled = |row: &[f64]| -> Vec<Exact> {
             let shifted = row.iter().zip(&lift.origin);
             shifted
                 .map(|(v, origin)| Exact(*v, 0.0).sum(-origin).times(Exact(lift.unit, 0.0)))
                 .collect()
         };
-        let (x, y) = (scaled(query), scaled(reference));
         let dot = |x: &[Exact], y: &[Exact]| {
             x.iter()
                 .zip(y)
                 .fold(Exact(0.0, 0.0), |sum, (x, y)| sum.plus(x.times(*y)))
         };
-        let minus_one = Exact(-1.0, 0.0);
-        let (key, own_squared) = if lift.euclidean {
-            let half = dot(&y, &y).times(Exact(0.5, 0.0));
-            let key = half.plus(dot(&x, &y).times(minus_one));
-            (key, dot(&x, &x).sum(1.0))
-        } else {
-            (dot(&x, &y).times(minus_one), dot(&x, &x))
-        };
-        let own = own_squared.value().sqrt();
-        let longest = lift.longest.map_or(1.0, |longest| longest.value());
-        if own == 0.0 {
-            0.0
-        } else {
-            key.value() / own / longest
+        let (mut x, mut y) = (scaled(query), scaled(reference));
+        if lift.euclidean {
+            x.push(one);
+            let half = dot(&y, &y).times(Exact(-0.5, 0.0));
+            y.push(half);
         }
+        let power = |largest: f64| 2.0_f64.powi(-(largest.log2() as i32).clamp(-1000, 1000));
+        let times = |values: &mut [Exact], factor: f64| {
+            for value in values {
+                *value = Exact(value.0 * factor, value.1 * factor);
+            }
+        };
+        let largest = x.iter().fold(0.0_f64, |largest, v| largest.max(v.0.abs()));
+        times(&mut x, power(largest));
+        let longest = lift.longest.map_or(1.0, |longest| longest.value());
+        times(&mut y, power(longest));
+        let own = dot(&x, &x).value().sqrt();
+        -dot(&x, &y).value() / own / (longest * power(longest))
     }
 
     /// The key as a device computes it in `f32`: the columns in order or reversed, and, if it cuts factors, with sums
@@ -473,6 +478,38 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Queries so far away that the ranks of the references round to few different numbers.
+        #[test]
+        fn no_rank_of_a_far_query_is_off_by_more_than_its_tolerance(
+            columns in 1_usize..5,
+            references in prop::collection::vec(-1.0..1.0_f64, 4..60),
+            query in prop::collection::vec(-1.0..1.0_f64, 4),
+            exponent in 10_i32..60,
+        ) {
+            let whole = references.len() / columns * columns;
+            let far = |value: &f64| value * 2.0_f64.powi(exponent);
+            let problem = Rounding {
+                columns,
+                references: references[..whole].to_vec(),
+                queries: query[..columns].iter().map(far).collect(),
+            };
+            for factors in FACTORS {
+                check(&problem, KnnMetric::SquaredEuclidean, factors)?;
+            }
+        }
+    }
+
+    #[test]
+    fn the_origin_of_euclidean_rows_is_their_mean() {
+        let rows = Rows::from_values(vec![1.0, 10.0, 3.0, 40.0, 5.0, -20.0, 7.0, 90.0], 2);
+        let origin = |metric| Lift::new(&rows, metric, Factors::Whole).origin;
+        assert_eq!(origin(KnnMetric::Euclidean), [4.0, 30.0]);
+        assert_eq!(origin(KnnMetric::InnerProduct), [0.0, 0.0]);
+    }
+
     /// An infinite tolerance would be right, and as slow as comparing all.
     #[test]
     fn tolerances_of_ordinary_rows_are_small() {
@@ -517,13 +554,25 @@ mod tests {
 
     #[test]
     fn squares_that_overflow_or_vanish_have_no_tolerance() {
-        for metric in [KnnMetric::SquaredEuclidean, KnnMetric::InnerProduct] {
-            for factors in FACTORS {
-                for scale in [1e-160, 1e-320, 1e155, f64::MAX] {
-                    let references = Rows::from_values(vec![scale, 0.5 * scale, -scale], 1);
-                    let lift = Lift::new(&references, metric, factors);
-                    let (_, tolerance) = lift.scaled_query(&[0.3 * scale]);
-                    assert!(tolerance.0.is_infinite(), "{metric:?} {scale}");
+        let tolerance = |metric, factors, scale: f64, query: f64| {
+            let references = Rows::from_values(vec![scale, -scale], 1);
+            let lift = Lift::new(&references, metric, factors);
+            lift.scaled_query(&[query * scale]).1.0
+        };
+        for factors in FACTORS {
+            for scale in [1e-320, 1e-160, 1.1e150, 1e155, f64::MAX] {
+                let inner = tolerance(KnnMetric::InnerProduct, factors, scale, 1.0);
+                assert!(inner.is_infinite(), "{scale}");
+                for query in [0.0, 0.3, 1.0] {
+                    let euclidean = tolerance(KnnMetric::SquaredEuclidean, factors, scale, query);
+                    assert!(euclidean.is_infinite(), "{scale} {query}");
+                }
+            }
+            // Squares of up to 1e300 are finite.
+            for scale in [1e-144, 0.9e150] {
+                for metric in [KnnMetric::SquaredEuclidean, KnnMetric::InnerProduct] {
+                    let finite = tolerance(metric, factors, scale, 0.1);
+                    assert!(finite < 1e-4, "{metric:?} {scale}");
                 }
             }
         }

@@ -21,7 +21,7 @@ use num_traits::Float;
 /// counts as 0, so that its distance is 1.
 ///
 /// No value is NaN. A squared difference above `f64::MAX` makes a Euclidean distance infinite; infinite distances are
-/// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part of it does.
+/// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part does.
 /// What the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in `f64`.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum KnnMetric {
@@ -167,9 +167,13 @@ mod tests {
 
     #[test]
     fn squared_distances_of_a_rank() {
-        for (metric, expected) in [(KnnMetric::SquaredEuclidean, 2.0), (KnnMetric::Cosine, 2.0)] {
-            let rank = metric.rank(&[1.0, 0.0], &[0.0, 1.0]);
-            assert_eq!(metric.squared(rank), expected);
+        let (x, y) = (
+            Rows::from_values(vec![1.0, 0.0], 2),
+            Rows::from_values(vec![0.6, 0.8], 2),
+        );
+        for metric in [KnnMetric::SquaredEuclidean, KnnMetric::Cosine] {
+            let rank = metric.rank(x.row(0), y.row(0));
+            assert!((metric.squared(rank) - 0.8).abs() < 1e-15, "{metric:?}");
         }
     }
 

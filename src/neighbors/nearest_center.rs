@@ -25,10 +25,10 @@ use num_traits::Float;
 /// proba(q, j)  = exp(-|q - c_j|^2) / sum_l exp(-|q - c_l|^2)
 /// ```
 ///
-/// c_j is row j of the centers. Distances are direct differences in `f64`, summed in the order of the columns on the host,
-/// so that answers and their ties are the same on every backend. Distances and probabilities are then rounded to the wider
-/// float type of queries and centers, half-precision floats taken as `f32`; a squared distance that this type cannot
-/// hold is infinite. No result is NaN.
+/// c_j is row j of the centers. Distances are direct differences in `f64`, summed on the host in the order of the
+/// columns, so that answers and their ties are the same on every backend. Distances and probabilities are then rounded
+/// to the wider float type of queries and centers, half-precision floats taken as `f32`. A distance that this type
+/// cannot hold is infinite, and so is one whose square `f64` cannot hold. No result is NaN.
 ///
 /// Every call reads the queries back from the device. Nothing receives gradients: tensors of an autodiff device are
 /// accepted, results are on the device without autodiff.
@@ -134,8 +134,8 @@ impl NearestCenter {
         }
     }
 
-    /// The stored classifier on a device, which may be another than it was made on. Every answer is the same; on a host
-    /// of the same kind, bit by bit.
+    /// The stored classifier on a device, which may be another than it was made on. Every answer is the same, bit by
+    /// bit.
     ///
     /// # Errors
     ///

@@ -39,3 +39,30 @@ pub(crate) fn check_dtype(
         device: format!("{device:?}"),
     })
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use burn::tensor::BoolStore;
+
+    #[test]
+    fn an_autodiff_device_is_the_device_that_it_wraps() {
+        let (plain, wrapped) = (Device::flex(), Device::flex().autodiff());
+        assert_eq!(check_device("queries", &plain, "centers", &wrapped), Ok(()));
+        assert_eq!(check_device("queries", &wrapped, "centers", &plain), Ok(()));
+    }
+
+    #[test]
+    fn a_type_that_the_device_does_not_have_is_named() {
+        let device = Device::flex();
+        assert_eq!(check_dtype("labels", DType::U64, &device), Ok(()));
+        let error = check_dtype("labels", DType::Bool(BoolStore::U32), &device).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "labels is stored as Bool(U32), which {device:?} does not support; load it onto another device"
+            )
+        );
+    }
+}

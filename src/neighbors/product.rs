@@ -230,3 +230,24 @@ impl QuerySearch<'_> {
         }
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    /// Keys and candidates of the queries at one time are at most `max_pairs`, but for one query.
+    #[test]
+    fn max_pairs_bounds_the_queries_at_one_time() {
+        let references = Rows::from_values(vec![0.5; 300 * 3], 3);
+        let at_once = |max_pairs: usize, k: usize| {
+            let metric = KnnMetric::SquaredEuclidean;
+            Product::new(&references, metric, max_pairs, &Device::flex()).queries_at_once(k)
+        };
+        assert_eq!(at_once(10 * REFERENCES_AT_ONCE, 1), 10);
+        assert_eq!(at_once(1, 1), 1);
+        assert_eq!(at_once(100, 20), 1);
+        assert_eq!(at_once(usize::MAX, 1), QUERIES_AT_ONCE);
+        // 300 neighbors are chosen among up to 632 candidates.
+        assert_eq!(at_once(6320, 300), 10);
+    }
+}

@@ -160,7 +160,7 @@ mod tests {
                         move |queries| prop::collection::vec(value.clone(), columns * queries)
                     }),
                     prop_oneof![Just(1), 1..=count.min(8), 1..=count],
-                    prop_oneof![1_usize..2000, Just(DEFAULT_MAX_PAIRS)],
+                    prop_oneof![1_usize..2000, Just(DEFAULT_MAX_PAIRS), Just(usize::MAX)],
                 )
             })
             .prop_map(|(columns, references, queries, k, max_pairs)| Problem {

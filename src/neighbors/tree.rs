@@ -280,3 +280,33 @@ impl<const D: usize> Leaf<D> {
         leaf
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_of_a_box_is_the_distance_to_its_nearest_point() {
+        let rows = Rows::from_values(vec![1.0, 5.0, 3.0, 2.0, 2.0, 9.0], 2);
+        let enclosure = Enclosure::<2>::around(&rows, &[2, 1]);
+        for (query, squared) in [
+            ([0.0, 0.0], 8.0),
+            ([2.5, 4.0], 0.0),
+            ([5.0, 10.0], 5.0),
+            ([2.0, -1.0], 9.0),
+            ([3.5, 9.0], 0.25),
+        ] {
+            let bound = enclosure.bound(&query, 0.5);
+            assert_eq!((bound.rank, bound.index), (squared / 2.0, 1), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_side_is_the_column_of_the_largest_difference() {
+        let rows = Rows::from_values(vec![1.0, 5.0, -3.0, 2.0, 5.5, 9.0, 0.0, 5.0, 8.0], 3);
+        let longest = |indices: &[usize]| Enclosure::<4>::around(&rows, indices).longest_side();
+        assert_eq!(longest(&[0, 1, 2]), 2);
+        assert_eq!(longest(&[1, 2]), 0);
+        assert_eq!(longest(&[0]), 0);
+    }
+}
