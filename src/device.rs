@@ -1,10 +1,38 @@
 //! Which engine serves a device: the one place that decides it.
 //!
-//! An engine that this build does not have is never chosen. A backend that is not known here gets
-//! the tensor operations, which run everywhere.
+//! An engine that this build does not have is never chosen. A backend that is not known here gets the
+//! tensor operations, which run everywhere.
 
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "_kernels"))]
 use burn::backend::DispatchDevice;
+#[cfg(feature = "_kernels")]
+use burn::backend::tensor::FloatTensor;
 use burn::tensor::Device;
+#[cfg(feature = "_kernels")]
+use burn_cubecl::tensor::CubeTensor;
+
+/// What computes loss, gradients and steps of the centers.
+pub(crate) enum Engine {
+    /// This crate's loops over memory that the host reaches.
+    #[cfg(feature = "flex")]
+    Host,
+    /// This crate's CubeCL kernels.
+    #[cfg(feature = "_kernels")]
+    Cube,
+    /// Burn's tensor operations.
+    Operations,
+}
+
+/// The engine that serves tensors on a device, which is one without autodiff.
+pub(crate) fn engine_of(device: &Device) -> Engine {
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => Engine::Host,
+        #[cfg(feature = "_kernels")]
+        DispatchDevice::Cube(_) if kernels_see_tensors() => Engine::Cube,
+        _ => Engine::Operations,
+    }
+}
 
 /// Whether the host computes on this device's memory: whole `f32` factors in a matrix product, and
 /// values that are read at no cost.
@@ -16,4 +44,18 @@ pub(crate) fn is_host(device: &Device) -> bool {
         DispatchDevice::NdArray(_) => true,
         _ => false,
     }
+}
+
+/// The backend whose tensors the kernels take: the one below Burn's fusion.
+#[cfg(all(feature = "_kernels", feature = "fusion"))]
+pub(crate) type KernelBackend = burn_cubecl::CubeBackend;
+/// The backend whose tensors the kernels take, unless fusion is on in Burn but not in this crate: then
+/// no kernel is used.
+#[cfg(all(feature = "_kernels", not(feature = "fusion")))]
+pub(crate) type KernelBackend = burn::backend::Cube;
+
+#[cfg(feature = "_kernels")]
+fn kernels_see_tensors() -> bool {
+    use core::any::TypeId;
+    TypeId::of::<FloatTensor<KernelBackend>>() == TypeId::of::<CubeTensor>()
 }

@@ -2,6 +2,21 @@
 
 use alloc::vec::Vec;
 use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// What is measured between a feature and its center.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CenterDistance {
+    /// The Euclidean distance `||x - c||`.
+    #[default]
+    Euclidean,
+    /// The Euclidean distance between directions, `|| x/||x|| - c/||c|| ||`, so that half its square
+    /// is `1 - cos(x, c)`.
+    ///
+    /// The centers themselves are not normalised: the direct rules move them towards the normalised
+    /// features, and only their direction enters the loss. A zero vector has the direction zero.
+    Cosine,
+}
 
 /// Squared Euclidean distances of all rows of `x` to all rows of `y`, by direct differences.
 ///
@@ -63,4 +78,96 @@ fn scaled_norms(rows: Tensor<2>) -> Tensor<2> {
     // wgpu, where the power that it takes is not to be had.
     let root = squared.clone().without_autodiff().sqrt();
     (squared / root.clone() + root).mul_scalar(0.5)
+}
+
+/// Half the product of the two multiples that `scale` gives of the part of each row's norm beyond the
+/// radius, `[rows]`: with `|d| (d, d)`, half the squared distance.
+pub(crate) fn half_squares(
+    rows: Tensor<2>,
+    radius: f64,
+    scale: impl FnOnce(Tensor<2>) -> (Tensor<2>, Tensor<2>),
+) -> Tensor<1> {
+    let distances = if radius > 0.0 {
+        norms(rows).sub_scalar(radius).clamp_min(0.0)
+    } else {
+        rows
+    };
+    let (one, other) = scale(distances);
+    (one * other.mul_scalar(0.5)).sum_dim(1).squeeze_dim(1)
+}
+
+/// The part of each row that lies beyond the radius, `max(0, 1 - radius / norm)`, `[rows, 1]`.
+pub(crate) fn beyond(rows: Tensor<2>, radius: f64) -> Tensor<2> {
+    norms(rows)
+        .clamp_min(radius)
+        .recip()
+        .mul_scalar(-radius)
+        .add_scalar(1.0)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn matrix<const R: usize>(rows: [[f32; 2]; R]) -> Tensor<2> {
+        Tensor::from_data(rows, &Device::flex())
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+        tensor.into_data().iter::<f64>().collect()
+    }
+
+    #[test]
+    fn norms_and_directions_of_rows_of_any_length() {
+        let rows = matrix([[3e30, 4e30], [3e-30, 4e-30], [0.0, 0.0], [-3.0, 0.0]]);
+        for (norm, expected) in values(norms(rows.clone()))
+            .iter()
+            .zip([5e30, 5e-30, 0.0, 3.0])
+        {
+            approx::assert_relative_eq!(*norm, expected, max_relative = 1e-6);
+        }
+        let expected = [0.6, 0.8, 0.6, 0.8, 0.0, 0.0, -1.0, 0.0];
+        for (value, expected) in values(unit_rows(rows)).iter().zip(expected) {
+            approx::assert_relative_eq!(*value, expected, max_relative = 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_norm_has_no_slope_at_zero() {
+        let rows = matrix([[0.0, 0.0], [3.0, 4.0]]).autodiff().require_grad();
+        let gradients = norms(rows.clone()).sum().backward();
+        let gradient = values(rows.grad(&gradients).unwrap());
+        for (value, expected) in gradient.iter().zip([0.0, 0.0, 0.6, 0.8]) {
+            approx::assert_abs_diff_eq!(*value, expected, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_radius() {
+        let rows = matrix([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]]);
+        assert_eq!(
+            values(beyond(rows.clone(), 1.0)),
+            [f64::from(0.8_f32), 0.0, 0.0]
+        );
+        let half_squares = |radius| values(half_squares(rows.clone(), radius, |d| (d.clone(), d)));
+        assert_eq!(half_squares(1.0), [8.0, 0.0, 0.0]);
+        assert_eq!(half_squares(0.0)[0], 12.5);
+    }
+
+    #[test]
+    fn squared_distances_of_all_pairs_in_parts_of_any_size() {
+        let (x, y) = (
+            matrix([[0.0, 0.0], [1e4, 1.0]]),
+            matrix([[3.0, 4.0], [1e4, 0.5], [0.0, 0.0]]),
+        );
+        for max_elements in [1, 6, 100] {
+            let squared = values(squared_euclidean(x.clone(), y.clone(), max_elements));
+            assert_eq!(
+                squared[..3],
+                [25.0, 1e8 + 0.25, 0.0].map(|v: f64| f64::from(v as f32))
+            );
+            assert_eq!(squared[4], 0.25);
+        }
+    }
 }

@@ -42,7 +42,7 @@ pub use evaluation::{EvaluationInput, EvaluationMetric};
 #[derive(Clone)]
 pub struct CenterMetric {
     name: MetricName,
-    value: fn(&CenterStatistics) -> f64,
+    value: fn(&CenterStatistics) -> Option<f64>,
     higher_is_better: bool,
     state: NumericMetricState,
 }
@@ -67,7 +67,11 @@ impl CenterMetric {
         Self::new("Center distance ratio", |s| s.ratio, false)
     }
 
-    fn new(name: &str, value: fn(&CenterStatistics) -> f64, higher_is_better: bool) -> Self {
+    fn new(
+        name: &str,
+        value: fn(&CenterStatistics) -> Option<f64>,
+        higher_is_better: bool,
+    ) -> Self {
         Self {
             name: Arc::new(name.to_string()),
             value,
@@ -89,8 +93,10 @@ impl Metric for CenterMetric {
         statistics: &CenterStatistics,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.state
-            .update((self.value)(statistics), statistics.samples);
+        // A batch without the value changes nothing.
+        if let Some(value) = (self.value)(statistics) {
+            self.state.update(value, statistics.samples);
+        }
         Ok(self.state.compute_update(self.format()))
     }
 

@@ -1,10 +1,8 @@
-//! Losses that hold a center, prototype or proxy per class.
+//! Losses that hold a center, prototype or proxy per class. None of them uses another one.
 
 mod center;
-#[cfg(any(feature = "flex", feature = "_kernels"))]
-mod known_gradient;
 
 pub use center::{
-    CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate,
-    Checking, ClassBalance, Precision, Reduction, Schedule, UpdateRule, UpdateTiming,
+    CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate, DirectRule,
+    Normalization, Precision, UpdateRule, UpdateTiming,
 };

@@ -1,14 +1,15 @@
 //! What holds for every rule and every setting.
 
 use burn::module::Module;
+use burn::nn::loss::Reduction;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{
-    CenterLoss, CenterLossConfig, CenterUpdate, Checking, ClassBalance, Precision, Reduction,
-    UpdateRule,
+    Batch, CenterLoss, CenterLossConfig, CenterUpdate, Checking, ClassBalance, DirectRule, LeftOut,
+    Precision, UpdateRule,
 };
 use proptest::prelude::*;
 
-use crate::center_plain::{Plain, every_config};
+use crate::center_plain::{Plain, direct_rules, every_case};
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::assert_close;
 use crate::tensors::{labels, typed_matrix};
@@ -25,10 +26,10 @@ fn bits(centers: Tensor<2>) -> Vec<u32> {
 #[test]
 fn features_on_their_centers_cost_nothing_and_move_nothing() {
     for device in autodiff_devices() {
-        for rule in [UpdateRule::Paper, UpdateRule::Mean, UpdateRule::Sum] {
+        for rule in direct_rules(0.5) {
             let centers = Tensor::<2>::from_data([[1.0, -2.0], [0.5, 4.0]], &device);
             let loss = CenterLossConfig::new(2, 2)
-                .with_update_rule(rule)
+                .with_update_rule(rule.clone())
                 .init_with_centers(centers.clone())
                 .unwrap();
             let features = centers.clone().detach().require_grad();
@@ -45,12 +46,12 @@ fn features_on_their_centers_cost_nothing_and_move_nothing() {
 fn absent_classes_keep_their_centers_bit_by_bit() {
     for device in autodiff_devices() {
         for checking in [Checking::Strict, Checking::Deferred] {
-            for rule in [UpdateRule::Paper, UpdateRule::Mean, UpdateRule::Sum] {
+            for rule in direct_rules(0.5) {
                 // Class 0 is where masked samples point to, and -0 is what adding +0 would change.
                 let centers =
                     Tensor::<2>::from_data([[-0.0, 1e-40], [1.0, 2.0], [-0.0, 0.1]], &device);
                 let loss = CenterLossConfig::new(3, 2)
-                    .with_update_rule(rule)
+                    .with_update_rule(rule.clone())
                     .with_checking(checking)
                     .with_ignore_label(Some(-1))
                     .init_with_centers(centers.clone())
@@ -58,7 +59,8 @@ fn absent_classes_keep_their_centers_bit_by_bit() {
                 let features =
                     Tensor::<2>::from_data([[3.0, 4.0], [5.0, 6.0], [7.0, 8.0]], &device);
                 let weights = Tensor::from_data([1.0, 1.0, 0.0], &device);
-                loss.forward_weighted(features, labels(&[1, -1, 2], &device), weights);
+                let batch = Batch::new(features, labels(&[1, -1, 2], &device));
+                loss.try_forward(batch.with_weights(weights)).unwrap();
                 let (before, after) = (bits(centers), bits(loss.centers()));
                 assert_eq!(before[..2], after[..2], "{rule:?}, {checking:?}: ignored");
                 assert_ne!(before[2..4], after[2..4], "{rule:?}, {checking:?}: present");
@@ -71,11 +73,11 @@ fn absent_classes_keep_their_centers_bit_by_bit() {
 #[test]
 fn lambda_does_not_change_how_fast_centers_move() {
     for device in autodiff_devices() {
-        for rule in [UpdateRule::Paper, UpdateRule::Mean, UpdateRule::Sum] {
+        for rule in direct_rules(0.5) {
             let plain = Plain::new(7, 3, 2, 1);
             let centers = [0.0, 0.003, 100.0].map(|lambda| {
                 let config = CenterLossConfig::new(3, 2)
-                    .with_update_rule(rule)
+                    .with_update_rule(rule.clone())
                     .with_lambda(lambda)
                     .with_reduction(Reduction::Sum)
                     .with_class_balance(ClassBalance::Histogram);
@@ -96,7 +98,8 @@ fn lambda_does_not_change_how_fast_centers_move() {
 fn alpha_zero_and_frozen_rest() {
     for device in autodiff_devices() {
         for config in [
-            CenterLossConfig::new(2, 2).with_alpha(0.0),
+            CenterLossConfig::new(2, 2)
+                .with_update_rule(DirectRule::paper().with_alpha(0.0).into()),
             CenterLossConfig::new(2, 2).with_update_rule(UpdateRule::Frozen),
         ] {
             let loss = config.init(&device);
@@ -118,7 +121,7 @@ fn only_forward_in_training_moves_the_centers() {
         let (features, y) = on(&device);
         let value = values(loss.evaluate(features.clone(), y.clone()));
         assert_eq!(bits(loss.centers()), before, "evaluate");
-        let (measured, _) = loss.measure(features.clone(), y.clone(), None).unwrap();
+        let (measured, _) = loss.measure((features.clone(), y.clone())).unwrap();
         assert_eq!(values(measured), value);
         assert_eq!(bits(loss.centers()), before, "measure");
         let (inference_features, inference_labels) = on(&plain);
@@ -166,13 +169,12 @@ fn only_forward_in_training_moves_the_centers() {
 fn a_batch_of_one_and_a_class_seen_once() {
     for device in autodiff_devices() {
         for (rule, expected) in [
-            (UpdateRule::Paper, [1.0, 0.0]),
-            (UpdateRule::Mean, [2.0, 0.0]),
-            (UpdateRule::Sum, [2.0, 0.0]),
+            (DirectRule::paper(), [1.0, 0.0]),
+            (DirectRule::mean(), [2.0, 0.0]),
+            (DirectRule::sum(), [2.0, 0.0]),
         ] {
             let loss = CenterLossConfig::new(1, 2)
-                .with_update_rule(rule)
-                .with_alpha(0.5)
+                .with_update_rule(rule.with_alpha(0.5).into())
                 .init_with_centers(Tensor::zeros([1, 2], &device))
                 .unwrap();
             let features = Tensor::<2>::from_data([[4.0, 0.0]], &device);
@@ -209,8 +211,7 @@ fn large_finite_values_stay_finite() {
         }
         // The sum of the pulls is not finite, their mean is.
         let loss = CenterLossConfig::new(1, 1)
-            .with_update_rule(UpdateRule::Mean)
-            .with_alpha(0.5)
+            .with_update_rule(DirectRule::mean().with_alpha(0.5).into())
             .with_lambda(0.0)
             .init_with_centers(Tensor::zeros([1, 1], &device))
             .unwrap();
@@ -258,7 +259,7 @@ fn ignored_samples_change_nothing_whatever_they_hold() {
                     &values(without.centers()),
                     1e-6,
                 );
-                assert_eq!(with.check(), Ok(()));
+                assert_eq!(with.take_left_out(), Ok(LeftOut::default()));
             }
         }
     }
@@ -291,8 +292,7 @@ fn half_precision_features_are_summed_in_single_precision() {
     for dtype in [DType::F16, DType::BF16] {
         for device in devices_with(dtype).into_iter().map(Device::autodiff) {
             let loss = CenterLossConfig::new(1, 2)
-                .with_update_rule(UpdateRule::Mean)
-                .with_alpha(1.0)
+                .with_update_rule(DirectRule::mean().with_alpha(1.0).into())
                 .init_with_centers(Tensor::zeros([1, 2], &device))
                 .unwrap();
             // 300^2 is beyond f16.
@@ -329,8 +329,7 @@ fn labels_of_every_integer_type() {
                 // More classes than some of the types can count.
                 let loss = CenterLossConfig::new(1000, 1)
                     .with_checking(checking)
-                    .with_update_rule(UpdateRule::Mean)
-                    .with_alpha(1.0)
+                    .with_update_rule(DirectRule::mean().with_alpha(1.0).into())
                     .with_ignore_label(Some(-100))
                     .init_with_centers(Tensor::zeros([1000, 1], &device))
                     .unwrap();
@@ -339,7 +338,7 @@ fn labels_of_every_integer_type() {
                 loss.forward(features, y);
                 let centers = values(loss.centers());
                 assert_eq!((centers[5], centers[120]), (2.0, 3.0), "{dtype:?}");
-                assert_eq!(loss.check(), Ok(()));
+                assert_eq!(loss.take_left_out(), Ok(LeftOut::default()));
             }
         }
     }
@@ -372,14 +371,15 @@ fn merged(loss: &CenterLoss, plain: &Plain, device: &Device, cuts: &[usize]) -> 
     for end in cuts.iter().copied().chain([plain.labels.len()]) {
         if end > start {
             let part = |x: Tensor<1>| x.slice(start..end);
-            let (_, update) = loss
-                .measure(
-                    plain.features(device).slice(start..end),
-                    plain.labels(device).slice(start..end),
-                    plain.weights(device).map(part),
-                )
-                .unwrap();
-            parts.push(update);
+            let batch = Batch::new(
+                plain.features(device).slice(start..end),
+                plain.labels(device).slice(start..end),
+            );
+            let batch = match plain.weights(device).map(part) {
+                Some(weights) => batch.with_weights(weights),
+                None => batch,
+            };
+            parts.push(loss.measure(batch).unwrap().1);
             start = end;
         }
     }
@@ -413,10 +413,10 @@ proptest! {
         }
         let checking = if deferred { Checking::Deferred } else { Checking::Strict };
         for device in devices_with(DType::F64) {
-            for rule in [UpdateRule::Paper, UpdateRule::Mean, UpdateRule::Sum] {
+            for rule in direct_rules(0.5) {
                 let config = plain
                     .config()
-                    .with_update_rule(rule)
+                    .with_update_rule(rule.clone())
                     .with_checking(checking)
                     .with_ignore_label(ignore);
                 let loss = plain.loss(&config, &device);
@@ -431,25 +431,22 @@ proptest! {
     fn batch_order_does_not_matter(
         seed in any::<u64>(),
         rotation in 0_usize..9,
-        pick in 0_usize..240,
+        pick in any::<prop::sample::Index>(),
     ) {
         let plain = Plain::new(9, 4, 3, seed).with_weights();
-        let configs = every_config(&plain);
-        let config = &configs[pick % configs.len()];
+        let case = pick.get(&every_case(&plain)).clone();
         let mut rotated = plain.clone();
         rotated.features.rotate_left(rotation);
         rotated.labels.rotate_left(rotation);
         rotated.weights.as_mut().unwrap().rotate_left(rotation);
         for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
             let run = |plain: &Plain| {
-                let loss = plain.loss(config, &device);
-                let value = loss
-                    .try_forward(plain.features(&device), plain.labels(&device), plain.weights(&device))
-                    .unwrap();
+                let loss = plain.loss(&case.config, &device);
+                let value = case.forward(&loss, plain.batch(&device)).unwrap();
                 (values(value), values(loss.centers()))
             };
             let ((mut value, centers), (rotated, of_rotated)) = (run(&plain), run(&rotated));
-            if config.reduction == Reduction::None {
+            if case.per_sample {
                 value.rotate_left(rotation);
             }
             prop_assert!(value.iter().all(|value| *value >= 0.0));
@@ -459,11 +456,14 @@ proptest! {
     }
 
     #[test]
-    fn a_weight_of_two_is_the_sample_twice(seed in any::<u64>(), pick in 0_usize..240) {
+    fn a_weight_of_two_is_the_sample_twice(
+        seed in any::<u64>(),
+        pick in any::<prop::sample::Index>(),
+    ) {
         let plain = Plain::new(6, 3, 2, seed);
-        let configs = every_config(&plain);
-        let config = configs[pick % configs.len()].clone();
-        prop_assume!(config.reduction != Reduction::None);
+        let case = pick.get(&every_case(&plain)).clone();
+        // The mean over the rows knows nothing of weights.
+        prop_assume!(!case.per_sample && !matches!(case.config.reduction, Reduction::BatchMean));
         let mut weighted = plain.clone();
         weighted.weights = Some(vec![2.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
         let mut twice = plain.clone();
@@ -471,10 +471,8 @@ proptest! {
         twice.labels.push(plain.labels[0]);
         for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
             let run = |plain: &Plain| {
-                let loss = plain.loss(&config, &device);
-                let value = loss
-                    .try_forward(plain.features(&device), plain.labels(&device), plain.weights(&device))
-                    .unwrap();
+                let loss = plain.loss(&case.config, &device);
+                let value = case.forward(&loss, plain.batch(&device)).unwrap();
                 (values(value), values(loss.centers()))
             };
             let (a, b) = (run(&weighted), run(&twice));
@@ -492,11 +490,14 @@ proptest! {
                 let loss = plain.loss(&config, &device);
                 values(loss.evaluate(plain.features(&device), plain.labels(&device)))
             };
-            let each = value(Reduction::None);
+            let loss = plain.loss(&plain.config(), &device);
+            let each = values(loss.forward_no_reduction(plain.features(&device), plain.labels(&device)));
             let sum = value(Reduction::Sum)[0];
             prop_assert_eq!(each.len(), 8);
             assert_close("sum", &[each.iter().sum()], &[sum], 1e-12);
-            assert_close("mean", &[8.0 * value(Reduction::Mean)[0]], &[sum], 1e-12);
+            for mean in [Reduction::Mean, Reduction::Auto, Reduction::BatchMean] {
+                assert_close("mean", &[8.0 * value(mean)[0]], &[sum], 1e-12);
+            }
         }
     }
 }

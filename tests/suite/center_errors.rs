@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{
-    CenterLoss, CenterLossConfig, CenterLossError, Checking, Schedule, UpdateRule, UpdateTiming,
+    Batch, CenterLoss, CenterLossConfig, Checking, DirectRule, LeftOut, Schedule, UpdateRule,
+    UpdateTiming,
 };
 
 use crate::devices::{devices, devices_with, values};
@@ -29,16 +30,21 @@ fn configurations() {
     );
     for (bad, written) in [(-0.5, "-0.5"), (f64::NAN, "NaN"), (f64::INFINITY, "inf")] {
         let rule = format!("is {written}: it must be finite and not negative");
-        assert_eq!(refused(config().with_alpha(bad)), format!("alpha {rule}"));
+        let direct = DirectRule::paper();
+        assert_eq!(
+            refused(config().with_update_rule(direct.clone().with_alpha(bad).into())),
+            format!("alpha {rule}")
+        );
         assert_eq!(refused(config().with_lambda(bad)), format!("lambda {rule}"));
         assert_eq!(refused(config().with_radius(bad)), format!("radius {rule}"));
         assert_eq!(
             refused(config().with_class_weights(Some(vec![1.0, bad, 1.0]))),
             format!("class_weights[1] {rule}")
         );
+        let schedule = Schedule::ExponentialDecay { gamma: bad };
         assert_eq!(
-            refused(config().with_alpha_schedule(Schedule::ExponentialDecay { gamma: bad })),
-            format!("ExponentialDecay.gamma {rule}")
+            refused(config().with_update_rule(direct.with_alpha_schedule(schedule).into())),
+            format!("ExponentialDecay.gamma is {written}: it must be in 0..=1")
         );
     }
     assert_eq!(
@@ -65,9 +71,9 @@ fn configurations() {
 }
 
 #[test]
-#[should_panic(expected = "alpha is -1: it must be finite and not negative")]
+#[should_panic(expected = "lambda is -1: it must be finite and not negative")]
 fn init_panics_with_the_same_message() {
-    config().with_alpha(-1.0).init(&devices()[0]);
+    config().with_lambda(-1.0).init(&devices()[0]);
 }
 
 #[test]
@@ -81,9 +87,25 @@ fn forward_panics_with_the_same_message() {
 }
 
 #[test]
-#[should_panic(expected = "lambda is NaN: it must be finite and not negative")]
-fn set_lambda_refuses() {
-    config().init(&devices()[0]).set_lambda(f64::NAN);
+fn rates_that_are_refused() {
+    let loss = config().init(&devices()[0]);
+    assert_eq!(
+        loss.set_lambda(f64::NAN).unwrap_err().to_string(),
+        "lambda is NaN: it must be finite and not negative"
+    );
+    assert_eq!(
+        loss.set_alpha(-1.0).unwrap_err().to_string(),
+        "alpha is -1: it must be finite and not negative"
+    );
+    assert_eq!((loss.lambda(), loss.alpha()), (1.0, Some(0.5)));
+    for rule in [UpdateRule::Gradient, UpdateRule::Frozen] {
+        let loss = config().with_update_rule(rule.clone()).init(&devices()[0]);
+        assert_eq!(loss.alpha(), None);
+        assert_eq!(
+            loss.set_alpha(0.5).unwrap_err().to_string(),
+            format!("update_rule is {rule:?}: only direct rules have an alpha")
+        );
+    }
 }
 
 /// One bad batch: features, labels, weights, and the message.
@@ -91,9 +113,12 @@ type Bad = (Tensor<2>, Tensor<1, Int>, Option<Tensor<1>>, String);
 
 fn expect_refused(loss: &CenterLoss, (features, labels, weights, message): Bad) {
     let (before, step) = (values(loss.centers()), loss.step());
-    let error = loss
-        .try_forward(features, labels, weights)
-        .expect_err(&message);
+    let batch = Batch::new(features, labels);
+    let batch = match weights {
+        Some(weights) => batch.with_weights(weights),
+        None => batch,
+    };
+    let error = loss.try_forward(batch).expect_err(&message);
     assert_eq!(error.to_string(), message);
     assert_eq!(values(loss.centers()), before, "{message}: centers");
     assert_eq!(loss.step(), step, "{message}: schedules");
@@ -189,10 +214,7 @@ fn labels_that_wrap_in_a_narrower_type_are_still_refused() {
 
             let deferred = config().with_checking(Checking::Deferred).init(&device);
             deferred.forward(Tensor::zeros([2, 2], &device), labels);
-            assert!(matches!(
-                deferred.check(),
-                Err(CenterLossError::LeftOut { labels: 1, .. })
-            ));
+            assert_eq!(deferred.take_left_out().unwrap().labels, 1);
         }
     }
 }
@@ -201,13 +223,13 @@ fn labels_that_wrap_in_a_narrower_type_are_still_refused() {
 fn a_step_that_overflows_is_refused() {
     for device in devices().into_iter().map(Device::autodiff) {
         let loss = config()
-            .with_update_rule(UpdateRule::Sum)
-            .with_alpha(1e10)
+            .with_update_rule(DirectRule::sum().with_alpha(1e10).into())
+            .with_lambda(0.0)
             .init_with_centers(Tensor::zeros([3, 2], &device))
             .unwrap();
         let features = Tensor::<2>::full([2, 2], 1e30, &device);
         let labels = Tensor::<1, Int>::zeros([2], &device);
-        let error = loss.try_forward(features, labels, None).unwrap_err();
+        let error = loss.try_forward((features, labels)).unwrap_err();
         assert!(
             error.to_string().ends_with("(alpha is 10000000000)"),
             "{error}"
@@ -237,7 +259,8 @@ fn deferred_checking_leaves_bad_samples_out_and_counts_them() {
         let features = Tensor::<2>::from_data(rows, &device).require_grad();
         let labels = Tensor::<1, Int>::from_data([0, 3, 1, -7, 1, 2], &device);
         let weights = Tensor::<1>::from_data([1.0, 1.0, 1.0, 1.0, f32::NAN, 1.0], &device);
-        let value = deferred.forward_weighted(features.clone(), labels, weights);
+        let batch = Batch::new(features.clone(), labels).with_weights(weights);
+        let value = deferred.try_forward(batch).unwrap();
         let gradients = value.backward();
         let gradient = values(features.grad(&gradients).unwrap());
         assert_eq!(gradient[2..10], [0.0; 8]);
@@ -251,12 +274,25 @@ fn deferred_checking_leaves_bad_samples_out_and_counts_them() {
             &values(strict.centers()),
             1e-6,
         );
+        let left_out = deferred.take_left_out().unwrap();
+        let expected = LeftOut {
+            labels: 2,
+            features: 1,
+            weights: 1,
+            distances: 0,
+        };
+        assert_eq!(left_out, expected);
+        assert_eq!(left_out.total(), 4);
         assert_eq!(
-            deferred.check().unwrap_err().to_string(),
-            "2 labels outside 0..num_classes, 1 samples with features that are not finite and 1 invalid weights were \
-             left out since the last check"
+            left_out.to_string(),
+            "2 samples with a label outside 0..num_classes, 1 with a feature that is not finite, 1 with an invalid \
+             weight and 0 with a distance that is not finite"
         );
-        assert_eq!(deferred.check(), Ok(()), "counting starts anew");
+        assert_eq!(
+            deferred.take_left_out(),
+            Ok(LeftOut::default()),
+            "counting starts anew"
+        );
     }
 }
 
@@ -266,15 +302,15 @@ fn updates_where_none_are_taken() {
     let features = || Tensor::<2>::ones([1, 2], &device);
     let labels = || Tensor::<1, Int>::zeros([1], &device);
     for rule in [UpdateRule::Gradient, UpdateRule::Frozen] {
-        let loss = config().with_update_rule(rule).init(&device);
-        let (_, update) = loss.measure(features(), labels(), None).unwrap();
+        let loss = config().with_update_rule(rule.clone()).init(&device);
+        let (_, update) = loss.measure((features(), labels())).unwrap();
         assert_eq!(
             loss.apply(update).unwrap_err().to_string(),
-            format!("update_rule is {rule:?}: only Paper, Mean and Sum apply a CenterUpdate")
+            format!("update_rule is {rule:?}: only direct rules apply a CenterUpdate")
         );
     }
     let loss = config().init(&device).freeze();
-    let (_, update) = loss.measure(features(), labels(), None).unwrap();
+    let (_, update) = loss.measure((features(), labels())).unwrap();
     assert_eq!(
         loss.apply(update.clone()).unwrap_err().to_string(),
         "the centers are frozen (`freeze`, `valid`): they take no CenterUpdate"
@@ -287,7 +323,7 @@ fn updates_where_none_are_taken() {
         "the update has feature_dim 2: it must have 5"
     );
     let (_, other) = wide
-        .measure(Tensor::ones([1, 5], &device), labels(), None)
+        .measure((Tensor::ones([1, 5], &device), labels()))
         .unwrap();
     assert_eq!(
         update.merge(other).unwrap_err().to_string(),
@@ -302,19 +338,11 @@ fn tensors_on_different_devices() {
     let (flex, ndarray) = (Device::flex().autodiff(), Device::ndarray().autodiff());
     let loss = config().init(&flex);
     let error = loss
-        .try_forward(
-            Tensor::zeros([1, 2], &ndarray),
-            Tensor::zeros([1], &flex),
-            None,
-        )
+        .try_forward((Tensor::zeros([1, 2], &ndarray), Tensor::zeros([1], &flex)))
         .unwrap_err();
     assert!(error.to_string().starts_with("features are on "), "{error}");
     let error = loss
-        .try_forward(
-            Tensor::zeros([1, 2], &flex),
-            Tensor::zeros([1], &ndarray),
-            None,
-        )
+        .try_forward((Tensor::zeros([1, 2], &flex), Tensor::zeros([1], &ndarray)))
         .unwrap_err();
     assert!(error.to_string().starts_with("labels are on "), "{error}");
 }
@@ -323,11 +351,11 @@ fn tensors_on_different_devices() {
 fn updates_that_nobody_applies() {
     let device = Device::flex().autodiff();
     let loss = config()
-        .with_update_timing(UpdateTiming::OnStep)
+        .with_update_rule(DirectRule::paper().with_timing(UpdateTiming::OnStep).into())
         .init(&device);
     let forward = || {
         let features = Tensor::<2>::ones([1, 2], &device);
-        loss.try_forward(features, Tensor::zeros([1], &device), None)
+        loss.try_forward((features, Tensor::zeros([1], &device)))
     };
     for _ in 0..4096 {
         forward().unwrap();

@@ -1,8 +1,9 @@
 //! The center loss against the numbers of three existing implementations.
 
+use burn::nn::loss::Reduction;
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{DType, Device, Int, Tensor};
-use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, Reduction, UpdateRule};
+use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, DirectRule, UpdateRule};
 use serde::Deserialize;
 
 use crate::devices::{devices, values};
@@ -26,7 +27,7 @@ struct Inputs {
 
 impl Inputs {
     fn config(&self) -> CenterLossConfig {
-        CenterLossConfig::new(self.num_classes, self.feature_dim).with_alpha(self.alpha)
+        CenterLossConfig::new(self.num_classes, self.feature_dim)
     }
 
     fn loss(&self, config: CenterLossConfig, device: &Device) -> CenterLoss {
@@ -60,7 +61,8 @@ fn caffe_paper_rule() {
     for device in devices().into_iter().map(Device::autodiff) {
         for case in cases::<Case>("caffe_center_loss.json") {
             let name = |what: &str| format!("{} {what}", case.inputs.name);
-            let config = case.inputs.config().with_update_rule(UpdateRule::Paper);
+            let rule = DirectRule::paper().with_alpha(case.inputs.alpha);
+            let config = case.inputs.config().with_update_rule(rule.into());
             let plain = case.inputs.loss(config.clone(), &device);
             let (features, labels) = (case.inputs.features(&device), case.inputs.labels(&device));
             let unweighted = plain.evaluate(features.clone(), labels.clone());
@@ -128,13 +130,19 @@ fn mxnet_histogram_weighted_gradient_rule() {
                 case.inputs.loss(config, &device)
             };
             for (reduction, expected) in [
-                (Reduction::None, case.per_sample_loss.clone()),
-                (Reduction::Sum, vec![case.loss_sum]),
-                (Reduction::Mean, vec![case.loss_mean]),
+                (Reduction::Sum, case.loss_sum),
+                (Reduction::Mean, case.loss_mean),
             ] {
                 let value = loss(reduction).forward(features.clone(), labels.clone());
-                assert_close(&name("loss"), &values(value), &expected, TOLERANCE);
+                assert_close(&name("loss"), &values(value), &[expected], TOLERANCE);
             }
+            let each = loss(Reduction::Sum).forward_no_reduction(features.clone(), labels.clone());
+            assert_close(
+                &name("losses"),
+                &values(each),
+                &case.per_sample_loss,
+                TOLERANCE,
+            );
 
             let sum = loss(Reduction::Sum);
             let gradients = sum.forward(features.clone(), labels.clone()).backward();

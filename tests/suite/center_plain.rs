@@ -1,10 +1,11 @@
 //! Values and gradients against nested loops in f64, and gradients against central differences.
 
+use burn::nn::loss::Reduction;
 use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{
-    CenterDistance, CenterLoss, CenterLossConfig, Checking, ClassBalance, Precision, Reduction,
-    UpdateRule,
+    Batch, CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, Checking, ClassBalance,
+    DirectRule, LeftOut, Normalization, Precision, UpdateRule,
 };
 
 use crate::devices::{devices_with, values};
@@ -73,6 +74,14 @@ impl Plain {
         Some(Tensor::from_data(weights, (device, DType::F64)))
     }
 
+    pub fn batch(&self, device: &Device) -> Batch {
+        let batch = Batch::new(self.features(device), self.labels(device));
+        match self.weights(device) {
+            Some(weights) => batch.with_weights(weights),
+            None => batch,
+        }
+    }
+
     pub fn config(&self) -> CenterLossConfig {
         CenterLossConfig::new(self.centers.len(), self.centers[0].len())
             .with_precision(Precision::F64)
@@ -96,15 +105,38 @@ impl Plain {
             .sum()
     }
 
-    /// The losses of the samples, or their mean or sum, by the formulas of the docs.
-    pub fn value(&self, config: &CenterLossConfig) -> Vec<f64> {
-        let counts = self.counts(config);
-        let class_weight = |i: usize| match &config.class_weights {
-            Some(weights) if counts[i] > 0.0 => weights[self.labels[i] as usize],
+    /// The losses of the samples, or what they reduce to, by the formulas of the docs.
+    pub fn value(&self, case: &Case) -> Vec<f64> {
+        let losses = self.losses(&case.config);
+        let sum: f64 = losses.iter().sum();
+        match (case.per_sample, &case.config.reduction) {
+            (true, _) => losses,
+            (false, Reduction::Sum) => vec![sum],
+            (false, Reduction::BatchMean) => vec![sum / losses.len() as f64],
+            (false, Reduction::Mean | Reduction::Auto) => {
+                let total = self.total(&case.config);
+                vec![if total > 0.0 { sum / total } else { 0.0 }]
+            }
+        }
+    }
+
+    fn class_weight(&self, config: &CenterLossConfig, i: usize) -> f64 {
+        match &config.class_weights {
+            Some(weights) if self.counts(config)[i] > 0.0 => weights[self.labels[i] as usize],
             _ => 1.0,
-        };
-        let total: f64 = (0..counts.len()).map(|i| counts[i] * class_weight(i)).sum();
-        let losses: Vec<f64> = (0..counts.len())
+        }
+    }
+
+    fn total(&self, config: &CenterLossConfig) -> f64 {
+        let counts = self.counts(config);
+        (0..counts.len())
+            .map(|i| counts[i] * self.class_weight(config, i))
+            .sum()
+    }
+
+    fn losses(&self, config: &CenterLossConfig) -> Vec<f64> {
+        let counts = self.counts(config);
+        (0..counts.len())
             .map(|i| {
                 if counts[i] == 0.0 {
                     return 0.0;
@@ -120,18 +152,17 @@ impl Plain {
                     ClassBalance::None => 1.0,
                     ClassBalance::Histogram => self.class_total(config, self.labels[i]),
                 };
-                config.lambda * counts[i] * class_weight(i) * 0.5 * beyond * beyond / balance
+                let weight = counts[i] * self.class_weight(config, i);
+                config.lambda * weight * 0.5 * beyond * beyond / balance
             })
-            .collect();
-        match config.reduction {
-            Reduction::None => losses,
-            Reduction::Sum => vec![losses.iter().sum()],
-            Reduction::Mean => vec![losses.iter().sum::<f64>() / total],
-        }
+            .collect()
     }
 
     /// The centers after one update, by the formulas of the docs.
     pub fn updated(&self, config: &CenterLossConfig) -> Vec<Vec<f64>> {
+        let UpdateRule::Direct(rule) = &config.update_rule else {
+            return self.centers.clone();
+        };
         let counts = self.counts(config);
         let mut centers = self.centers.clone();
         for (j, center) in centers.iter_mut().enumerate() {
@@ -153,15 +184,14 @@ impl Plain {
                     *pull += counts[i] * beyond * offset;
                 }
             }
-            let divisor = match config.update_rule {
-                UpdateRule::Paper => 1.0 + total,
-                UpdateRule::Mean => total,
-                UpdateRule::Sum => 1.0,
-                UpdateRule::Gradient | UpdateRule::Frozen => f64::INFINITY,
+            let divisor = match rule.normalization {
+                Normalization::Paper => 1.0 + total,
+                Normalization::Mean => total,
+                Normalization::Sum => 1.0,
             };
             if total > 0.0 {
                 for (value, pull) in center.iter_mut().zip(pull) {
-                    *value += config.alpha * pull / divisor;
+                    *value += rule.alpha * pull / divisor;
                 }
             }
         }
@@ -181,42 +211,73 @@ fn subtract(x: &[f64], y: &[f64]) -> Vec<f64> {
     x.iter().zip(y).map(|(x, y)| x - y).collect()
 }
 
+/// The direct rules, at the given rate.
+pub fn direct_rules(alpha: f64) -> [UpdateRule; 3] {
+    [DirectRule::paper(), DirectRule::mean(), DirectRule::sum()]
+        .map(|rule| rule.with_alpha(alpha).into())
+}
+
+/// A configuration, and whether its losses are left as they are, one per sample.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub config: CenterLossConfig,
+    pub per_sample: bool,
+}
+
+impl Case {
+    pub fn forward(
+        &self,
+        loss: &CenterLoss,
+        batch: impl Into<Batch>,
+    ) -> Result<Tensor<1>, CenterLossError> {
+        if self.per_sample {
+            loss.try_forward_no_reduction(batch)
+        } else {
+            loss.try_forward(batch)
+        }
+    }
+
+    pub fn name(&self) -> String {
+        format!("per sample: {}, {}", self.per_sample, self.config)
+    }
+}
+
 /// Every rule with every way of measuring, weighting and reducing.
-pub fn every_config(plain: &Plain) -> Vec<CenterLossConfig> {
-    let mut configs = vec![];
-    for rule in [
-        UpdateRule::Paper,
-        UpdateRule::Mean,
-        UpdateRule::Sum,
-        UpdateRule::Gradient,
-        UpdateRule::Frozen,
-    ] {
+pub fn every_case(plain: &Plain) -> Vec<Case> {
+    let mut cases = vec![];
+    let mut rules = direct_rules(0.3).to_vec();
+    rules.extend([UpdateRule::Gradient, UpdateRule::Frozen]);
+    for rule in rules {
         for distance in [CenterDistance::Euclidean, CenterDistance::Cosine] {
             for radius in [0.0, 0.75] {
                 for balance in [ClassBalance::None, ClassBalance::Histogram] {
-                    for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None] {
+                    for (reduction, per_sample) in [
+                        (Reduction::Mean, false),
+                        (Reduction::Sum, false),
+                        (Reduction::BatchMean, false),
+                        (Reduction::Auto, false),
+                        (Reduction::Mean, true),
+                    ] {
                         let config = plain
                             .config()
-                            .with_update_rule(rule)
+                            .with_update_rule(rule.clone())
                             .with_distance(distance)
                             .with_radius(radius)
                             .with_class_balance(balance)
                             .with_reduction(reduction)
-                            .with_alpha(0.3)
                             .with_lambda(0.7);
                         let weights = (0..plain.centers.len()).map(|j| 0.5 + j as f64).collect();
-                        configs.push(config.clone());
-                        configs.push(
-                            config
-                                .with_class_weights(Some(weights))
-                                .with_ignore_label(Some(1)),
-                        );
+                        let weighted = config
+                            .clone()
+                            .with_class_weights(Some(weights))
+                            .with_ignore_label(Some(1));
+                        cases.extend([config, weighted].map(|config| Case { config, per_sample }));
                     }
                 }
             }
         }
     }
-    configs
+    cases
 }
 
 fn batches() -> [Plain; 2] {
@@ -228,22 +289,16 @@ fn batches() -> [Plain; 2] {
 fn value_and_update_equal_nested_loops() {
     for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
         for plain in batches() {
-            for config in every_config(&plain) {
+            for mut case in every_case(&plain) {
                 for checking in [Checking::Strict, Checking::Deferred] {
-                    let config = config.clone().with_checking(checking);
-                    let loss = plain.loss(&config, &device);
-                    let value = loss
-                        .try_forward(
-                            plain.features(&device),
-                            plain.labels(&device),
-                            plain.weights(&device),
-                        )
-                        .unwrap();
-                    let name = format!("{config}");
-                    assert_close(&name, &values(value), &plain.value(&config), 1e-12);
-                    let updated = plain.updated(&config).concat();
+                    case.config.checking = checking;
+                    let loss = plain.loss(&case.config, &device);
+                    let value = case.forward(&loss, plain.batch(&device)).unwrap();
+                    let name = case.name();
+                    assert_close(&name, &values(value), &plain.value(&case), 1e-12);
+                    let updated = plain.updated(&case.config).concat();
                     assert_close(&name, &values(loss.centers()), &updated, 1e-12);
-                    assert_eq!(loss.check(), Ok(()));
+                    assert_eq!(loss.take_left_out(), Ok(LeftOut::default()));
                 }
             }
         }
@@ -255,18 +310,17 @@ fn gradients_equal_central_differences() {
     const STEP: f64 = 1e-5;
     for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
         for plain in batches() {
-            for config in every_config(&plain) {
-                let loss = plain.loss(&config, &device);
+            for case in every_case(&plain) {
+                let loss = plain.loss(&case.config, &device);
                 let features = plain.features(&device).require_grad();
-                let value = loss
-                    .try_forward(
-                        features.clone(),
-                        plain.labels(&device),
-                        plain.weights(&device),
-                    )
-                    .unwrap();
+                let batch = Batch::new(features.clone(), plain.labels(&device));
+                let batch = match plain.weights(&device) {
+                    Some(weights) => batch.with_weights(weights),
+                    None => batch,
+                };
+                let value = case.forward(&loss, batch).unwrap();
                 let gradients = value.sum().backward();
-                let total = |plain: &Plain| plain.value(&config).iter().sum::<f64>();
+                let total = |plain: &Plain| plain.value(&case).iter().sum::<f64>();
                 let slope = |change: &dyn Fn(&mut Plain, f64)| {
                     let (mut up, mut down) = (plain.clone(), plain.clone());
                     change(&mut up, STEP);
@@ -281,12 +335,12 @@ fn gradients_equal_central_differences() {
                         expected.push(slope(&|plain, step| plain.features[i][d] += step));
                     }
                 }
-                let name = format!("{config}");
+                let name = case.name();
                 assert_close(&name, &values(gradient), &expected, 1e-8);
 
                 let gradients = GradientsParams::from_grads(gradients, &loss);
                 let of_centers = gradients.get::<2>(centers_id(&loss));
-                if config.update_rule != UpdateRule::Gradient {
+                if case.config.update_rule != UpdateRule::Gradient {
                     assert!(of_centers.is_none(), "{name}");
                     continue;
                 }
@@ -306,24 +360,28 @@ fn gradients_equal_central_differences() {
 fn single_precision_equals_nested_loops() {
     for device in devices_with(DType::F32).into_iter().map(Device::autodiff) {
         for plain in batches() {
-            for config in every_config(&plain) {
+            for mut case in every_case(&plain) {
                 for checking in [Checking::Strict, Checking::Deferred] {
-                    let config = config
-                        .clone()
-                        .with_precision(Precision::F32)
-                        .with_checking(checking);
+                    case.config.checking = checking;
+                    case.config.precision = Precision::F32;
                     let single = |rows: &[Vec<f64>]| typed_matrix(rows, DType::F32, &device);
                     let weights = plain
                         .weights
                         .as_deref()
                         .map(|w| Tensor::<1>::from_data(w, (&device, DType::F32)));
-                    let loss = config.init_with_centers(single(&plain.centers)).unwrap();
-                    let value = loss
-                        .try_forward(single(&plain.features), plain.labels(&device), weights)
+                    let loss = case
+                        .config
+                        .init_with_centers(single(&plain.centers))
                         .unwrap();
-                    let name = format!("{config}");
-                    assert_close(&name, &values(value), &plain.value(&config), 1e-5);
-                    let updated = plain.updated(&config).concat();
+                    let batch = Batch::new(single(&plain.features), plain.labels(&device));
+                    let batch = match weights {
+                        Some(weights) => batch.with_weights(weights),
+                        None => batch,
+                    };
+                    let value = case.forward(&loss, batch).unwrap();
+                    let name = case.name();
+                    assert_close(&name, &values(value), &plain.value(&case), 1e-5);
+                    let updated = plain.updated(&case.config).concat();
                     assert_close(&name, &values(loss.centers()), &updated, 1e-5);
                 }
             }

@@ -38,7 +38,7 @@ pub fn assert_close(name: &str, actual: &[f64], expected: &[f64], tolerance: f64
     let scale = expected.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
         assert!(
-            (a - e).abs() <= tolerance * scale.max(f64::MIN_POSITIVE),
+            approx::abs_diff_eq!(*a, *e, epsilon = tolerance * scale.max(f64::MIN_POSITIVE)),
             "{name}[{i}]: {a} is not {e} within {tolerance} of {scale}"
         );
     }

@@ -1,7 +1,8 @@
 //! The statistics for logging, against plain arithmetic.
 
+use approx::assert_abs_diff_eq;
 use burn::tensor::{Device, Int, Tensor};
-use burn_center_loss::{CenterDistance, CenterLoss, CenterLossConfig};
+use burn_center_loss::{CenterDistance, CenterLoss, CenterLossConfig, CenterStatistics};
 
 use crate::devices::devices;
 
@@ -23,9 +24,16 @@ fn statistics_are_plain_distances() {
         let statistics = loss(centers, CenterDistance::Euclidean, &device)
             .statistics(features, labels)
             .unwrap();
-        assert!((statistics.mean_distance - 4.0).abs() < 1e-5);
-        assert!((statistics.min_center_distance - 6.0).abs() < 1e-5);
-        assert!((statistics.ratio - 4.0 / 6.0).abs() < 1e-5);
+        let CenterStatistics {
+            mean_distance,
+            min_center_distance,
+            ratio,
+            samples,
+        } = statistics;
+        assert_eq!(samples, 2);
+        assert_abs_diff_eq!(mean_distance.unwrap(), 4.0, epsilon = 1e-5);
+        assert_abs_diff_eq!(min_center_distance.unwrap(), 6.0, epsilon = 1e-5);
+        assert_abs_diff_eq!(ratio.unwrap(), 4.0 / 6.0, epsilon = 1e-5);
     }
 }
 
@@ -39,8 +47,16 @@ fn statistics_of_a_cosine_loss_are_between_directions() {
             .statistics(features, labels)
             .unwrap();
         let right_angle = f64::sqrt(2.0);
-        assert!((statistics.mean_distance - right_angle / 2.0).abs() < 1e-5);
-        assert!((statistics.min_center_distance - right_angle).abs() < 1e-5);
+        assert_abs_diff_eq!(
+            statistics.mean_distance.unwrap(),
+            right_angle / 2.0,
+            epsilon = 1e-5
+        );
+        assert_abs_diff_eq!(
+            statistics.min_center_distance.unwrap(),
+            right_angle,
+            epsilon = 1e-5
+        );
     }
 }
 
@@ -52,8 +68,8 @@ fn one_class_has_no_other_center() {
         let statistics = loss
             .statistics(Tensor::ones([1, 2], &device), labels)
             .unwrap();
-        assert_eq!(statistics.min_center_distance, f64::INFINITY);
-        assert_eq!(statistics.ratio, 0.0);
+        assert_eq!(statistics.min_center_distance, None);
+        assert_eq!(statistics.ratio, None);
     }
 }
 
@@ -74,7 +90,7 @@ fn the_same_errors_as_the_loss() {
 fn metrics_average_over_samples() {
     use burn::data::dataloader::Progress;
     use burn::train::metric::{Metric, MetricMetadata, Numeric, NumericEntry};
-    use burn_center_loss::{CenterMetric, CenterStatistics};
+    use burn_center_loss::CenterMetric;
 
     let metadata = MetricMetadata {
         progress: Progress::new(1, 1, None),
@@ -84,9 +100,9 @@ fn metrics_average_over_samples() {
     let mut metric = CenterMetric::mean_distance();
     for (mean_distance, samples) in [(1.0, 30), (5.0, 10)] {
         let statistics = CenterStatistics {
-            mean_distance,
-            min_center_distance: 10.0,
-            ratio: mean_distance / 10.0,
+            mean_distance: Some(mean_distance),
+            min_center_distance: Some(10.0),
+            ratio: Some(mean_distance / 10.0),
             samples,
         };
         metric.update(&statistics, &metadata).unwrap();

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::nn::{Linear, LinearConfig};
 use burn::store::{ModuleRecord, RecordError};
 use burn::tensor::{DType, Device, Int, Tensor};
-use burn_center_loss::{CenterLoss, CenterLossConfig, Precision, Schedule, UpdateRule};
+use burn_center_loss::{CenterLoss, CenterLossConfig, DirectRule, Precision, Schedule, UpdateRule};
 
 use crate::devices::{devices, devices_with, values};
 
@@ -30,10 +30,15 @@ fn autodiff_devices() -> Vec<Device> {
 fn config() -> CenterLossConfig {
     CenterLossConfig::new(4, 2)
         .with_lambda_schedule(Schedule::LinearWarmup { steps: 10 })
-        .with_alpha_schedule(Schedule::StepDecay {
-            every: 2,
-            factor: 0.1,
-        })
+        .with_update_rule(decaying(DirectRule::paper()))
+}
+
+fn decaying(rule: DirectRule) -> UpdateRule {
+    let schedule = Schedule::StepDecay {
+        every: 2,
+        factor: 0.1,
+    };
+    rule.with_alpha_schedule(schedule).into()
 }
 
 fn step(loss: &CenterLoss, device: &Device, offset: f32) -> Vec<f64> {
@@ -45,13 +50,13 @@ fn step(loss: &CenterLoss, device: &Device, offset: f32) -> Vec<f64> {
 #[test]
 fn a_resumed_training_takes_the_same_steps_bit_by_bit() {
     for device in autodiff_devices() {
-        for rule in [UpdateRule::Paper, UpdateRule::Mean, UpdateRule::Sum] {
-            let config = config().with_update_rule(rule);
+        for rule in [DirectRule::paper(), DirectRule::mean(), DirectRule::sum()] {
+            let config = config().with_update_rule(decaying(rule));
             let loss = config.init(&device);
             for offset in [0.3, -2.0, 0.9] {
                 step(&loss, &device, offset);
             }
-            loss.set_alpha(0.4);
+            loss.set_alpha(0.4).unwrap();
             let bytes = loss.clone().into_record().into_bytes().unwrap();
             let record = ModuleRecord::from_bytes(bytes).unwrap();
             let resumed = config.init(&device).load_record(record);
@@ -78,7 +83,7 @@ fn schedules_follow_the_training_steps() {
     let loss = config().init(&device);
     let mut rates = vec![];
     for _ in 0..5 {
-        rates.push((loss.lambda(), loss.alpha()));
+        rates.push((loss.lambda(), loss.alpha().unwrap()));
         step(&loss, &device, 0.5);
         loss.evaluate(
             Tensor::ones([1, 2], &device),
@@ -106,8 +111,8 @@ fn a_snapshot_keeps_its_centers() {
 #[test]
 fn centers_survive_moving_forking_and_validation() {
     for device in autodiff_devices() {
-        for rule in [UpdateRule::Paper, UpdateRule::Gradient] {
-            let loss = config().with_update_rule(rule).init(&device);
+        for rule in [DirectRule::paper().into(), UpdateRule::Gradient] {
+            let loss = config().with_update_rule(rule.clone()).init(&device);
             let before = values(loss.centers());
             let id = centers_id(&loss);
             let moved = loss.fork(&device).to_device(&device).valid().train();
@@ -278,12 +283,17 @@ fn configurations_survive_json() {
     let config = CenterLossConfig::mxnet(10, 2)
         .with_class_weights(Some(vec![0.5; 10]))
         .with_ignore_label(Some(-1))
-        .with_alpha_schedule(Schedule::CosineDecay { steps: 7 });
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("config.json");
-    config.save(&path).unwrap();
-    let loaded = CenterLossConfig::load(&path).unwrap();
-    assert_eq!(loaded.to_string(), config.to_string());
+        .with_lambda_schedule(Schedule::CosineDecay { steps: 7 });
+    for config in [
+        config.clone(),
+        config.with_update_rule(decaying(DirectRule::sum())),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config.json");
+        config.save(&path).unwrap();
+        let loaded = CenterLossConfig::load(&path).unwrap();
+        assert_eq!(loaded.to_string(), config.to_string());
+    }
 }
 
 #[test]

@@ -18,7 +18,9 @@ use burn::train::{
     ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim,
     SupervisedTraining, TrainOutput, TrainStep, TrainingStrategy,
 };
-use burn_center_loss::{CenterLoss, CenterLossConfig, UpdateRule, UpdateTiming};
+use burn_center_loss::{
+    CenterLoss, CenterLossConfig, CenterLossError, DirectRule, UpdateRule, UpdateTiming,
+};
 
 use crate::devices::{devices, values};
 use crate::fixtures::assert_close;
@@ -146,10 +148,17 @@ fn train(
     change(training).launch(learner).model
 }
 
+/// The paper's rule with another timing.
+fn timed(timing: UpdateTiming) -> UpdateRule {
+    DirectRule::paper().with_timing(timing).into()
+}
+
 /// The centers after the given batches, two epochs of them, by hand.
 fn expected_centers(config: &CenterLossConfig, batches: &[&[i64]], device: &Device) -> Vec<f64> {
     let model = Model::new(
-        config.clone().with_update_timing(UpdateTiming::Immediate),
+        config
+            .clone()
+            .with_update_rule(timed(UpdateTiming::Immediate)),
         device,
     );
     for _ in 0..2 {
@@ -198,7 +207,7 @@ fn the_learner_moves_the_centers_once_per_training_step_and_not_in_validation() 
 #[test]
 fn accumulated_batches_move_the_centers_as_one() {
     let device = Device::flex().autodiff();
-    let config = CenterLossConfig::new(2, 2).with_update_timing(UpdateTiming::OnStep);
+    let config = CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStep));
     let model = Model::new(config.clone(), &device);
     let trained = train(model, vec![0, 1, 2, 3, 4, 9], 1, |training| {
         training.grads_accumulation(3)
@@ -220,7 +229,8 @@ fn two_devices_move_the_centers_as_one() {
         MultiDeviceOptim::OptimSharded,
     ] {
         let device = Device::flex().autodiff();
-        let config = CenterLossConfig::new(2, 2).with_update_timing(UpdateTiming::OnStep);
+        let config =
+            CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStepShared));
         let run = || {
             let model = Model::new(config.clone(), &device);
             train(model, vec![0, 1, 2, 3, 4, 9, 8, 7], 2, |training| {
@@ -279,24 +289,81 @@ fn the_gradient_rule_with_a_rate_of_its_own() {
     }
 }
 
-#[test]
-fn clones_can_be_given_a_list_of_their_own() {
-    let device = Device::flex().autodiff();
-    let config = CenterLossConfig::new(2, 2).with_update_timing(UpdateTiming::OnStep);
-    let first = config.init(&device);
-    let (shared, own) = (first.clone(), first.clone().with_own_pending());
-    let batch = || {
-        (
-            Tensor::<2>::ones([2, 2], &device),
-            Tensor::<1, Int>::from_data([0, 1], &device),
-        )
-    };
-    for loss in [&first, &shared, &own] {
-        let (features, labels) = batch();
-        loss.forward(features, labels);
+/// One update by each of the losses.
+fn forward_each(losses: &[&CenterLoss], device: &Device) {
+    for loss in losses {
+        let labels = Tensor::<1, Int>::from_data([0, 1], device);
+        loss.forward(Tensor::ones([2, 2], device), labels);
     }
-    assert_eq!(own.apply_pending(), Ok(1));
-    assert_eq!(first.apply_pending(), Ok(2));
-    assert_eq!(first.apply_pending(), Ok(0));
+}
+
+#[test]
+fn clones_go_their_own_way_with_a_copy_of_the_waiting_updates() {
+    let device = Device::flex().autodiff();
+    let config = CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStep));
+    let first = config.init(&device);
+    forward_each(&[&first], &device);
+    let clone = first.clone();
+    forward_each(&[&first, &first, &clone], &device);
+    assert_eq!(clone.apply_pending(), Ok(2));
+    assert_eq!(clone.apply_pending(), Ok(0));
+    assert_eq!(first.apply_pending(), Ok(3));
+    assert_eq!((first.step(), clone.step()), (1, 1));
+}
+
+#[test]
+fn clones_share_the_waiting_updates_if_asked_to() {
+    let device = Device::flex().autodiff();
+    let config = CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStepShared));
+    let first = config.init(&device);
+    let clone = first.clone();
+    forward_each(&[&first, &clone, &clone.clone().fork(&device)], &device);
+    assert_eq!(first.apply_pending(), Ok(3));
+    assert_eq!(clone.apply_pending(), Ok(0));
     assert_eq!(first.step(), 1);
+}
+
+#[test]
+fn frozen_and_validating_losses_leave_the_waiting_updates_alone() {
+    let device = Device::flex().autodiff();
+    for timing in [UpdateTiming::OnStep, UpdateTiming::OnStepShared] {
+        let config = CenterLossConfig::new(2, 2).with_update_rule(timed(timing));
+        let loss = config.init(&device);
+        forward_each(&[&loss], &device);
+        let before = values(loss.centers());
+
+        let valid = loss.valid();
+        assert_eq!(valid.apply_pending(), Err(CenterLossError::Frozen));
+        assert_eq!(valid.train().apply_pending(), Ok(0), "valid() detaches");
+        let frozen = loss.clone().freeze();
+        assert_eq!(frozen.apply_pending(), Err(CenterLossError::Frozen));
+        assert_eq!(values(frozen.centers()), before);
+        // Frozen, it notes nothing.
+        forward_each(&[&frozen], &device);
+        assert_eq!(
+            frozen.unfreeze().apply_pending(),
+            Ok(1),
+            "the list was kept"
+        );
+        let left = if timing == UpdateTiming::OnStep { 1 } else { 0 };
+        assert_eq!(loss.apply_pending(), Ok(left));
+    }
+}
+
+/// Waiting updates are a matter of the direct rules: nothing collects under the others.
+#[test]
+fn other_rules_collect_no_updates() {
+    let device = Device::flex().autodiff();
+    for rule in [UpdateRule::Gradient, UpdateRule::Frozen] {
+        let loss = CenterLossConfig::new(2, 2)
+            .with_update_rule(rule.clone())
+            .init(&device);
+        for _ in 0..5000 {
+            forward_each(&[&loss], &device);
+        }
+        assert_eq!(
+            loss.apply_pending(),
+            Err(CenterLossError::RuleTakesNoUpdate { rule })
+        );
+    }
 }

@@ -1,15 +1,14 @@
-//! Classification by the centers of a center loss.
-
-use super::{CenterDistance, CenterLoss};
+use super::center_loss::CenterLoss;
+use crate::distance::CenterDistance;
 use crate::neighbors::{KnnError, NearestCenter};
 
 impl CenterLoss {
-    /// A classifier by the nearest of the centers as they are now: by position, or by direction if the loss measures the
-    /// [cosine distance](CenterDistance::Cosine). Reads the centers back from the device once.
+    /// A classifier of the centers as they are now: by position, or by direction if the loss measures
+    /// the [cosine distance](CenterDistance::Cosine). Reads the centers back from the device once.
     ///
     /// # Errors
     ///
-    /// As [`NearestCenter::from_centers`].
+    /// [`KnnError`] if a center is not finite.
     ///
     /// # Example
     ///
@@ -19,9 +18,9 @@ impl CenterLoss {
     ///
     /// # fn main() -> Result<(), KnnError> {
     /// let loss = CenterLossConfig::new(10, 2).init(&Device::flex());
-    /// let classifier = loss.nearest_center()?;
-    /// let predictions = classifier.predict(loss.centers())?;
-    /// assert_eq!(predictions.to_data_as::<i64>().to_vec::<i64>().unwrap(), (0..10).collect::<Vec<_>>());
+    /// let predictions = loss.nearest_center()?.predict(loss.centers())?;
+    /// let expected: Vec<i64> = (0..10).collect();
+    /// assert_eq!(predictions.to_data_as::<i64>().to_vec::<i64>().unwrap(), expected);
     /// # Ok(())
     /// # }
     /// ```

@@ -1,37 +1,66 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
+use burn::nn::loss::Reduction;
 use burn::tensor::{Int, Tensor};
 
-use super::batch::{Batch, check_fit};
-use super::samples::Samples;
-use super::{CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, Checking};
-use crate::distance::{norms, squared_euclidean, unit_rows};
+use super::center_loss::CenterLoss;
+use super::error::CenterLossError;
+use crate::batch::{Batch, BatchError, Checking, ClassBalance, Weighing};
+use crate::centers::CentersError;
+use crate::distance::{CenterDistance, squared_euclidean, unit_rows};
+use crate::engine::{self, Problem, Wants};
 
 /// How tight the classes are and how far apart, for logging.
 ///
 /// All distances are those of the [`CenterDistance`] of the loss; the radius does not enter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CenterStatistics {
-    /// The mean distance of the samples to the center of their class; NaN if no sample counts.
-    pub mean_distance: f64,
-    /// The smallest distance between two centers; infinite if there is one class.
-    pub min_center_distance: f64,
-    /// `mean_distance / min_center_distance`: the smaller, the better nearest-center classification can be. At 1/2 and
-    /// above, samples at the mean distance may lie nearer to another center.
-    pub ratio: f64,
+    /// The mean distance of the samples to the center of their class; `None` if no sample counts.
+    pub mean_distance: Option<f64>,
+    /// The smallest distance between two centers, infinite if its square overflows; `None` if there is
+    /// one class.
+    pub min_center_distance: Option<f64>,
+    /// `mean_distance / min_center_distance`: the smaller, the better nearest-center classification can
+    /// be. At 1/2 and above, samples at the mean distance may lie nearer to another center. `None` if one
+    /// of the two is, and if two centers are equal.
+    pub ratio: Option<f64>,
     /// How many samples the mean is over.
     pub samples: usize,
+}
+
+impl CenterStatistics {
+    fn new(distances: &[f64], min_center_distance: Option<f64>) -> Self {
+        let samples = distances.len();
+        // Divided before they are summed, so that the mean of finite distances is finite.
+        let mean = || {
+            distances
+                .iter()
+                .map(|distance| distance / samples as f64)
+                .sum()
+        };
+        let mean_distance = (samples > 0).then(mean);
+        let ratio = match (mean_distance, min_center_distance) {
+            (Some(mean), Some(min)) if min > 0.0 => Some(mean / min),
+            _ => None,
+        };
+        Self {
+            mean_distance,
+            min_center_distance,
+            ratio,
+            samples,
+        }
+    }
 }
 
 /// How many coordinate differences between centers exist at one time.
 const MAX_ELEMENTS: usize = 1 << 22;
 
 impl CenterLoss {
-    /// The mean distance of a batch to its centers, the smallest distance between centers, and their ratio. Moves
-    /// nothing, and reads from the device.
+    /// The mean distance of a batch to its centers, the smallest distance between centers, and their
+    /// ratio. Moves nothing, and reads from the device.
     ///
-    /// It compares every center with every other, `O(num_classes^2 * feature_dim)`: for logging once in a while, not for
-    /// every step with many classes.
+    /// It compares every center with every other, `O(num_classes^2 * feature_dim)`: for logging once in
+    /// a while, not for every step with many classes.
     ///
     /// # Shapes
     ///
@@ -40,7 +69,8 @@ impl CenterLoss {
     ///
     /// # Errors
     ///
-    /// As [`try_forward`](Self::try_forward) under [`Checking::Strict`].
+    /// The [`BatchError`]s of [`try_forward`](Self::try_forward) under [`Checking::Strict`], and
+    /// [`CentersError`] if a center is not finite.
     ///
     /// # Example
     ///
@@ -53,9 +83,9 @@ impl CenterLoss {
     /// let loss = CenterLossConfig::new(3, 2).init_with_centers(centers)?;
     /// let features = Tensor::from_data([[0.0, 1.0], [3.0, 4.0]], &device);
     /// let statistics = loss.statistics(features, Tensor::from_data([0, 1], &device))?;
-    /// assert_eq!(statistics.mean_distance, 3.0);
-    /// assert_eq!(statistics.min_center_distance, 6.0);
-    /// assert_eq!(statistics.ratio, 0.5);
+    /// assert_eq!(statistics.mean_distance, Some(3.0));
+    /// assert_eq!(statistics.min_center_distance, Some(6.0));
+    /// assert_eq!(statistics.ratio, Some(0.5));
     /// # Ok::<(), burn_center_loss::CenterLossError>(())
     /// ```
     pub fn statistics(
@@ -63,71 +93,56 @@ impl CenterLoss {
         features: Tensor<2>,
         labels: Tensor<1, Int>,
     ) -> Result<CenterStatistics, CenterLossError> {
-        let distances = self.distances(features.without_autodiff(), labels)?;
-        let mean_distance = distances.iter().sum::<f64>() / distances.len() as f64;
-        let min_center_distance = self.min_center_distance()?;
-        Ok(CenterStatistics {
-            mean_distance,
-            min_center_distance,
-            ratio: mean_distance / min_center_distance,
-            samples: distances.len(),
-        })
+        let batch = self.fit(Batch::new(features.without_autodiff(), labels))?;
+        let distances = engine::distances(Problem {
+            batch,
+            centers: self.centers.constant(),
+            tracked: false,
+            rules: &self.rules(Checking::Strict),
+            weighing: Weighing {
+                lambda: 1.0,
+                reduction: Some(&Reduction::Mean),
+                class_balance: ClassBalance::None,
+                class_weights: None,
+            },
+            distance: self.config.distance,
+            radius: 0.0,
+            wants: Wants::Nothing,
+        })?;
+        Ok(CenterStatistics::new(
+            &distances,
+            self.min_center_distance()?,
+        ))
     }
 
-    /// The distance of every sample that counts to the center of its class.
-    fn distances(
-        &self,
-        features: Tensor<2>,
-        labels: Tensor<1, Int>,
-    ) -> Result<Vec<f64>, CenterLossError> {
-        let config: CenterLossConfig = (*self.config).clone().with_checking(Checking::Strict);
-        let device = self.centers.device();
-        check_fit(&config, &device, &features, &labels, None)?;
-        let batch = Batch::new(&config, &device, labels, None);
-        let centers = self.centers.constant().select(0, batch.classes.clone());
-        let given = features.clone();
-        let offsets = self.direction(features.cast(self.centers.dtype())) - self.direction(centers);
-        let checked = batch.check(&config, offsets.clone(), &given)?;
-        let distances: Vec<f64> = read(norms(offsets))?;
-        let Samples::Host(host) = checked.samples else {
-            unreachable!("strict checking knows the samples on the host");
-        };
-        Ok(distances
-            .into_iter()
-            .zip(&host.weights)
-            .filter(|(_, weight)| **weight > 0.0)
-            .map(|(distance, _)| distance)
-            .collect())
-    }
-
-    fn min_center_distance(&self) -> Result<f64, CenterLossError> {
+    fn min_center_distance(&self) -> Result<Option<f64>, CenterLossError> {
         let [num_classes, feature_dim] = self.centers.shape();
-        let centers = self.direction(self.centers.constant());
+        let centers = match self.config.distance {
+            CenterDistance::Euclidean => self.centers.constant(),
+            CenterDistance::Cosine => unit_rows(self.centers.constant()),
+        };
         let rows = (MAX_ELEMENTS / (num_classes * feature_dim)).clamp(1, num_classes);
-        let mut smallest = f64::INFINITY;
+        let mut smallest: Option<f64> = None;
         for (piece, part) in centers.clone().split(rows, 0).into_iter().enumerate() {
             let squared = read(squared_euclidean(part, centers.clone(), MAX_ELEMENTS))?;
             for (i, squared) in squared.into_iter().enumerate() {
-                let to_itself = piece * rows + i / num_classes == i % num_classes;
-                if !to_itself {
-                    smallest = smallest.min(squared);
+                let class = piece * rows + i / num_classes;
+                if squared.is_nan() {
+                    return Err(CentersError::NotFinite { class }.into());
+                }
+                let is_other = class != i % num_classes;
+                if is_other && smallest.is_none_or(|smallest| squared < smallest) {
+                    smallest = Some(squared);
                 }
             }
         }
-        Ok(num_traits::Float::sqrt(smallest))
-    }
-
-    fn direction(&self, rows: Tensor<2>) -> Tensor<2> {
-        match self.config.distance {
-            CenterDistance::Euclidean => rows,
-            CenterDistance::Cosine => unit_rows(rows),
-        }
+        Ok(smallest.map(num_traits::Float::sqrt))
     }
 }
 
-fn read(tensor: Tensor<2>) -> Result<Vec<f64>, CenterLossError> {
+fn read(tensor: Tensor<2>) -> Result<Vec<f64>, BatchError> {
     let data = tensor
         .try_into_data()
-        .map_err(|error| CenterLossError::Read(error.to_string()))?;
+        .map_err(|error| BatchError::Read(error.to_string()))?;
     Ok(data.iter::<f64>().collect())
 }

@@ -1,0 +1,17 @@
+//! The class centers, and steps that move them in place.
+
+#[allow(
+    clippy::module_inception,
+    reason = "the room and the one idea in it share a name"
+)]
+mod centers;
+mod error;
+mod pulls;
+mod step;
+
+pub(crate) use centers::{Centers, with_autodiff_of};
+pub use error::CentersError;
+#[cfg(feature = "flex")]
+pub(crate) use pulls::Singles;
+pub(crate) use pulls::{Entries, Pulls};
+pub(crate) use step::{Classes, Step, Target, largest_step};

@@ -1,0 +1,21 @@
+//! Loss and steps in this crate's own kernels, on the backends that CubeCL runs: GPUs and its CPU.
+//!
+//! Under deferred checking the host must not read classes or weights, so the kernels themselves decide
+//! which samples count.
+
+mod address;
+mod apply_kernel;
+mod extension;
+mod grid;
+mod in_place;
+mod known_labels;
+mod measure;
+mod measure_kernel;
+#[cfg(all(test, feature = "wgpu"))]
+mod tests;
+mod totals;
+mod totals_kernel;
+
+pub(crate) use in_place::InPlace;
+pub(super) use measure::measure;
+pub(super) use totals::class_totals;

@@ -1,0 +1,194 @@
+//! One pass over the batch: it reads features and centers once, and writes gradient and pulls once.
+
+use alloc::vec::Vec;
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
+use num_traits::Float;
+
+use super::pass::{Found, Pass, PerSample, largest};
+use crate::batch::{
+    BatchRules, Groups, HostSamples, Meaning, NO_CLASS, PerGroup, read_labels, totals_and_shares,
+};
+use crate::centers::{Entries, Pulls, Singles};
+use crate::distance::CenterDistance;
+use crate::engine::autodiff::with_gradient;
+use crate::engine::overflow;
+use crate::engine::problem::{Measured, Problem, Wants};
+
+/// Loss of a batch and the pulls on the centers; `None` if the pass does not support the distance, or
+/// if a sample is bad.
+pub(in crate::engine) fn measure(problem: &Problem) -> Option<Measured> {
+    if problem.distance != CenterDistance::Euclidean || problem.radius > 0.0 {
+        return None;
+    }
+    match problem.batch.features.dtype() {
+        DType::F32 => measure_in::<f32>(problem, |tensor| tensor.as_slice()),
+        DType::F64 => measure_in::<f64>(problem, |tensor| tensor.as_slice()),
+        _ => None,
+    }
+}
+
+fn measure_in<T: Element + Float>(
+    problem: &Problem,
+    values: fn(&FloatTensor<Flex>) -> Option<&[T]>,
+) -> Option<Measured> {
+    let batch = &problem.batch;
+    let dtype = batch.features.dtype();
+    let features = contiguous(batch.features.clone().without_autodiff())?;
+    let centers = contiguous(problem.centers.clone())?;
+    let classes = host_classes(problem.rules, &batch.labels)?;
+    let weights = match &batch.weights {
+        Some(weights) => Some(host_weights(weights, &classes)?),
+        None => None,
+    };
+    let groups = Groups::new(&classes);
+    if groups.len() == 0 {
+        return None;
+    }
+    let weights = weights.as_deref();
+    let coefficients = problem
+        .weighing
+        .coefficients(&groups, weights, classes.len());
+    let (totals, shares) = totals_and_shares(&groups, weights);
+
+    let Found {
+        squares,
+        gradient,
+        pulls,
+    } = Pass {
+        feature_dim: problem.rules.feature_dim,
+        features: values(&features)?,
+        centers: values(&centers)?,
+        groups: &groups,
+        coefficients: &PerSample::new(&coefficients)?,
+        shares: &PerSample::new(&shares)?,
+        wants_gradient: batch.is_autodiff,
+        wants: problem.wants,
+    }
+    .run();
+
+    // `None` if a feature is not finite, or if its squared distance is not.
+    let longest = Float::sqrt(largest(&squares)?.elem::<f64>());
+    let value = loss::<T>(problem, &groups, &coefficients, &squares, classes.len())?;
+    let matrix = |values: Vec<T>| {
+        let rows = values.len() / problem.rules.feature_dim;
+        FloatTensor::<Flex>::from_data(TensorData::new(values, [rows, problem.rules.feature_dim]))
+    };
+    let steepest = coefficients.largest() * longest;
+    if batch.is_autodiff && overflow::exceeds(steepest, overflow::largest(dtype)) {
+        return None;
+    }
+    let value = if batch.is_autodiff {
+        let gradient = Tensor::from_primitive::<Flex>(matrix(gradient));
+        with_gradient(batch.features.clone(), value, gradient)
+    } else {
+        value
+    };
+    let singles = (problem.wants == Wants::Step).then(|| Singles {
+        samples: only_samples(&groups),
+        features: Tensor::from_primitive::<Flex>(features.clone()),
+    });
+    let pulls = (problem.wants != Wants::Nothing).then(|| Pulls {
+        rows: Tensor::from_primitive::<Flex>(matrix(pulls)),
+        entries: Entries::Host {
+            samples: HostSamples {
+                classes: groups.classes,
+                weights: totals,
+            },
+            reach: longest,
+        },
+        num_classes: problem.rules.num_classes,
+        singles,
+    });
+    Some(Measured {
+        value,
+        pulls,
+        left_out: None,
+    })
+}
+
+/// The only sample of each group, if it has just one.
+fn only_samples(groups: &Groups) -> Vec<Option<usize>> {
+    (0..groups.len())
+        .map(|group| match groups.samples(group) {
+            [sample] => Some(*sample),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The loss, of squared distances in the order of the groups; `None` if it is not finite.
+fn loss<T: Element + Float>(
+    problem: &Problem,
+    groups: &Groups,
+    coefficients: &PerGroup,
+    squares: &[T],
+    batch_size: usize,
+) -> Option<Tensor<1>> {
+    let each = (0..groups.len()).flat_map(|group| {
+        let samples = groups.samples(group).iter();
+        let squares = &squares[groups.places(group..group + 1)];
+        samples.zip(squares).map(move |(sample, square)| {
+            let coefficient = coefficients.of(group, *sample);
+            (*sample, 0.5 * coefficient * square.elem::<f64>())
+        })
+    });
+    let values: Vec<T> = match problem.weighing.reduction {
+        Some(_) => alloc::vec![each.map(|(_, loss)| loss).sum::<f64>().elem()],
+        None => {
+            let mut losses = alloc::vec![T::zero(); batch_size];
+            each.for_each(|(sample, loss)| losses[sample] = loss.elem());
+            losses
+        }
+    };
+    values.iter().all(|value| value.is_finite()).then(|| {
+        let values = TensorData::from(values.as_slice());
+        Tensor::from_primitive::<Flex>(FloatTensor::<Flex>::from_data(values))
+    })
+}
+
+/// The class of each sample; `None` if a label names none and is not the ignored one.
+fn host_classes(rules: &BatchRules, labels: &Tensor<1, Int>) -> Option<Vec<usize>> {
+    let labels = labels.clone().try_into_primitive::<Flex>().ok()?;
+    match (labels.as_slice::<i64>(), labels.as_slice::<i32>()) {
+        (Some(labels), _) => classes(rules, labels.iter().copied()),
+        (_, Some(labels)) => classes(rules, labels.iter().copied()),
+        _ => classes(rules, read_labels(&labels.into_data()).into_iter()),
+    }
+}
+
+fn classes<L: Into<i128>>(
+    rules: &BatchRules,
+    labels: impl ExactSizeIterator<Item = L>,
+) -> Option<Vec<usize>> {
+    let mut classes = Vec::with_capacity(labels.len());
+    for label in labels {
+        classes.push(match rules.meaning(label.into()) {
+            Meaning::Class(class) => class,
+            Meaning::Ignored => NO_CLASS,
+            Meaning::Unknown => return None,
+        });
+    }
+    Some(classes)
+}
+
+/// The weight of each sample, 0 for an ignored one; `None` if one is not a weight.
+fn host_weights(weights: &Tensor<1>, classes: &[usize]) -> Option<Vec<f64>> {
+    let weights = weights.clone().try_into_data().ok()?;
+    let weight = |(weight, class): (f64, &usize)| match *class {
+        NO_CLASS => Some(0.0),
+        _ => (weight.is_finite() && weight >= 0.0).then_some(weight),
+    };
+    weights.iter::<f64>().zip(classes).map(weight).collect()
+}
+
+/// The tensor without gaps between its rows, if the host reaches it.
+fn contiguous(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
+    let primitive = tensor.try_into_primitive::<Flex>().ok()?;
+    Some(if primitive.is_contiguous() {
+        primitive
+    } else {
+        primitive.to_contiguous()
+    })
+}

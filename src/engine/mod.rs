@@ -1,0 +1,25 @@
+//! Loss and gradient of a batch, and steps of the centers, by the fastest means that a device has.
+//!
+//! `operations` works on every backend and is the readable reference. It alone makes errors: an engine
+//! that does not support an input, or finds a bad sample in it, leaves the batch to `operations`.
+
+mod addition;
+#[cfg(any(feature = "flex", feature = "_kernels"))]
+mod autodiff;
+mod class_totals;
+#[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
+mod comparison;
+#[cfg(feature = "_kernels")]
+mod cube;
+#[cfg(feature = "flex")]
+mod host;
+mod measure;
+mod operations;
+mod overflow;
+mod problem;
+
+pub(crate) use addition::prepare;
+pub(crate) use class_totals::class_totals;
+pub(crate) use measure::measure;
+pub(crate) use operations::distances;
+pub(crate) use problem::{Measured, Problem, Wants};
