@@ -1,6 +1,6 @@
 //! Compares queries with every reference, a few queries at a time.
 
-use crate::neighbors::{KnnMetric, Rows, for_each_part, threads};
+use crate::neighbors::{KnnMetric, Rows, for_each_part, is_zero, threads};
 use crate::simd::{Loops, vectorized};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -115,7 +115,7 @@ impl<'a> Comparison<'a> {
                     let zero_query = is_zero(query);
                     for (rank, zero_reference) in ranks.iter_mut().zip(&self.zero_references) {
                         *rank = if zero_query || *zero_reference {
-                            1.0
+                            KnnMetric::RANK_WITHOUT_DIRECTION
                         } else {
                             self.metric.rank_of_squared(*rank)
                         };
@@ -129,10 +129,6 @@ impl<'a> Comparison<'a> {
             }
         }
     }
-}
-
-fn is_zero(row: &[f64]) -> bool {
-    row.iter().all(|value| *value == 0.0)
 }
 
 /// The sums of squared differences, or of products, of all pairs of a query and a reference.

@@ -33,6 +33,7 @@ pub use classifier_data::KnnClassifierData;
 pub use config::KnnClassifierConfig;
 pub use error::KnnError;
 pub use metric::KnnMetric;
+pub(crate) use metric::is_zero;
 pub(crate) use nearest::Neighbor;
 pub use nearest_center::NearestCenter;
 pub use nearest_center_data::NearestCenterData;

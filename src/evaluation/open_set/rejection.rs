@@ -81,7 +81,7 @@ pub fn known_scores_by_kth_neighbor(
     scores_of_farthest(classifier.search(), classifier.k(), queries, "references")
 }
 
-/// The scores of the farthest of the neighbors that are searched for.
+/// The scores of the farthest of the `k` nearest.
 fn scores_of_farthest(
     search: &Search,
     k: usize,
@@ -93,7 +93,7 @@ fn scores_of_farthest(
         .answer(queries, name, k)?
         .chunks_exact(k)
         .map(|neighbors| {
-            let rank = neighbors[neighbors.len() - 1].rank;
+            let rank = neighbors[k - 1].rank;
             score_of_distance(metric, metric.distance(rank))
         })
         .collect())

@@ -8,7 +8,7 @@ use crate::evaluation::comparison::Comparison;
 use crate::evaluation::error::EvaluationError;
 use crate::evaluation::features::read_rows;
 use crate::evaluation::relevance::Relevance;
-use crate::neighbors::{KnnMetric, Rows};
+use crate::neighbors::KnnMetric;
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::Tensor;
@@ -94,7 +94,7 @@ impl Retrieval<'_> {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Option<QueryRetrieval>>, EvaluationError> {
         let name = self.features.name();
-        let references = Rows::read(self.features.references().clone(), name)?;
+        let references = read_rows(self.features.references().clone(), name, self.metric)?;
         let search = BySearch {
             relevance: &self.relevance,
             asked: &self.asked,
