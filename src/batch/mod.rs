@@ -12,6 +12,7 @@ mod labels;
 mod left_out;
 mod rules;
 mod samples;
+mod scaled;
 mod weighing;
 mod wide;
 
@@ -28,6 +29,7 @@ pub use left_out::LeftOut;
 pub(crate) use left_out::LeftOutCounter;
 pub use rules::Checking;
 pub(crate) use rules::{BatchRules, FittedBatch};
-pub(crate) use samples::{DeviceSamples, HostSamples, PerSample, index};
+pub(crate) use samples::{DeviceSamples, HostSamples, PerSample, classes_on, index};
+pub(crate) use scaled::Scaled;
 pub use weighing::ClassBalance;
 pub(crate) use weighing::{PerGroup, Weighing, totals_and_shares};

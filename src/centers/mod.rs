@@ -6,11 +6,13 @@
 )]
 mod centers;
 mod error;
+mod finite;
 mod pulls;
 mod step;
 
 pub(crate) use centers::{Centers, with_autodiff_of};
 pub use error::CentersError;
+pub(crate) use finite::check_finite;
 #[cfg(feature = "flex")]
 pub(crate) use pulls::Singles;
 pub(crate) use pulls::{Entries, Pulls};

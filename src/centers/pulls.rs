@@ -188,8 +188,10 @@ impl Entries {
 
     fn merge_on_device(all: Vec<Self>, device: &Device, dtype: DType) -> Self {
         let (mut classes, mut weights, mut reaches) = (vec![], vec![], vec![]);
+        let mut are_weighted = false;
         for entries in all {
             let (samples, reach) = entries.on(device, dtype);
+            are_weighted |= samples.are_weighted;
             classes.push(samples.classes);
             weights.push(samples.weights);
             reaches.push(reach);
@@ -198,6 +200,7 @@ impl Entries {
             samples: DeviceSamples {
                 classes: Tensor::cat(classes, 0),
                 weights: Tensor::cat(weights, 0),
+                are_weighted,
             },
             reach: Tensor::cat(reaches, 0),
         }
@@ -212,6 +215,7 @@ impl Entries {
                 let samples = DeviceSamples {
                     classes: index(&samples.classes, device),
                     weights: column.squeeze_dim(1),
+                    are_weighted: true,
                 };
                 (samples, Tensor::full([entries], reach, (device, dtype)))
             }

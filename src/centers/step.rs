@@ -4,7 +4,7 @@ use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use super::error::CentersError;
 use super::pulls::Singles;
-use crate::batch::{PerSample, index};
+use crate::batch::{PerSample, classes_on, index};
 
 /// What is added to the centers: `factors[i] * pulls[i]` to center `classes[i]`. Classes may repeat.
 pub(crate) struct Step {
@@ -97,7 +97,7 @@ impl Step {
         Self {
             classes: match self.classes {
                 Classes::Host(classes) => Classes::Host(classes),
-                Classes::Device(classes) => Classes::Device(classes.to_device(device)),
+                Classes::Device(classes) => Classes::Device(classes_on(device, classes)),
             },
             pulls: self.pulls.to_device(device),
             factors: match self.factors {

@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::tensor::{Bool, Int, IntDType, Tensor, Transaction};
+use burn::tensor::{Bool, DType, Int, IntDType, Tensor, Transaction};
 
 use super::class_totals::class_totals;
 use super::overflow::{self, Look};
@@ -134,9 +134,12 @@ impl Geometry {
 
     fn host_losses(&self, problem: &Problem, coefficients: &[f64]) -> Tensor<1> {
         let dtype = self.offsets.dtype();
-        let (factors, others): (Vec<f64>, Vec<f64>) =
-            coefficients.iter().map(|value| split(*value)).unzip();
-        let times = |x: Tensor<2>, factors: Vec<f64>| {
+        let factors = |which: usize| -> Vec<f64> {
+            let factors = coefficients.iter().map(|value| split(*value, dtype)[which]);
+            factors.collect()
+        };
+        let times = |x: Tensor<2>, which: usize| {
+            let factors = factors(which);
             if factors.iter().all(|factor| *factor == 1.0) {
                 x
             } else if factors.iter().all(|factor| *factor == factors[0]) {
@@ -146,7 +149,7 @@ impl Geometry {
             }
         };
         half_squares(self.offsets.clone(), problem.radius, |x| {
-            (times(x.clone(), factors), times(x, others))
+            (times(times(x.clone(), 0), 1), times(times(x, 2), 3))
         })
     }
 
@@ -176,15 +179,27 @@ enum Coefficients {
     Roots(Tensor<1>),
 }
 
-/// Two factors whose product is the coefficient. A coefficient outside the normal range of `f32` is
-/// split, so that it is multiplied by the distance in two parts that are within.
-fn split(coefficient: f64) -> (f64, f64) {
-    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+/// Four factors whose product is the coefficient: two for either distance of a squared one.
+///
+/// A coefficient outside the normal range of `f32` becomes its fourth root four times. A product with a
+/// distance then stays in range, step by step, if loss and gradient do.
+fn split(coefficient: f64, dtype: DType) -> [f64; 4] {
+    // A coefficient below 1 and a distance above, or the reverse, may be multiplied at once.
+    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX) / 4.0;
     if coefficient == 0.0 || normal.contains(&coefficient) {
-        return (coefficient, 1.0);
+        return [coefficient, 1.0, 1.0, 1.0];
     }
-    let root = num_traits::Float::sqrt(coefficient);
-    (root, coefficient / root)
+    let root = num_traits::Float::sqrt(num_traits::Float::sqrt(coefficient));
+    // The last factor makes up for the rounding of the others to the data type.
+    let root = match dtype {
+        DType::F64 => root,
+        _ => f64::from(root as f32),
+    };
+    if root > 0.0 {
+        [root, root, root, coefficient / root / root / root]
+    } else {
+        [0.0; 4]
+    }
 }
 
 /// The rows with zeros where `masked`, `[batch_size]`.
@@ -244,7 +259,14 @@ fn strict(problem: &Problem, own: Own) -> Result<Measured, BatchError> {
         samples,
         numbers,
     } = check(problem, &own)?;
-    let coefficients = problem.weighing.of_samples(&samples);
+    let mut coefficients = problem.weighing.of_samples(&samples);
+    for (coefficient, distance) in coefficients.iter_mut().zip(&numbers.distances) {
+        // Such a sample has neither loss nor gradient. Its coefficient may be beyond the data type, and
+        // infinity times zero would be NaN.
+        if *distance <= problem.radius {
+            *coefficient = 0.0;
+        }
+    }
     let look = Look {
         distances: &numbers.distances,
         norms: match &numbers.cosine {
@@ -368,9 +390,10 @@ fn deferred(problem: &Problem, own: Own) -> Measured {
     let samples = DeviceSamples {
         classes: own.classes,
         weights: weights.mask_fill(masked, 0.0),
+        are_weighted: batch.weights.is_some(),
     };
-    let roots = problem.weighing.roots_on_device(&samples, |relative| {
-        class_totals(&samples.classes, &relative, problem.rules.num_classes)
+    let roots = problem.weighing.roots_on_device(&samples, |weights| {
+        class_totals(&samples.classes, &weights, problem.rules.num_classes)
     });
     let value = geometry.value(problem, Coefficients::Roots(roots));
     let reach = norms(geometry.pulls.clone()).squeeze_dim(1);

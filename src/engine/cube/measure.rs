@@ -188,9 +188,10 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
     let samples = DeviceSamples {
         classes: found.mark(0),
         weights: found.number(2),
+        are_weighted: problem.batch.weights.is_some(),
     };
-    let roots = problem.weighing.roots_on_device(&samples, |relative| {
-        class_totals(&samples.classes, &relative, problem.rules.num_classes)
+    let roots = problem.weighing.roots_on_device(&samples, |weights| {
+        class_totals(&samples.classes, &weights, problem.rules.num_classes)
     });
     let (one, other) = (found.number(0), found.number(1));
     let losses = (roots.clone() * one.clone()) * (roots.clone() * other.clone());

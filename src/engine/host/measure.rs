@@ -76,7 +76,7 @@ fn measure_in<T: Element + Float>(
         FloatTensor::<Flex>::from_data(TensorData::new(values, [rows, problem.rules.feature_dim]))
     };
     let steepest = coefficients.largest() * longest;
-    if batch.is_autodiff && overflow::exceeds(steepest, overflow::largest(dtype)) {
+    if batch.is_autodiff && overflow::exceeds(steepest, overflow::limit(dtype)) {
         return None;
     }
     let value = if batch.is_autodiff {
@@ -118,7 +118,7 @@ fn only_samples(groups: &Groups) -> Vec<Option<usize>> {
         .collect()
 }
 
-/// The loss, of squared distances in the order of the groups; `None` if it is not finite.
+/// The loss, of squared distances in the order of the groups; `None` if it overflows.
 fn loss<T: Element + Float>(
     problem: &Problem,
     groups: &Groups,
@@ -142,7 +142,11 @@ fn loss<T: Element + Float>(
             losses
         }
     };
-    values.iter().all(|value| value.is_finite()).then(|| {
+    let limit = overflow::limit(problem.batch.features.dtype());
+    let is_in_range = values
+        .iter()
+        .all(|value| !overflow::exceeds(value.elem(), limit));
+    is_in_range.then(|| {
         let values = TensorData::from(values.as_slice());
         Tensor::from_primitive::<Flex>(FloatTensor::<Flex>::from_data(values))
     })

@@ -15,7 +15,9 @@ use super::rule::{UpdateRule, UpdateTiming};
 use crate::batch::{
     Batch, Checking, ClassBalance, ClassWeights, HostSamples, LeftOutCounter, PerSample, Weighing,
 };
-use crate::centers::{Centers, CentersError, Classes, Entries, Step, with_autodiff_of};
+use crate::centers::{
+    Centers, CentersError, Classes, Entries, Step, check_finite, with_autodiff_of,
+};
 use crate::engine::{self, Problem, Wants};
 use crate::schedule::Rates;
 
@@ -82,18 +84,8 @@ impl CenterLossConfig {
             return Err(CentersError::Shape { found, expected });
         }
         let centers = centers.without_autodiff().cast(self.precision.dtype());
-        let magnitudes = centers
-            .clone()
-            .abs()
-            // Half of the mean, so that finite values of any size have finite sums.
-            .mul_scalar(0.5 / self.feature_dim as f64)
-            .sum_dim(1)
-            .try_into_data()
-            .map_err(|error| CentersError::Read(alloc::format!("{error}")))?;
-        match magnitudes.iter::<f64>().position(|m| !m.is_finite()) {
-            Some(class) => Err(CentersError::NotFinite { class }),
-            None => Ok(centers),
-        }
+        check_finite(&centers)?;
+        Ok(centers)
     }
 
     fn assemble(&self, centers: Param<Tensor<2>>) -> Result<CenterLoss, CenterLossError> {

@@ -3,9 +3,8 @@ use burn::config::Config;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{DeviceSamples, HostSamples, PerGroup, PerSample, totals_and_shares};
+use crate::batch::{DeviceSamples, HostSamples, PerGroup, PerSample, Scaled, totals_and_shares};
 use crate::centers::{CentersError, Classes, Entries, Pulls, Step, largest_step};
-use crate::distance::no_zero;
 use crate::engine::class_totals;
 use crate::error::{SettingError, not_negative};
 use crate::schedule::Schedule;
@@ -218,23 +217,15 @@ impl Normalization {
         alpha: f64,
         num_classes: usize,
     ) -> Tensor<1> {
-        let DeviceSamples { classes, weights } = samples;
+        let of_classes = |weights: Tensor<1>| class_totals(&samples.classes, &weights, num_classes);
+        let divided_by = |totals: Scaled| (samples.scaled_weights() / totals).to_tensor();
         let factors = match self {
-            Self::Sum => weights.clone(),
-            Self::Paper | Self::Mean => {
-                // Relative to the largest weight, so that no total overflows.
-                let largest = no_zero(weights.clone().max());
-                let relative = weights.clone() / largest.clone();
-                let totals = no_zero(class_totals(classes, &relative, num_classes));
-                let divisors = match self {
-                    Self::Paper => totals + largest.recip(),
-                    _ => totals,
-                };
-                relative / divisors
-            }
+            Self::Sum => samples.weights.clone(),
+            Self::Paper => divided_by(samples.scaled_totals(of_classes).plus_one()),
+            Self::Mean => divided_by(samples.scaled_totals(of_classes)),
         };
         let factors = factors.mul_scalar(alpha);
-        let [entries] = weights.dims();
+        let [entries] = samples.weights.dims();
         let limit = largest_step(reach.dtype()) / entries as f64;
         let is_small = (factors.clone() * reach).lower_elem(limit);
         factors.mask_fill(is_small.bool_not(), 0.0)
@@ -272,6 +263,7 @@ mod tests {
         let on_device = DeviceSamples {
             classes: Tensor::<1, Int>::from_data(classes.as_slice(), &device),
             weights: Tensor::from_data(samples.weights.as_slice(), &device),
+            are_weighted: true,
         };
         let reach = Tensor::full([classes.len()], reach, &device);
         let factors = rule.device_factors(&on_device, reach, alpha, 100);
