@@ -15,5 +15,5 @@ pub use error::CentersError;
 pub(crate) use finite::check_finite;
 #[cfg(feature = "flex")]
 pub(crate) use pulls::Singles;
-pub(crate) use pulls::{Entries, Pulls};
+pub(crate) use pulls::{Entries, OnDevice, Pulls};
 pub(crate) use step::{Classes, Step, Target, largest_step};

@@ -4,6 +4,7 @@
 //! computed from them. So it has exact zeros in the loss, the gradients and the pulls, whatever it
 //! holds.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec;
@@ -16,24 +17,24 @@ use super::problem::{Measured, Problem, Wants};
 use crate::batch::{
     BatchError, Checking, DeviceSamples, HostSamples, Meaning, PerSample, read_labels,
 };
-use crate::centers::{Entries, Pulls};
+use crate::centers::{Entries, OnDevice, Pulls};
 use crate::distance::{CenterDistance, beyond, half_squares, norms, unit_rows};
 
 /// Loss of a batch and the pulls on the centers, or what is wrong with the batch.
-pub(super) fn measure(problem: Problem) -> Result<Measured, BatchError> {
-    let own = own_centers(&problem);
+pub(super) fn measure(problem: &Problem) -> Result<Measured, BatchError> {
+    let own = own_centers(problem);
     match problem.rules.checking {
-        Checking::Strict => strict(&problem, own),
-        Checking::Deferred => Ok(deferred(&problem, own)),
+        Checking::Strict => strict(problem, own),
+        Checking::Deferred => Ok(deferred(problem, own)),
     }
 }
 
 /// The distance of every sample that counts from the center of its class, radius and weights aside.
-pub(crate) fn distances(problem: Problem) -> Result<Vec<f64>, BatchError> {
-    let own = own_centers(&problem);
+pub(crate) fn distances(problem: &Problem) -> Result<Vec<f64>, BatchError> {
+    let own = own_centers(problem);
     let Checked {
         samples, numbers, ..
-    } = check(&problem, &own)?;
+    } = check(problem, &own)?;
     Ok(numbers
         .distances
         .into_iter()
@@ -153,17 +154,19 @@ impl Geometry {
         })
     }
 
-    fn pulls(self, problem: &Problem, entries: Entries) -> Option<Pulls> {
-        (problem.wants != Wants::Nothing).then(|| Pulls {
-            rows: if problem.radius > 0.0 {
-                let offsets = self.offsets.without_autodiff();
-                self.pulls * beyond(offsets, problem.radius)
-            } else {
-                self.pulls
-            },
-            entries,
-            num_classes: problem.rules.num_classes,
-            singles: None,
+    fn pulls(self, problem: &Problem, entries: Entries) -> Option<Box<Pulls>> {
+        (problem.wants != Wants::Nothing).then(|| {
+            Box::new(Pulls {
+                rows: if problem.radius > 0.0 {
+                    let offsets = self.offsets.without_autodiff();
+                    self.pulls * beyond(offsets, problem.radius)
+                } else {
+                    self.pulls
+                },
+                entries,
+                num_classes: problem.rules.num_classes,
+                singles: None,
+            })
         })
     }
 }
@@ -399,8 +402,11 @@ fn deferred(problem: &Problem, own: Own) -> Measured {
     let reach = norms(geometry.pulls.clone()).squeeze_dim(1);
     Measured {
         value,
-        pulls: geometry.pulls(problem, Entries::Device { samples, reach }),
-        left_out: Some(states.left_out()),
+        pulls: geometry.pulls(
+            problem,
+            Entries::Device(Box::new(OnDevice { samples, reach })),
+        ),
+        left_out: Some(Box::new(states.left_out())),
     }
 }
 

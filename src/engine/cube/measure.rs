@@ -1,6 +1,7 @@
 //! One kernel walks features and centers. It writes the differences, which are both the gradient, up to
 //! a number per sample, and the pulls. What remains is arithmetic on one number per sample.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor, TensorData, Transaction};
@@ -10,7 +11,7 @@ use num_traits::Float;
 use super::extension::CenterKernels;
 use super::known_labels::{KnownLabels, State};
 use crate::batch::{Checking, DeviceSamples, HostSamples};
-use crate::centers::{Entries, Pulls};
+use crate::centers::{Entries, OnDevice, Pulls};
 use crate::distance::CenterDistance;
 use crate::engine::autodiff::with_gradient_of_rows;
 use crate::engine::class_totals::class_totals;
@@ -28,7 +29,7 @@ pub(in crate::engine) fn measure(problem: &Problem) -> Option<Measured> {
     let left_out = found.left_out();
     let (weighed, left_out) = match problem.rules.checking {
         Checking::Strict => (weigh_on_host(problem, found)?, None),
-        Checking::Deferred => (weigh_on_device(problem, found), Some(left_out)),
+        Checking::Deferred => (weigh_on_device(problem, found), Some(Box::new(left_out))),
     };
     let features = &problem.batch.features;
     let value = if problem.batch.is_autodiff {
@@ -43,11 +44,13 @@ pub(in crate::engine) fn measure(problem: &Problem) -> Option<Measured> {
     };
     Some(Measured {
         value,
-        pulls: (problem.wants != Wants::Nothing).then_some(Pulls {
-            rows: offsets,
-            entries: weighed.entries,
-            num_classes: problem.rules.num_classes,
-            singles: None,
+        pulls: (problem.wants != Wants::Nothing).then(|| {
+            Box::new(Pulls {
+                rows: offsets,
+                entries: weighed.entries,
+                num_classes: problem.rules.num_classes,
+                singles: None,
+            })
         }),
         left_out,
     })
@@ -203,9 +206,9 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
             None => losses,
         },
         coefficients,
-        entries: Entries::Device {
+        entries: Entries::Device(Box::new(OnDevice {
             samples,
             reach: one.sqrt() * other.sqrt() * SQRT_2,
-        },
+        })),
     }
 }

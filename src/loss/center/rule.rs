@@ -1,10 +1,11 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::config::Config;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{DeviceSamples, HostSamples, PerGroup, PerSample, Scaled, totals_and_shares};
-use crate::centers::{CentersError, Classes, Entries, Pulls, Step, largest_step};
+use crate::centers::{CentersError, Classes, Entries, OnDevice, Pulls, Step, largest_step};
 use crate::engine::class_totals;
 use crate::error::{SettingError, not_negative};
 use crate::schedule::Schedule;
@@ -147,9 +148,13 @@ impl Normalization {
                 let factors = self.host_factors(&samples, reach, alpha, dtype)?;
                 (Classes::Host(samples.classes), PerSample::Host(factors))
             }
-            Entries::Device { samples, reach } => {
+            Entries::Device(entries) => {
+                let OnDevice { samples, reach } = *entries;
                 let factors = self.device_factors(&samples, reach, alpha, pulls.num_classes);
-                (Classes::Device(samples.classes), PerSample::Device(factors))
+                (
+                    Classes::Device(Box::new(samples.classes)),
+                    PerSample::Device(factors),
+                )
             }
         };
         Ok(Step {

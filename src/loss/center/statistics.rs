@@ -96,7 +96,7 @@ impl CenterLoss {
         labels: Tensor<1, Int>,
     ) -> Result<CenterStatistics, CenterLossError> {
         let batch = self.fit(Batch::new(features.without_autodiff(), labels))?;
-        let distances = engine::distances(Problem {
+        let distances = engine::distances(&Problem {
             batch,
             centers: self.centers.constant(),
             tracked: false,
