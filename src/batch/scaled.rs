@@ -146,7 +146,7 @@ impl Scaled {
     }
 
     /// The numbers in their data type: its largest for those beyond, 0 for those below.
-    pub fn to_tensor(self) -> Tensor<1> {
+    pub fn into_tensor(self) -> Tensor<1> {
         let Some(exponents) = self.exponents else {
             return self.mantissas;
         };
@@ -253,11 +253,11 @@ mod tests {
         #[test]
         fn every_number_comes_back(values in prop::collection::vec(numbers(), 1..5)) {
             let tensor = on_device(&values, DType::F32);
-            prop_assert_eq!(host(Scaled::any(tensor.clone()).to_tensor()), values.clone());
+            prop_assert_eq!(host(Scaled::any(tensor.clone()).into_tensor()), values.clone());
             let one = Scaled::ordinary(tensor.clone().ones_like());
             let there = Scaled::any(tensor.clone()) * Scaled::any(tensor.clone());
             let back = there / Scaled::any(tensor) / one;
-            for (back, value) in host(back.to_tensor()).iter().zip(&values) {
+            for (back, value) in host(back.into_tensor()).iter().zip(&values) {
                 approx::assert_relative_eq!(*back, *value, max_relative = 1e-6, epsilon = 1e-44);
             }
         }
@@ -269,8 +269,8 @@ mod tests {
             let sum = |weights: Tensor<1>| weights.clone().sum().expand(weights.shape());
             let totals = Scaled::sums(&tensor, sum);
             let total: f64 = values.iter().sum();
-            let shares = host((Scaled::any(tensor.clone()) / totals.clone()).to_tensor());
-            let beside_one = host((Scaled::any(tensor) / totals.plus_one()).to_tensor());
+            let shares = host((Scaled::any(tensor.clone()) / totals.clone()).into_tensor());
+            let beside_one = host((Scaled::any(tensor) / totals.plus_one()).into_tensor());
             for i in 0..values.len() {
                 let share = if total > 0.0 { values[i] / total } else { 0.0 };
                 approx::assert_relative_eq!(shares[i], share, max_relative = 1e-6, epsilon = 1e-44);
@@ -288,11 +288,11 @@ mod tests {
             vec![1e-45, 1e38],
         ] {
             let numbers = Scaled::any(on_device(&values, DType::F32)).normalized();
-            let squares = host(numbers.to_tensor()).into_iter().map(|x| x * x);
+            let squares = host(numbers.into_tensor()).into_iter().map(|x| x * x);
             approx::assert_relative_eq!(squares.sum::<f64>(), 1.0, max_relative = 1e-5);
         }
         let none = Scaled::any(on_device(&[0.0, 0.0], DType::F32)).normalized();
-        assert_eq!(host(none.to_tensor()), [0.0, 0.0]);
+        assert_eq!(host(none.into_tensor()), [0.0, 0.0]);
     }
 
     #[test]
@@ -300,9 +300,9 @@ mod tests {
         for (dtype, most) in [(DType::F32, f64::from(f32::MAX)), (DType::F64, f64::MAX)] {
             let values = on_device(&[1.0, 0.0], dtype);
             let huge = Scaled::any(values.clone()).shifted(5000.0);
-            assert_eq!(host(huge.to_tensor()), [most, 0.0]);
+            assert_eq!(host(huge.into_tensor()), [most, 0.0]);
             let tiny = Scaled::any(values).shifted(-5000.0);
-            assert_eq!(host(tiny.to_tensor()), [0.0, 0.0]);
+            assert_eq!(host(tiny.into_tensor()), [0.0, 0.0]);
         }
     }
 }

@@ -153,10 +153,10 @@ impl Weighing<'_> {
             roots = roots / samples.scaled_totals(class_totals).sqrt();
         }
         if (1e-15..1e15).contains(&root_of_scale) {
-            roots.mul_scalar(root_of_scale).to_tensor()
+            roots.mul_scalar(root_of_scale).into_tensor()
         } else {
             let (mantissa, exponent) = apart(root_of_scale);
-            roots.mul_scalar(mantissa).shifted(exponent).to_tensor()
+            roots.mul_scalar(mantissa).shifted(exponent).into_tensor()
         }
     }
 }

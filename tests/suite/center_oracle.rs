@@ -113,9 +113,10 @@ impl Direction {
     }
 
     fn unit(&self) -> Vec<Number> {
-        match self.norm.is_zero() {
-            true => self.row.clone(),
-            false => self.row.iter().map(|value| *value / self.norm).collect(),
+        if self.norm.is_zero() {
+            self.row.clone()
+        } else {
+            self.row.iter().map(|value| *value / self.norm).collect()
         }
     }
 
@@ -183,9 +184,10 @@ impl Oracle<'_> {
         let feature = Direction::new(&self.features[i]);
         let center = Direction::new(&self.centers[class]);
         let is_cosine = self.config.distance == CenterDistance::Cosine;
-        let (x, c) = match is_cosine {
-            true => (feature.unit(), center.unit()),
-            false => (feature.row.clone(), center.row.clone()),
+        let (x, c) = if is_cosine {
+            (feature.unit(), center.unit())
+        } else {
+            (feature.row.clone(), center.row.clone())
         };
         let offset: Vec<Number> = x.iter().zip(c).map(|(x, c)| *x - c).collect();
         let distance = norm(&offset);
@@ -229,9 +231,12 @@ impl Oracle<'_> {
     /// The slope of a sample's loss by its offset, and the size of what it is computed from.
     fn slope(sample: &Sample) -> (Vec<Number>, Number) {
         let scale = sample.coefficient * sample.slack;
-        let slope = |offset: &Number| match sample.distance.is_zero() {
-            true => Number::ZERO,
-            false => sample.coefficient * sample.beyond * *offset / sample.distance,
+        let slope = |offset: &Number| {
+            if sample.distance.is_zero() {
+                Number::ZERO
+            } else {
+                sample.coefficient * sample.beyond * *offset / sample.distance
+            }
         };
         (sample.offset.iter().map(slope).collect(), scale)
     }
@@ -277,9 +282,10 @@ impl Oracle<'_> {
     fn pulls(&self) -> Vec<Pull> {
         let pull = |sample: Sample| {
             let is_cosine = self.config.distance == CenterDistance::Cosine;
-            let x = match is_cosine {
-                true => sample.feature.unit(),
-                false => sample.feature.row,
+            let x = if is_cosine {
+                sample.feature.unit()
+            } else {
+                sample.feature.row
             };
             let one = Number::from(1.0);
             let (share, exactness) = match (self.config.radius == 0.0, sample.distance.is_zero()) {
@@ -292,9 +298,10 @@ impl Oracle<'_> {
             };
             let row = x.iter().zip(&sample.center.row).map(|(x, c)| Expected {
                 value: (*x - *c) * share,
-                scale: match is_cosine {
-                    true => (x.abs() + c.abs()) * exactness,
-                    false => (*x - *c).abs() * exactness,
+                scale: if is_cosine {
+                    (x.abs() + c.abs()) * exactness
+                } else {
+                    (*x - *c).abs() * exactness
                 },
             });
             Pull {

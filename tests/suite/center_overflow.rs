@@ -10,7 +10,7 @@ use burn_center_loss::{
 use proptest::prelude::*;
 
 use crate::center_plain::Case;
-use crate::devices::{devices_with, values};
+use crate::devices::{devices_with, property_cases, values};
 use crate::storage::centers_id;
 use crate::tensors::{labels, typed_matrix};
 
@@ -262,7 +262,7 @@ fn assert_named(error: &CenterLossError) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(property_cases(400))]
 
     #[test]
     fn strict_single(extreme in extreme(DType::F32)) {

@@ -10,7 +10,7 @@ use burn_center_loss::{
 use proptest::prelude::*;
 
 use crate::center_plain::direct_rules;
-use crate::devices::{devices_with, values};
+use crate::devices::{devices_with, property_cases, values};
 use crate::tensors::{labels, typed_matrix};
 
 /// A loss, with its centers on the host.
@@ -246,7 +246,7 @@ fn kind(error: &CenterLossError) -> &'static str {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(property_cases(1000))]
 
     #[test]
     fn updates_fit_or_are_refused(

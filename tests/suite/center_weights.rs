@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use crate::center_oracle::{Expected, Oracle, assert_all, normal};
 use crate::center_plain::{Case, direct_rules};
-use crate::devices::{devices_with, values};
+use crate::devices::{devices_with, property_cases, values};
 use crate::numbers::Number;
 use crate::storage::centers_id;
 use crate::tensors::{labels, typed_matrix};
@@ -307,7 +307,7 @@ impl Weighted {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
+    #![proptest_config(property_cases(500))]
 
     #[test]
     fn strict_single(weighted in weighted(DType::F32, single_weight())) {

@@ -199,7 +199,8 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
     let (one, other) = (found.number(0), found.number(1));
     let losses = (roots.clone() * one.clone()) * (roots.clone() * other.clone());
     // Infinity times the zero difference of a sample on its center would be NaN.
-    let coefficients = (roots.clone() * roots).clamp_max(f64::from(f32::MAX));
+    let largest = overflow::largest(roots.dtype());
+    let coefficients = (roots.clone() * roots).clamp_max(largest);
     Weighed {
         value: match problem.weighing.reduction {
             Some(_) => losses.sum(),

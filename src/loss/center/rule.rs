@@ -223,7 +223,7 @@ impl Normalization {
         num_classes: usize,
     ) -> Tensor<1> {
         let of_classes = |weights: Tensor<1>| class_totals(&samples.classes, &weights, num_classes);
-        let divided_by = |totals: Scaled| (samples.scaled_weights() / totals).to_tensor();
+        let divided_by = |totals: Scaled| (samples.scaled_weights() / totals).into_tensor();
         let factors = match self {
             Self::Sum => samples.weights.clone(),
             Self::Paper => divided_by(samples.scaled_totals(of_classes).plus_one()),
