@@ -13,7 +13,7 @@ use super::update::CenterUpdate;
 use crate::batch::{
     Batch, BatchRules, Checking, ClassWeights, FittedBatch, LeftOut, LeftOutCounter, Weighing,
 };
-use crate::centers::{Centers, Pulls};
+use crate::centers::{Centers, CentersError, Pulls};
 use crate::engine::{self, Measured, Problem, Wants};
 use crate::error::not_negative;
 use crate::schedule::Rates;
@@ -163,7 +163,7 @@ impl CenterLoss {
     /// of another shape or on another device than the centers. Under [`Checking::Strict`] also for a
     /// label outside `0..num_classes` that is not the ignored one, a feature that is not finite, a weight
     /// that is negative or not finite, a center that is not finite, and a loss or gradient that would not
-    /// be finite. [`CentersError`](crate::CentersError) for an update that would overflow.
+    /// be finite, and [`CentersError`](crate::CentersError) for an update that would overflow.
     /// [`CenterLossError::PendingNotApplied`] when 4096 updates wait. The centers and the schedules are
     /// unchanged then.
     ///
@@ -500,9 +500,16 @@ impl CenterLoss {
         target.check(&pulls.rows, pulls.num_classes)?;
         let alpha = self.alpha_of(rule);
         if alpha > 0.0 {
-            let step = rule.normalization.step(pulls, alpha)?;
-            let addition = engine::prepare(step, &target)?;
-            self.centers.replace(|centers| addition.add_to(centers))?;
+            match rule.normalization.step(pulls, alpha) {
+                Ok(step) => {
+                    let addition = engine::prepare(step, &target)?;
+                    self.centers.replace(|centers| addition.add_to(centers))?;
+                }
+                // Deferred checking leaves out what overflows, whether or not the host sees it.
+                Err(CentersError::UpdateOverflow { .. })
+                    if self.config.checking == Checking::Deferred => {}
+                Err(error) => return Err(error.into()),
+            }
         }
         self.pass_step();
         Ok(())
