@@ -87,12 +87,14 @@ mod schedule;
 mod simd;
 
 pub use batch::{Batch, BatchError, Checking, ClassBalance, ClassWeightsError, LeftOut};
-pub use centers::CentersError;
+pub use centers::{CentersError, Precision};
 pub use distance::CenterDistance;
 pub use error::SettingError;
 pub use loss::{
-    CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate, DirectRule,
-    Normalization, Precision, UpdateRule, UpdateTiming,
+    AdaFace, ArcFace, BeyondPi, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics,
+    CenterUpdate, CombinedMargin, CosFace, DirectRule, Margin, MarginGradient, MarginSoftmax,
+    MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization, SphereFace, UpdateRule,
+    UpdateTiming, class_margins_from_counts,
 };
 #[cfg(feature = "train")]
 pub use metric::CenterMetric;

@@ -10,7 +10,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 
 /// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
 /// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("error", &[]),
     ("device", &[]),
     ("simd", &[]),
@@ -26,6 +26,18 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("loss", &[]),
     (
         "loss::center",
+        &[
+            "batch",
+            "centers",
+            "distance",
+            "engine",
+            "error",
+            "neighbors",
+            "schedule",
+        ],
+    ),
+    (
+        "loss::margin",
         &[
             "batch",
             "centers",

@@ -1,7 +1,7 @@
 //! Class and weight of each sample of a batch.
 
 use alloc::vec::Vec;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::groups::Groups;
 
@@ -20,16 +20,6 @@ pub(crate) struct DeviceSamples {
     pub weights: Tensor<1>,
 }
 
-/// One number per sample.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one call, on the stack"
-)]
-pub(crate) enum PerSample {
-    Host(Vec<f64>),
-    Device(Tensor<1>),
-}
-
 impl HostSamples {
     pub fn groups(&self) -> Groups {
         Groups::new(&self.classes)
@@ -46,19 +36,6 @@ impl DeviceSamples {
         Self {
             classes: self.classes.to_device(device),
             weights: self.weights.to_device(device),
-        }
-    }
-}
-
-impl PerSample {
-    /// The numbers as a column, `[batch_size, 1]`.
-    pub fn column(self, device: &Device, dtype: DType) -> Tensor<2> {
-        match self {
-            Self::Host(values) => {
-                let rows = values.len();
-                Tensor::from_data(TensorData::new(values, [rows, 1]), (device, dtype))
-            }
-            Self::Device(values) => values.unsqueeze_dim(1),
         }
     }
 }

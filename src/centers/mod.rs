@@ -6,10 +6,14 @@
 )]
 mod centers;
 mod error;
+mod precision;
 mod pulls;
+mod start;
 mod step;
 
 pub(crate) use centers::{Centers, with_autodiff_of};
 pub use error::CentersError;
+pub use precision::Precision;
 pub(crate) use pulls::{Entries, Pulls, Singles};
+pub(crate) use start::{accepted, drawn};
 pub(crate) use step::{Classes, Step, Target, largest_step};

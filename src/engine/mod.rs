@@ -9,17 +9,22 @@ mod autodiff;
 mod class_totals;
 #[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
 mod comparison;
+mod counting;
 #[cfg(feature = "_kernels")]
 mod cube;
 #[cfg(feature = "flex")]
 mod host;
+mod late_gradients;
 mod measure;
 mod operations;
 mod overflow;
 mod problem;
+mod softmax;
 
 pub(crate) use addition::prepare;
 pub(crate) use class_totals::class_totals;
+pub(crate) use counting::{Counted, check_finite, count};
 pub(crate) use measure::measure;
 pub(crate) use operations::distances;
 pub(crate) use problem::{Measured, Problem, Wants};
+pub(crate) use softmax::{Angles, OwnScores, Scale, Softmax, logits, losses, own_angles};

@@ -75,7 +75,7 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
 }
 
 /// The sample with the largest value, and the value.
-fn at_most(values: impl Iterator<Item = (usize, f64)>) -> (usize, f64) {
+pub(super) fn at_most(values: impl Iterator<Item = (usize, f64)>) -> (usize, f64) {
     values.fold(
         (0, 0.0),
         |most, next| if next.1 > most.1 { next } else { most },

@@ -7,6 +7,7 @@ mod center_plain;
 mod devices;
 mod fixtures;
 mod knn;
+mod margin_golden;
 mod nearest_center;
 mod statistics;
 mod storage;

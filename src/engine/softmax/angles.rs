@@ -1,0 +1,136 @@
+use alloc::vec::Vec;
+use burn::tensor::{DType, Int, Tensor};
+
+use super::problem::Angles;
+use crate::batch::PerSample;
+use crate::distance::no_zero;
+
+/// Below this sine, feature and class vector are taken for exactly collinear: rounding in `f64` leaves
+/// no direction.
+const COLLINEAR: f64 = 1.0 / (1_u64 << 50) as f64;
+
+/// The angles between features and the vectors of their classes, in `f64` where the device has it.
+///
+/// The part of one vector that is orthogonal to the other gives sine and direction. It is taken twice, so
+/// that no part along the other one is left by rounding. There is neither an arc cosine nor a clamp, and
+/// so no angle at which the derivative is lost.
+///
+/// # Shapes
+///
+/// - features: `[batch_size, feature_dim]`
+/// - centers: `[num_classes * sub_centers, feature_dim]`
+/// - classes: `[batch_size]`
+pub(crate) fn own_angles(
+    features: Tensor<2>,
+    centers: Tensor<2>,
+    classes: Tensor<1, Int>,
+    sub_centers: usize,
+) -> Angles {
+    let (features, centers) = (features.without_autodiff(), centers.without_autodiff());
+    let dtype = features.dtype();
+    let wide = if features.device().supports_dtype(DType::F64) {
+        DType::F64
+    } else {
+        dtype
+    };
+    let x = Vectors::new(features.cast(wide));
+    let first = classes.mul_scalar(sub_centers as i64);
+    let of_sub_center = |sub_center: usize| {
+        let rows = first.clone().add_scalar(sub_center as i64);
+        let w = Vectors::new(centers.clone().select(0, rows.clone()).cast(wide));
+        (rows, w)
+    };
+    let (rows, w) = if sub_centers == 1 {
+        of_sub_center(0)
+    } else {
+        let cosines: Vec<Tensor<2>> = (0..sub_centers)
+            .map(|sub_center| x.cosine(&of_sub_center(sub_center).1))
+            .collect();
+        let closest = Tensor::cat(cosines, 1).argmax(1).squeeze_dim::<1>(1);
+        let rows = first.clone() + closest;
+        let w = Vectors::new(centers.select(0, rows.clone()).cast(wide));
+        (rows, w)
+    };
+    let is_zero = x.is_zero().bool_or(w.is_zero());
+    let (across_w, across_x) = (w.across(&x), x.across(&w));
+    let sine = (across_w.length.clone() / w.length.clone()).mask_fill(is_zero.clone(), 1.0);
+    let none = is_zero
+        .clone()
+        .bool_or(sine.clone().lower_equal_elem(COLLINEAR));
+    let direction = |across: Vectors, of: &Vectors| {
+        let divisors = no_zero(across.length) * of.length.clone();
+        let shape = across.scaled.dims();
+        let by = across.scaled / divisors / of.scale.clone();
+        by.mask_fill(none.clone().expand(shape), 0.0).cast(dtype)
+    };
+    let number = |column: Tensor<2>| PerSample::Device(column.squeeze_dim(1));
+    Angles {
+        rows,
+        angle: number(sine.atan2(x.cosine(&w).mask_fill(is_zero, 0.0))),
+        length: number(x.true_length()),
+        by_features: direction(across_w, &x),
+        by_centers: direction(across_x, &w),
+    }
+}
+
+/// Rows divided by a scale, so that their squares neither overflow nor vanish, and their lengths.
+struct Vectors {
+    /// `[rows, feature_dim]`
+    scaled: Tensor<2>,
+    /// `[rows, 1]`; 1 for a zero row.
+    length: Tensor<2>,
+    /// `[rows, 1]`; 1 for a zero row.
+    scale: Tensor<2>,
+    /// `[rows, 1]`: the largest absolute entry.
+    largest: Tensor<2>,
+}
+
+impl Vectors {
+    fn new(rows: Tensor<2>) -> Self {
+        let largest = rows.clone().abs().max_dim(1);
+        let scale = no_zero(largest.clone());
+        let scaled = rows / scale.clone();
+        Self {
+            length: no_zero(length(&scaled)),
+            scaled,
+            scale,
+            largest,
+        }
+    }
+
+    fn is_zero(&self) -> Tensor<2, burn::tensor::Bool> {
+        self.largest.clone().equal_elem(0.0)
+    }
+
+    fn true_length(&self) -> Tensor<2> {
+        self.length.clone() * self.largest.clone()
+    }
+
+    fn dot(&self, other: &Self) -> Tensor<2> {
+        (self.scaled.clone() * other.scaled.clone()).sum_dim(1)
+    }
+
+    fn cosine(&self, other: &Self) -> Tensor<2> {
+        self.dot(other) / (self.length.clone() * other.length.clone())
+    }
+
+    /// The part of these rows that is orthogonal to those of another matrix.
+    fn across(&self, other: &Self) -> Self {
+        let squared = other.length.clone() * other.length.clone();
+        let mut rows = self.scaled.clone();
+        for _ in 0..2 {
+            let along = (rows.clone() * other.scaled.clone()).sum_dim(1) / squared.clone();
+            rows = rows - other.scaled.clone() * along;
+        }
+        Self {
+            length: length(&rows),
+            scaled: rows,
+            scale: self.scale.clone(),
+            largest: self.largest.clone(),
+        }
+    }
+}
+
+fn length(rows: &Tensor<2>) -> Tensor<2> {
+    (rows.clone() * rows.clone()).sum_dim(1).sqrt()
+}

@@ -1,0 +1,23 @@
+use burn::tensor::Tensor;
+
+use super::blocks::Blocks;
+use super::plain;
+use super::problem::Softmax;
+use crate::engine::late_gradients::{has_late_gradients, with_late_gradients};
+
+/// The loss of each sample, `[batch_size]`, on the graph of features and centers.
+///
+/// Classes are gone through in blocks, forth and back, so that no matrix of all scores exists beyond the
+/// budget. A backend that can't take its gradients from outside its graph gets the plain operations.
+pub(crate) fn losses(problem: Softmax) -> Tensor<1> {
+    if !has_late_gradients(&problem.classes.device()) {
+        return plain::losses(&problem);
+    }
+    let inputs = [problem.features.clone(), problem.centers.clone()];
+    let (values, blocks) = Blocks::forward(problem);
+    if inputs.iter().any(Tensor::is_autodiff) {
+        with_late_gradients(inputs, values, blocks)
+    } else {
+        values
+    }
+}
