@@ -8,6 +8,7 @@ mod devices;
 mod fixtures;
 mod knn;
 mod margin_golden;
+mod margin_numbers;
 mod margin_plain;
 mod nearest_center;
 mod statistics;
