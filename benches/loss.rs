@@ -2,12 +2,11 @@
 //! `cargo bench --bench loss`, or with a part of a name: `cargo bench --bench loss -- flex/step`.
 //!
 //! Data and centers are made before the clock starts, and every call waits for the device. The throughput is of the
-//! bytes that an operation has to move at least, each once.
+//! bytes that an operation has to move at least, each once. The steps are those of a model that an optimizer steps.
 
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
 mod cases;
 
-use burn_center_loss::{Checking, UpdateRule};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::time::Duration;
 
@@ -32,17 +31,18 @@ fn shapes(criterion: &mut Criterion) {
             .warm_up_time(Duration::from_secs(1))
             .measurement_time(Duration::from_secs(3));
         for shape in SHAPES {
-            let case = CenterLossCase::new(shape, &device, |config| config);
+            let mut case = CenterLossCase::strict(shape, &device);
             group.throughput(Throughput::Bytes(shape.bytes_of_evaluate()));
-            group.bench_with_input(BenchmarkId::new("evaluate", shape), &case, |b, case| {
+            group.bench_function(BenchmarkId::new("evaluate", shape), |b| {
                 b.iter(|| case.evaluate())
             });
             group.throughput(Throughput::Bytes(shape.bytes_of_forward_backward()));
-            let id = BenchmarkId::new("forward_backward", shape);
-            group.bench_with_input(id, &case, |b, case| b.iter(|| case.forward_backward()));
+            group.bench_function(BenchmarkId::new("forward_backward", shape), |b| {
+                b.iter(|| case.forward_backward())
+            });
             // What to apply is measured before the clock starts: the batch is still in the caches.
             group.throughput(Throughput::Bytes(shape.bytes_of_update()));
-            group.bench_with_input(BenchmarkId::new("update", shape), &case, |b, case| {
+            group.bench_function(BenchmarkId::new("update", shape), |b| {
                 b.iter_batched(
                     || case.measure(),
                     |update| case.apply(update),
@@ -50,19 +50,13 @@ fn shapes(criterion: &mut Criterion) {
                 )
             });
             group.throughput(Throughput::Bytes(shape.bytes_of_step()));
-            group.bench_with_input(BenchmarkId::new("step", shape), &case, |b, case| {
-                b.iter(|| case.step())
-            });
+            group.bench_function(BenchmarkId::new("step", shape), |b| b.iter(|| case.step()));
             drop(case);
 
-            let case = CenterLossCase::new(shape, &device, |config| {
-                config.with_checking(Checking::Deferred)
+            let mut case = CenterLossCase::deferred(shape, &device);
+            group.bench_function(BenchmarkId::new("step_deferred", shape), |b| {
+                b.iter(|| case.step())
             });
-            group.bench_with_input(
-                BenchmarkId::new("step_deferred", shape),
-                &case,
-                |b, case| b.iter(|| case.step()),
-            );
             drop(case);
 
             let mut case = PlainCenterLoss::new(shape, &device);
@@ -74,21 +68,12 @@ fn shapes(criterion: &mut Criterion) {
     }
 }
 
-/// Under `Gradient` without the optimizer's step, which is the caller's.
 fn rules(criterion: &mut Criterion) {
     for (backend, device) in devices() {
         let mut group = criterion.benchmark_group(format!("step_by_rule/{backend}"));
-        for rule in [
-            UpdateRule::Paper,
-            UpdateRule::Mean,
-            UpdateRule::Sum,
-            UpdateRule::Gradient,
-            UpdateRule::Frozen,
-        ] {
-            let shape = SHAPES[1];
-            let case = CenterLossCase::new(shape, &device, |config| config.with_update_rule(rule));
-            let id = BenchmarkId::new(format!("{rule:?}"), shape);
-            group.bench_with_input(id, &case, |b, case| b.iter(|| case.step()));
+        let shape = SHAPES[1];
+        for (rule, mut case) in CenterLossCase::rules(shape, &device) {
+            group.bench_function(BenchmarkId::new(rule, shape), |b| b.iter(|| case.step()));
         }
         group.finish();
     }

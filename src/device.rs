@@ -3,6 +3,7 @@
 //! An engine that this build does not have is never chosen. A backend that is not known here gets the
 //! tensor operations, which run everywhere.
 
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "_kernels"))]
 use burn::backend::DispatchDevice;
 #[cfg(feature = "_kernels")]
 use burn::backend::tensor::FloatTensor;

@@ -104,3 +104,70 @@ pub(crate) fn beyond(rows: Tensor<2>, radius: f64) -> Tensor<2> {
         .mul_scalar(-radius)
         .add_scalar(1.0)
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn matrix<const R: usize>(rows: [[f32; 2]; R]) -> Tensor<2> {
+        Tensor::from_data(rows, &Device::flex())
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
+        tensor.into_data().iter::<f64>().collect()
+    }
+
+    #[test]
+    fn norms_and_directions_of_rows_of_any_length() {
+        let rows = matrix([[3e30, 4e30], [3e-30, 4e-30], [0.0, 0.0], [-3.0, 0.0]]);
+        for (norm, expected) in values(norms(rows.clone()))
+            .iter()
+            .zip([5e30, 5e-30, 0.0, 3.0])
+        {
+            approx::assert_relative_eq!(*norm, expected, max_relative = 1e-6);
+        }
+        let expected = [0.6, 0.8, 0.6, 0.8, 0.0, 0.0, -1.0, 0.0];
+        for (value, expected) in values(unit_rows(rows)).iter().zip(expected) {
+            approx::assert_relative_eq!(*value, expected, max_relative = 1e-6);
+        }
+    }
+
+    #[test]
+    fn the_norm_has_no_slope_at_zero() {
+        let rows = matrix([[0.0, 0.0], [3.0, 4.0]]).autodiff().require_grad();
+        let gradients = norms(rows.clone()).sum().backward();
+        let gradient = values(rows.grad(&gradients).unwrap());
+        for (value, expected) in gradient.iter().zip([0.0, 0.0, 0.6, 0.8]) {
+            approx::assert_abs_diff_eq!(*value, expected, epsilon = 1e-6);
+        }
+    }
+
+    #[test]
+    fn what_lies_beyond_the_radius() {
+        let rows = matrix([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]]);
+        assert_eq!(
+            values(beyond(rows.clone(), 1.0)),
+            [f64::from(0.8_f32), 0.0, 0.0]
+        );
+        let half_squares = |radius| values(half_squares(rows.clone(), radius, |d| (d.clone(), d)));
+        assert_eq!(half_squares(1.0), [8.0, 0.0, 0.0]);
+        assert_eq!(half_squares(0.0)[0], 12.5);
+    }
+
+    #[test]
+    fn squared_distances_of_all_pairs_in_parts_of_any_size() {
+        let (x, y) = (
+            matrix([[0.0, 0.0], [1e4, 1.0]]),
+            matrix([[3.0, 4.0], [1e4, 0.5], [0.0, 0.0]]),
+        );
+        for max_elements in [1, 6, 100] {
+            let squared = values(squared_euclidean(x.clone(), y.clone(), max_elements));
+            assert_eq!(
+                squared[..3],
+                [25.0, 1e8 + 0.25, 0.0].map(|v: f64| f64::from(v as f32))
+            );
+            assert_eq!(squared[4], 0.25);
+        }
+    }
+}

@@ -1,24 +1,29 @@
 //! Center loss for [Burn](https://burn.dev), and classification by distance on the same features.
 //!
-//! Center loss keeps one center per class in feature space, pulls every feature towards the center of its class and
-//! moves the centers after the features. Beside a softmax loss it gives features that cluster by class: for k-NN and
-//! nearest-center classification, for retrieval, for telling known classes from unknown ones.
+//! Center loss keeps one center per class in feature space. It pulls every feature towards the center of its class and
+//! moves the centers after the features. Beside a softmax loss it gives features that cluster by class, which serve k-NN
+//! and nearest-center classification, retrieval, and telling known classes from unknown ones.
 //!
 //! # Which one when
 //!
 //! | you want | use |
 //! |---|---|
-//! | compact classes beside cross-entropy | [`CenterLoss`] with [`UpdateRule::Paper`], the default |
-//! | centers that are exactly the class means of the batch, slowly followed | [`UpdateRule::Mean`] |
+//! | compact classes beside cross-entropy | [`CenterLoss`] with [`DirectRule::paper`], the default |
+//! | centers that go a fixed part of the way to the class means of each batch | [`DirectRule::mean`] |
+//! | numbers that compare with facenet | [`DirectRule::sum`] |
 //! | numbers that compare with an MXNet or PyTorch port | [`CenterLossConfig::mxnet`], [`UpdateRule::Gradient`] |
-//! | center loss alone, on a trained network | [`CenterLoss::init_from_data`], then [`UpdateRule::Frozen`] |
-//! | the class of the closest center | [`NearestCenter`] |
-//! | the class of most of the closest samples | [`KnnClassifier`] |
+//! | center loss alone, on a trained network | [`CenterLoss::init_from_data`], then `freeze` |
+//! | gradient accumulation | [`UpdateTiming::OnStep`] and [`CenterLoss::apply_pending`] |
+//! | several devices | [`UpdateTiming::OnStepShared`] and [`CenterLoss::apply_pending`] |
+//! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`Batch`] |
+//! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_left_out`] |
+//! | the class of the nearest center | [`CenterLoss::nearest_center`], [`NearestCenter`] |
+//! | the class of most of the nearest samples | [`KnnClassifier`] |
 //!
 //! # Example
 //!
 //! A training step, written by hand. [`training`] has the same for Burn's `Learner`, the gradient rule, gradient
-//! accumulation, several devices, schedules, checkpoints, GPUs and half precision.
+//! accumulation, several devices, weights, schedules, checkpoints, strict and deferred checking, and half precision.
 //!
 //! ```
 //! use burn::module::Module;
@@ -26,7 +31,7 @@
 //! use burn::nn::{Linear, LinearConfig};
 //! use burn::optim::{AdamConfig, GradientsParams};
 //! use burn::tensor::{Device, Tensor};
-//! use burn_center_loss::{CenterLoss, CenterLossConfig, NearestCenter};
+//! use burn_center_loss::{CenterLoss, CenterLossConfig};
 //!
 //! #[derive(Module, Debug)]
 //! struct Model {
@@ -54,7 +59,7 @@
 //!     model = optimizer.step(0.1, model, gradients);
 //! }
 //!
-//! let classifier = NearestCenter::from_centers(model.center_loss.centers())?;
+//! let classifier = model.center_loss.nearest_center()?;
 //! let features = model.features.forward(inputs).inner();
 //! assert_eq!(classifier.score(features, labels.inner())?, 1.0);
 //! # Ok::<(), burn_center_loss::KnnError>(())
@@ -62,11 +67,11 @@
 //!
 //! # Features
 //!
-//! `std`, `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend; which vectors the processor
-//! has is found out at run time. The other backends and their accelerations are Burn's own, under Burn's names: `wgpu`,
-//! `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`, `ndarray` (deprecated by Burn in favour of `flex`), `fusion`,
-//! `autotune`, `openblas`, `openblas-system`, `blas-netlib`, `accelerate`, `apple-amx`. `train` adds `CenterMetric` for
-//! Burn's `Learner`. Without `std` the crate needs `alloc` alone.
+//! `std`, `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector
+//! instructions of the processor at run time. The other backends and their accelerations are Burn's own, under Burn's
+//! names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`, `ndarray` (deprecated by Burn in favour of
+//! `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`, `blas-netlib`, `accelerate`, `apple-amx`. `train` adds
+//! `CenterMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
@@ -99,7 +104,8 @@ pub use loss::{
 #[cfg(feature = "train")]
 pub use metric::CenterMetric;
 pub use neighbors::{
-    KnnClassifier, KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, NearestCenter, Neighbors,
+    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
+    NearestCenter, NearestCenterData, Neighbors,
 };
 pub use schedule::Schedule;
 

@@ -1,6 +1,6 @@
 //! Loops with the widest vectors that the processor has, chosen at run time.
 
-/// Work whose loops the compiler turns into vectors. The results do not depend on how wide they are.
+/// Work whose loops the compiler turns into vector instructions. Their width changes no result.
 pub(crate) trait Loops {
     type Output;
 

@@ -1,14 +1,18 @@
-//! A training step of center loss, as a whole and in parts.
+//! A training step of center loss, as a whole and in parts. All uses of the loss by the benches are in this file.
 
 use std::fmt;
 
+use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::Initializer;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor, Tolerance};
-use burn_center_loss::{CenterLoss, CenterLossConfig, CenterUpdate, UpdateRule};
+use burn_center_loss::{
+    CenterLoss, CenterLossConfig, CenterUpdate, Checking, DirectRule, UpdateRule,
+};
 
 use super::devices::sync;
 
+/// The rate of the centers, and the optimizer's.
 const ALPHA: f64 = 0.5;
 
 /// How many samples, classes and columns.
@@ -81,196 +85,261 @@ impl Batch {
             labels: Tensor::random([shape.batch_size], classes, device),
         }
     }
-
-    /// The gradient of the features under a loss of them.
-    fn gradient(&self, loss: Tensor<1>) -> Tensor<2> {
-        self.features
-            .grad_remove(&mut loss.backward())
-            .expect("the features receive gradients")
-    }
 }
 
-/// The library's center loss on one batch. Every method waits for the device.
-pub struct CenterLossCase {
-    loss: CenterLoss,
+/// What the optimizer steps: center loss and a parameter in place of a network.
+///
+/// A network's parameters would take the same time for every contestant and hide the loss. So there is one parameter of
+/// `[feature_dim]`, whose sum is added to the loss, as the loss of a classifier would be.
+#[derive(Module, Debug)]
+struct Model<L: Module> {
+    loss: L,
+    network: Param<Tensor<1>>,
+}
+
+/// A model in training, always on the same batch.
+struct Training<L: Module> {
+    /// Empty only while a step runs.
+    model: Option<Model<L>>,
+    optimizer: ModuleOptimizer,
     batch: Batch,
     device: Device,
 }
 
+impl<L: Module + ModuleDisplay> Training<L> {
+    fn loss(&self) -> &L {
+        &self
+            .model
+            .as_ref()
+            .expect("every step puts the model back")
+            .loss
+    }
+
+    /// Forward, backward and the optimizer's step on the whole model. Gives the gradient of the features, which a
+    /// network would take from here.
+    fn step(&mut self, forward: impl FnOnce(L, &Batch) -> (L, Tensor<1>)) -> Tensor<2> {
+        let Model { loss, network } = self.model.take().expect("every step puts the model back");
+        let (loss, value) = forward(loss, &self.batch);
+        let model = Model { loss, network };
+        let mut gradients = (value + model.network.val().sum()).backward();
+        let gradient = self
+            .batch
+            .features
+            .grad_remove(&mut gradients)
+            .expect("the features receive gradients");
+        let gradients = GradientsParams::from_grads(gradients, &model);
+        self.model = Some(self.optimizer.step(ALPHA, model, gradients));
+        sync(&self.device);
+        gradient
+    }
+}
+
+/// The library's center loss in a model that an optimizer steps, on one batch. Every method waits for the device.
+pub struct CenterLossCase {
+    training: Training<CenterLoss>,
+}
+
 impl CenterLossCase {
-    /// On a plain device.
-    pub fn new(
+    /// The paper's rule with strict checking, on a plain device.
+    pub fn strict(shape: Shape, device: &Device) -> Self {
+        Self::new(shape, device, |config| config)
+    }
+
+    /// The paper's rule with deferred checking, on a plain device.
+    pub fn deferred(shape: Shape, device: &Device) -> Self {
+        Self::new(shape, device, |config| {
+            config.with_checking(Checking::Deferred)
+        })
+    }
+
+    /// Centers as a parameter that the optimizer moves, on a plain device.
+    pub fn gradient_rule(shape: Shape, device: &Device) -> Self {
+        Self::with_rule(shape, device, UpdateRule::Gradient)
+    }
+
+    /// Every rule by its name, on a plain device.
+    pub fn rules(
+        shape: Shape,
+        device: &Device,
+    ) -> impl Iterator<Item = (&'static str, Self)> + use<> {
+        let device = device.clone();
+        [
+            ("Paper", DirectRule::paper().into()),
+            ("Mean", DirectRule::mean().into()),
+            ("Sum", DirectRule::sum().into()),
+            ("Gradient", UpdateRule::Gradient),
+            ("Frozen", UpdateRule::Frozen),
+        ]
+        .into_iter()
+        .map(move |(name, rule)| (name, Self::with_rule(shape, &device, rule)))
+    }
+
+    fn with_rule(shape: Shape, device: &Device, rule: UpdateRule) -> Self {
+        Self::new(shape, device, |config| config.with_update_rule(rule))
+    }
+
+    fn new(
         shape: Shape,
         device: &Device,
         configure: impl FnOnce(CenterLossConfig) -> CenterLossConfig,
     ) -> Self {
         device.seed(1);
         let config = CenterLossConfig::new(shape.num_classes, shape.feature_dim)
-            .with_alpha(ALPHA)
+            .with_update_rule(DirectRule::paper().with_alpha(ALPHA).into())
             .with_initializer(Initializer::Uniform { min: 0.0, max: 1.0 });
         let autodiff = device.clone().autodiff();
-        let case = Self {
-            loss: configure(config).init(&autodiff),
+        let loss = configure(config).init(&autodiff);
+        // Centers are drawn at their first use.
+        drop(loss.centers());
+        let network = Tensor::random([shape.feature_dim], Distribution::Default, &autodiff);
+        let network = Param::from_tensor(network);
+        let training = Training {
+            model: Some(Model { loss, network }),
+            optimizer: SgdConfig::new().init(),
             batch: Batch::new(shape, &autodiff),
             device: device.clone(),
         };
-        // Centers are drawn at their first use.
-        drop(case.loss.centers());
         sync(device);
-        case
+        Self { training }
     }
 
     /// The loss without gradients.
     pub fn evaluate(&self) -> Tensor<1> {
-        let features = self.batch.features.clone().inner();
+        let Batch { features, labels } = &self.training.batch;
         let loss = self
-            .loss
-            .evaluate(features, self.batch.labels.clone().inner());
-        sync(&self.device);
+            .training
+            .loss()
+            .evaluate(features.clone().inner(), labels.clone().inner());
+        sync(&self.training.device);
         loss
     }
 
-    /// The sum of the features and its gradient: what autodiff takes for the least that can be done.
-    pub fn sum_backward(&self) -> Tensor<2> {
-        let gradient = self.batch.gradient(self.batch.features.clone().sum());
-        sync(&self.device);
-        gradient
-    }
-
-    /// The loss and the gradient of the features; the centers rest.
+    /// The loss and the gradient of the features alone: the centers rest, and no optimizer steps.
     pub fn forward_backward(&self) -> Tensor<2> {
+        let Batch { features, labels } = &self.training.batch;
         let loss = self
-            .loss
-            .evaluate(self.batch.features.clone(), self.batch.labels.clone());
-        let gradient = self.batch.gradient(loss);
-        sync(&self.device);
+            .training
+            .loss()
+            .evaluate(features.clone(), labels.clone());
+        let gradient = features
+            .grad_remove(&mut loss.backward())
+            .expect("the features receive gradients");
+        sync(&self.training.device);
         gradient
     }
 
     /// What the batch would do to the centers.
     pub fn measure(&self) -> CenterUpdate {
-        let features = self.batch.features.clone().inner();
+        let Batch { features, labels } = &self.training.batch;
         let (_, update) = self
-            .loss
-            .measure(features, self.batch.labels.clone().inner(), None)
+            .training
+            .loss()
+            .measure((features.clone().inner(), labels.clone().inner()))
             .expect("the batch is valid");
-        sync(&self.device);
+        sync(&self.training.device);
         update
     }
 
     /// The update of the centers, as [`measure`](Self::measure) gave it.
     pub fn apply(&self, update: CenterUpdate) {
-        self.loss.apply(update).expect("the update is finite");
-        sync(&self.device);
+        self.training
+            .loss()
+            .apply(update)
+            .expect("the update is finite");
+        sync(&self.training.device);
     }
 
-    /// Forward, backward, and the update of the centers where the loss has one.
-    pub fn step(&self) -> Tensor<2> {
-        let loss = self
-            .loss
-            .forward(self.batch.features.clone(), self.batch.labels.clone());
-        let gradient = self.batch.gradient(loss);
-        sync(&self.device);
-        gradient
-    }
-}
-
-/// The gradient rule with its optimizer, plain SGD.
-pub struct GradientRuleCase {
-    loss: Option<CenterLoss>,
-    batch: Batch,
-    optimizer: ModuleOptimizer,
-    device: Device,
-}
-
-impl GradientRuleCase {
-    /// On a plain device.
-    pub fn new(shape: Shape, device: &Device) -> Self {
-        let CenterLossCase {
-            loss,
-            batch,
-            device,
-        } = CenterLossCase::new(shape, device, |config| {
-            config.with_update_rule(UpdateRule::Gradient)
-        });
-        Self {
-            loss: Some(loss),
-            batch,
-            optimizer: SgdConfig::new().init(),
-            device,
-        }
-    }
-
-    /// Forward, backward, and the optimizer's step on the centers.
+    /// A training step: forward, backward, the update of the centers by the rule, and the optimizer's step on the model.
     pub fn step(&mut self) -> Tensor<2> {
-        let loss = self.loss.take().expect("every step puts the loss back");
-        let value = loss.forward(self.batch.features.clone(), self.batch.labels.clone());
-        let mut gradients = value.backward();
-        let gradient = self
-            .batch
-            .features
-            .grad_remove(&mut gradients)
-            .expect("the features receive gradients");
-        let gradients = GradientsParams::from_grads(gradients, &loss);
-        self.loss = Some(self.optimizer.step(ALPHA, loss, gradients));
-        sync(&self.device);
-        gradient
+        self.training.step(|loss, batch| {
+            let value = loss.forward(batch.features.clone(), batch.labels.clone());
+            (loss, value)
+        })
+    }
+
+    /// The same step with the centers at rest.
+    pub fn step_at_rest(&mut self) -> Tensor<2> {
+        self.training.step(|loss, batch| {
+            let value = loss.evaluate(batch.features.clone(), batch.labels.clone());
+            (loss, value)
+        })
+    }
+
+    /// The same step with the sum of the features in place of center loss: the share of autodiff and optimizer.
+    pub fn sum_step(&mut self) -> Tensor<2> {
+        self.training
+            .step(|loss, batch| (loss, batch.features.clone().sum()))
     }
 }
 
 /// The paper's step by plain tensor operations: gather, difference, squares, mean, backward; then, for each class, the
-/// sum of the differences over one more than their number. Nothing is checked.
+/// sum of the differences over one more than their number. Nothing is checked. The centers are a parameter of the model
+/// that receives no gradient.
 pub struct PlainCenterLoss {
-    centers: Tensor<2>,
-    batch: Batch,
+    training: Training<Param<Tensor<2>>>,
     num_classes: usize,
-    device: Device,
 }
 
 impl PlainCenterLoss {
     /// On a plain device, with the data of [`CenterLossCase`].
     pub fn new(shape: Shape, device: &Device) -> Self {
-        let CenterLossCase {
-            loss,
+        let Training {
+            model,
+            optimizer,
             batch,
             device,
-        } = CenterLossCase::new(shape, device, |config| config);
+        } = CenterLossCase::strict(shape, device).training;
+        let model = model.map(|Model { loss, network }| {
+            let centers = Param::from_tensor(Tensor::from_inner(loss.centers()));
+            Model {
+                loss: centers.set_require_grad(false),
+                network,
+            }
+        });
         Self {
-            // Its only handle once the loss is gone, so that they are updated in place.
-            centers: loss.centers(),
-            batch,
+            training: Training {
+                model,
+                optimizer,
+                batch,
+                device,
+            },
             num_classes: shape.num_classes,
-            device,
         }
     }
 
-    /// Forward, backward, and the update of the centers.
+    /// A training step, as [`CenterLossCase::step`].
     pub fn step(&mut self) -> Tensor<2> {
-        let labels = self.batch.labels.clone().inner();
-        let own = self.centers.clone().select(0, labels.clone());
-        let differences = self.batch.features.clone() - Tensor::from_inner(own);
-        let loss = differences.clone().square().sum_dim(1).mean() * 0.5;
-        let gradient = self.batch.gradient(loss);
+        let num_classes = self.num_classes;
+        self.training.step(|centers, batch| {
+            let labels = batch.labels.clone().inner();
+            let own = centers.val().inner().select(0, labels.clone());
+            let differences = batch.features.clone() - Tensor::from_inner(own);
+            let loss = differences.clone().square().sum_dim(1).mean() * 0.5;
 
-        let [batch_size] = labels.dims();
-        let counts = Tensor::<1>::zeros([self.num_classes], &self.device).select_assign(
-            0,
-            labels.clone(),
-            Tensor::ones([batch_size], &self.device),
-            IndexingUpdateOp::Add,
-        );
-        let divisors = counts.select(0, labels.clone()) + 1.0;
-        let rows = differences.inner() * ALPHA / divisors.unsqueeze_dim(1);
-        self.centers
-            .inplace(|centers| centers.select_assign(0, labels, rows, IndexingUpdateOp::Add));
-        sync(&self.device);
-        gradient
+            let [batch_size] = labels.dims();
+            let device = labels.device();
+            let counts = Tensor::<1>::zeros([num_classes], &device).select_assign(
+                0,
+                labels.clone(),
+                Tensor::ones([batch_size], &device),
+                IndexingUpdateOp::Add,
+            );
+            let divisors = counts.select(0, labels.clone()) + 1.0;
+            let rows = differences.inner() * ALPHA / divisors.unsqueeze_dim(1);
+            // The parameter holds the only handle, so that the centers are changed in place.
+            let centers = centers.map(|centers| {
+                let centers = centers.inner();
+                let centers = centers.select_assign(0, labels, rows, IndexingUpdateOp::Add);
+                Tensor::from_inner(centers)
+            });
+            (centers, loss)
+        })
     }
 }
 
 /// A baseline that computes something else would say nothing.
 pub fn assert_plain_step_is_the_same(shape: Shape, device: &Device) {
-    let case = CenterLossCase::new(shape, device, |config| config);
+    let mut case = CenterLossCase::strict(shape, device);
     let mut plain = PlainCenterLoss::new(shape, device);
     let tolerance = Tolerance::<f32>::default();
     let same = |ours: Tensor<2>, plain: Tensor<2>| {
@@ -278,5 +347,8 @@ pub fn assert_plain_step_is_the_same(shape: Shape, device: &Device) {
             .assert_approx_eq(&plain.into_data(), tolerance)
     };
     same(case.step(), plain.step());
-    same(case.loss.centers(), plain.centers);
+    same(
+        case.training.loss().centers(),
+        plain.training.loss().val().inner(),
+    );
 }

@@ -2,8 +2,9 @@
 
     python contestants.py NAME SECONDS THREADS NUMBERS..
 
-The loops are those that a user of each library would write; nothing of the libraries' own programs is in them. Data are
-uniform from 0 to 1, as the Rust side's are. Whatever imports a library is inside the function that needs it.
+The loops are those that a user of each library would write; nothing of the libraries' own programs is in them. The steps of
+a loss are those of a model that the library's optimizer steps, as on the Rust side. Data are uniform from 0 to 1, as the Rust
+side's are. Whatever imports a library is inside the function that needs it.
 """
 
 import inspect
@@ -17,119 +18,128 @@ ALPHA = 0.5
 MIN_REPETITIONS = 3
 PATIENCE = 20
 MAX_REPETITIONS = 100_000
+# A block of so many bytes is allocated and freed before all else, as a network's activations are: main.rs says why.
+FREED_BEFORE = 16 << 20
 # torch compares so many pairs of query and reference at one time: 64 MiB of distances.
 MAX_PAIRS = 1 << 24
 
 
-def torch_batch(batch_size, num_classes, feature_dim):
+def torch_training(batch_size, num_classes, feature_dim, add_centers, forward):
+    """A step of a module that SGD steps as a whole: `forward`'s loss and the sum of a parameter in place of a network."""
     import torch
 
     torch.manual_seed(1)
     features = torch.rand(batch_size, feature_dim, requires_grad=True)
     labels = torch.randint(num_classes, (batch_size,))
-    return torch, features, labels
+    model = torch.nn.Module()
+    add_centers(torch, model, num_classes, feature_dim)
+    model.network = torch.nn.Parameter(torch.rand(feature_dim))
+    optimizer = torch.optim.SGD(model.parameters(), lr=ALPHA)
+
+    def step():
+        features.grad = None
+        optimizer.zero_grad()
+        (forward(torch, model.centers, features, labels) + model.network.sum()).backward()
+        optimizer.step()
+
+    return step
+
+
+def centers_buffer(torch, model, num_classes, feature_dim):
+    """Centers without gradients."""
+    model.register_buffer("centers", torch.rand(num_classes, feature_dim))
+
+
+def centers_parameter(torch, model, num_classes, feature_dim):
+    model.centers = torch.nn.Parameter(torch.rand(num_classes, feature_dim))
 
 
 def half_mean_square(differences):
     return 0.5 * differences.square().sum(1).mean()
 
 
-def torch_gather(batch_size, num_classes, feature_dim):
+def torch_sum_step(*shape):
+    """The sum of the features in place of center loss: the share of autograd and SGD."""
+    return torch_training(*shape, centers_buffer, lambda torch, centers, features, labels: features.sum())
+
+
+def torch_gather(*shape):
     """Loss and gradient of the features; the centers rest."""
-    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
-    centers = torch.rand(num_classes, feature_dim)
 
-    def step():
-        features.grad = None
-        half_mean_square(features - centers[labels]).backward()
+    def forward(torch, centers, features, labels):
+        return half_mean_square(features - centers[labels])
 
-    return step
+    return torch_training(*shape, centers_buffer, forward)
 
 
-def torch_paper(batch_size, num_classes, feature_dim, divisors):
-    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
-    centers = torch.rand(num_classes, feature_dim)
-
-    def step():
-        features.grad = None
+def torch_paper(*shape, divisors):
+    def forward(torch, centers, features, labels):
         differences = features - centers[labels]
-        half_mean_square(differences).backward()
+        loss = half_mean_square(differences)
         with torch.no_grad():
-            rows = ALPHA * differences / divisors(torch, labels).unsqueeze(1)
+            rows = ALPHA * differences / divisors(torch, len(centers), labels).unsqueeze(1)
             centers.index_add_(0, labels, rows)
+        return loss
 
-    return step
+    return torch_training(*shape, centers_buffer, forward)
 
 
-def torch_paper_unique(batch_size, num_classes, feature_dim):
+def torch_paper_unique(*shape):
     """The paper's step; each sample's class is counted among those of the batch."""
 
-    def divisors(torch, labels):
+    def divisors(torch, num_classes, labels):
         _, place, counts = torch.unique(labels, return_inverse=True, return_counts=True)
         return 1 + counts[place]
 
-    return torch_paper(batch_size, num_classes, feature_dim, divisors)
+    return torch_paper(*shape, divisors=divisors)
 
 
-def torch_paper_counts(batch_size, num_classes, feature_dim):
+def torch_paper_counts(*shape):
     """The paper's step; every class is counted."""
 
-    def divisors(torch, labels):
+    def divisors(torch, num_classes, labels):
         counts = torch.zeros(num_classes).index_add_(0, labels, torch.ones(len(labels)))
         return 1 + counts[labels]
 
-    return torch_paper(batch_size, num_classes, feature_dim, divisors)
+    return torch_paper(*shape, divisors=divisors)
 
 
-def torch_embedding(batch_size, num_classes, feature_dim, sparse):
-    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
-    centers = torch.nn.Embedding(num_classes, feature_dim, sparse=sparse)
-    torch.nn.init.uniform_(centers.weight)
-    optimizer = torch.optim.SGD(centers.parameters(), lr=ALPHA)
+def torch_embedding(*shape, sparse):
+    def centers_embedding(torch, model, num_classes, feature_dim):
+        model.centers = torch.nn.Embedding(num_classes, feature_dim, sparse=sparse)
+        torch.nn.init.uniform_(model.centers.weight)
 
-    def step():
-        features.grad = None
-        optimizer.zero_grad()
-        half_mean_square(features - centers(labels)).backward()
-        optimizer.step()
+    def forward(torch, centers, features, labels):
+        return half_mean_square(features - centers(labels))
 
-    return step
+    return torch_training(*shape, centers_embedding, forward)
 
 
-def torch_embedding_dense(batch_size, num_classes, feature_dim):
+def torch_embedding_dense(*shape):
     """Centers in an embedding, moved by SGD along their dense gradient."""
-    return torch_embedding(batch_size, num_classes, feature_dim, sparse=False)
+    return torch_embedding(*shape, sparse=False)
 
 
-def torch_embedding_sparse(batch_size, num_classes, feature_dim):
+def torch_embedding_sparse(*shape):
     """Centers in an embedding with sparse gradients, moved by SGD."""
-    return torch_embedding(batch_size, num_classes, feature_dim, sparse=True)
+    return torch_embedding(*shape, sparse=True)
 
 
-def torch_full_matrix(batch_size, num_classes, feature_dim):
+def torch_full_matrix(*shape):
     """All squared distances, those to other classes' centers masked out, and SGD: KaiyangZhou's formula."""
-    torch, features, labels = torch_batch(batch_size, num_classes, feature_dim)
-    centers = torch.nn.Parameter(torch.rand(num_classes, feature_dim))
-    optimizer = torch.optim.SGD([centers], lr=ALPHA)
-    classes = torch.arange(num_classes)
 
-    def step():
-        features.grad = None
-        optimizer.zero_grad()
+    def forward(torch, centers, features, labels):
         squares = features.square().sum(1, keepdim=True) + centers.square().sum(1)
         squared = torch.addmm(squares, features, centers.t(), alpha=-2)
-        own = labels.unsqueeze(1) == classes
-        loss = (squared * own).clamp(min=1e-12, max=1e12).sum() / batch_size
-        loss.backward()
-        optimizer.step()
+        own = labels.unsqueeze(1) == torch.arange(len(centers))
+        return (squared * own).clamp(min=1e-12, max=1e12).sum() / len(features)
 
-    return step
+    return torch_training(*shape, centers_parameter, forward)
 
 
-def mxnet_step(batch_size, num_classes, feature_dim):
-    """Losses divided by the batch histogram and gluon's SGD: the MXNet programs' formula."""
+def mxnet_training(batch_size, num_classes, feature_dim, forward):
+    """A step of centers and of a parameter in place of a network, whose sum is added to the loss, by gluon's SGD."""
     import mxnet
-    import numpy
     from mxnet import autograd, gluon, nd
 
     mxnet.random.seed(1)
@@ -137,21 +147,37 @@ def mxnet_step(batch_size, num_classes, feature_dim):
     features.attach_grad()
     labels = nd.random.randint(0, num_classes, shape=(batch_size,))
     centers = gluon.Parameter("centers", shape=(num_classes, feature_dim))
-    centers.initialize(mxnet.init.Uniform(1.0))
-    trainer = gluon.Trainer({"centers": centers}, "sgd", {"learning_rate": ALPHA})
+    network = gluon.Parameter("network", shape=(feature_dim,))
+    parameters = {"centers": centers, "network": network}
+    for parameter in parameters.values():
+        parameter.initialize(mxnet.init.Uniform(1.0))
+    trainer = gluon.Trainer(parameters, "sgd", {"learning_rate": ALPHA})
 
     def step():
+        losses = forward(nd, autograd, centers, features, labels)
+        with autograd.record():
+            total = network.data().sum()
+        autograd.backward([losses, total])
+        trainer.step(batch_size)
+        for value in [features.grad, centers.data(), network.data()]:
+            value.wait_to_read()
+
+    return step
+
+
+def mxnet_step(*shape):
+    """Losses divided by the batch histogram and gluon's SGD: the MXNet programs' formula."""
+    import numpy
+
+    def forward(nd, autograd, centers, features, labels):
+        num_classes, _ = centers.shape
         histogram = numpy.bincount(labels.asnumpy(), minlength=num_classes)
         counts = nd.take(nd.array(histogram), labels)
         with autograd.record():
             differences = features - nd.take(centers.data(), labels)
-            losses = 0.5 * nd.square(differences).sum(axis=1) / counts
-        losses.backward()
-        trainer.step(batch_size)
-        features.grad.wait_to_read()
-        centers.data().wait_to_read()
+            return 0.5 * nd.square(differences).sum(axis=1) / counts
 
-    return step
+    return mxnet_training(*shape, forward)
 
 
 def memory_copy(batch_size, num_classes, feature_dim):
@@ -242,6 +268,7 @@ def torch_nearest_center(centers, queries, feature_dim):
 CONTESTANTS = {
     function.__name__: function
     for function in [
+        torch_sum_step,
         torch_gather,
         torch_paper_unique,
         torch_paper_counts,
@@ -320,6 +347,8 @@ def main():
         torch.set_num_threads(int(threads))
     contestant = CONTESTANTS[name]
     numbers = [int(number) for number in numbers]
+    block = bytearray(FREED_BEFORE)
+    del block
     if "threads" in inspect.signature(contestant).parameters:
         numbers.append(int(threads))
     print(json.dumps({"times": measure(contestant(*numbers), float(seconds)), "versions": versions()}))

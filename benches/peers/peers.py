@@ -55,8 +55,9 @@ LOSS_SHAPES = [
 LOSS_PEERS = [
     ("step", "rust:plain_step", "Burn, the same step by plain tensor operations"),
     ("step", "rust:step_deferred", "this crate, deferred checking"),
-    ("step", "rust:sum_backward", "Burn, the sum of the features and its gradient"),
-    ("forward_backward", "torch_gather", "torch, gather, without update"),
+    ("step", "rust:sum_step", "Burn, the model's step with the sum of the features as the loss"),
+    ("sum_step", "torch_sum_step", "torch, the model's step with the sum of the features as the loss"),
+    ("step_at_rest", "torch_gather", "torch, gather, without update"),
     ("step", "torch_paper_unique", "torch, gather and paper's update, `unique`"),
     ("step", "torch_paper_counts", "torch, gather and paper's update, `index_add_` of counts"),
     ("step", "torch_embedding_sparse", "torch, sparse `Embedding` and SGD"),
@@ -102,7 +103,7 @@ def cases():
     for batch_size, num_classes, feature_dim in LOSS_SHAPES:
         numbers = (batch_size, num_classes, feature_dim)
         pairs = [
-            (ours.replace("_", " + "), (f"rust:{ours}", *numbers), what, (theirs, *numbers))
+            (ours.replace("_", " "), (f"rust:{ours}", *numbers), what, (theirs, *numbers))
             for ours, theirs, what in LOSS_PEERS
             if theirs != "torch_full_matrix" or batch_size * num_classes <= MAX_FULL_MATRIX
         ]

@@ -50,9 +50,12 @@ impl ClassWeights {
     ) -> Result<Self, ClassWeightsError> {
         Self::check(&values, num_classes)?;
         let largest = values.iter().copied().fold(0.0, f64::max);
-        let root = |value: &f64| match largest > 0.0 {
-            true => Float::sqrt(value / largest),
-            false => 0.0,
+        let root = |value: &f64| {
+            if largest > 0.0 {
+                Float::sqrt(value / largest)
+            } else {
+                0.0
+            }
         };
         let roots: Vec<f64> = values.iter().map(root).collect();
         let device = device.clone().without_autodiff();

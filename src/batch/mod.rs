@@ -20,6 +20,7 @@ pub use batch::Batch;
 pub(crate) use class_weights::ClassWeights;
 pub use class_weights::ClassWeightsError;
 pub use error::BatchError;
+#[cfg(feature = "flex")]
 pub(crate) use groups::{Groups, NO_CLASS};
 #[cfg(feature = "_kernels")]
 pub(crate) use labels::least_and_largest;

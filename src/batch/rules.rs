@@ -17,8 +17,8 @@ pub enum Checking {
     Strict,
     /// No call reads from the device. Bad samples are left out of loss, gradients and centers, and
     /// counted on the device; [`CenterLoss::take_left_out`](crate::CenterLoss::take_left_out) reads
-    /// the counts. Centers stay finite whatever a batch holds, but a loss that overflows is infinite
-    /// and reported by nobody. The class totals of a batch come from a histogram over the classes or,
+    /// the counts. Under a direct rule the centers stay finite whatever a batch holds. A loss or
+    /// gradient that overflows is infinite, and nothing reports it. The class totals of a batch come from a histogram over the classes or,
     /// where that costs more, from comparing its labels with each other.
     Deferred,
 }

@@ -53,6 +53,7 @@ pub(crate) enum PerGroup {
 
 impl PerGroup {
     /// The number of a sample, which is in the given group.
+    #[cfg(feature = "flex")]
     pub fn of(&self, group: usize, sample: usize) -> f64 {
         match self {
             Self::Same(numbers) => numbers[group],
@@ -61,6 +62,7 @@ impl PerGroup {
     }
 
     /// The largest of the numbers.
+    #[cfg(feature = "flex")]
     pub fn largest(&self) -> f64 {
         let (Self::Same(numbers) | Self::Each(numbers)) = self;
         numbers.iter().copied().fold(0.0, f64::max)
@@ -208,4 +210,169 @@ fn for_each_sample(
         }
     }
     numbers
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::{DType, Device, IndexingUpdateOp, Int};
+    use proptest::prelude::*;
+
+    const MEAN: Option<&Reduction> = Some(&Reduction::Mean);
+
+    fn weighing<'a>(
+        reduction: Option<&'a Reduction>,
+        class_balance: ClassBalance,
+        class_weights: Option<&'a ClassWeights>,
+    ) -> Weighing<'a> {
+        Weighing {
+            lambda: 0.5,
+            reduction,
+            class_balance,
+            class_weights,
+        }
+    }
+
+    fn class_weights(values: &[f64]) -> ClassWeights {
+        ClassWeights::new(values.to_vec(), values.len(), &Device::flex(), DType::F64).unwrap()
+    }
+
+    /// Three samples of class 1 and one of class 0, in a batch of five rows.
+    fn groups() -> Groups {
+        Groups::new(&[1, 0, 1, super::super::groups::NO_CLASS, 1])
+    }
+
+    #[test]
+    fn coefficients_by_hand() {
+        let groups = groups();
+        let each = |weighing: Weighing, weights| weighing.coefficients(&groups, weights, 5);
+        let (plain, balanced) = (ClassBalance::None, ClassBalance::Histogram);
+        assert_eq!(
+            each(weighing(MEAN, plain, None), None),
+            PerGroup::Same(vec![0.125, 0.125])
+        );
+        assert_eq!(
+            each(weighing(Some(&Reduction::BatchMean), plain, None), None),
+            PerGroup::Same(vec![0.1, 0.1])
+        );
+        assert_eq!(
+            each(weighing(None, balanced, None), None),
+            PerGroup::Same(vec![0.5, 0.5 / 3.0])
+        );
+        let of_classes = class_weights(&[2.0, 1.0]);
+        assert_eq!(
+            each(weighing(MEAN, plain, Some(&of_classes)), None),
+            PerGroup::Same(vec![0.2, 0.1])
+        );
+        // Weights 1, 4, 2, 0, 1: the total is 2 * 4 + 1 * 4.
+        let weights: &[f64] = &[1.0, 4.0, 2.0, 9.0, 1.0];
+        let expected = [1.0, 8.0, 2.0, 0.0, 1.0].map(|weight| 0.5 * weight / 12.0);
+        let PerGroup::Each(found) = each(weighing(MEAN, plain, Some(&of_classes)), Some(weights))
+        else {
+            panic!("weights give one coefficient per sample")
+        };
+        for (found, expected) in found.iter().zip(expected) {
+            approx::assert_relative_eq!(*found, expected, max_relative = 1e-15);
+        }
+    }
+
+    #[test]
+    fn a_batch_without_weight_has_no_coefficients() {
+        let weights: &[f64] = &[0.0; 5];
+        let coefficients = weighing(MEAN, ClassBalance::Histogram, None);
+        let coefficients = coefficients.coefficients(&groups(), Some(weights), 5);
+        assert_eq!(coefficients, PerGroup::Each(vec![0.0; 5]));
+    }
+
+    /// A weight of any size, zero included.
+    fn any_weight() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            Just(0.0),
+            Just(f64::from_bits(1)),
+            Just(f64::MAX),
+            (-1022_i32..1023, 1.0..2.0_f64).prop_map(|(e, m)| m * 2.0_f64.powi(e)),
+        ]
+    }
+
+    proptest! {
+        /// A common factor of all weights, or of all class weights, changes no mean.
+        #[test]
+        fn means_know_no_unit(
+            weights in prop::collection::vec(any_weight(), 6),
+            classes in prop::collection::vec(any_weight(), 3),
+        ) {
+            let samples = HostSamples {
+                classes: vec![0, 1, 2, 0, 1, 0],
+                weights: weights.clone(),
+            };
+            let of_classes = class_weights(&classes);
+            let coefficients =
+                weighing(MEAN, ClassBalance::None, Some(&of_classes)).of_samples(&samples);
+            let total: f64 = coefficients.iter().sum();
+            let counts = samples.classes.iter().zip(&weights).any(|(class, weight)| {
+                *weight > 0.0 && classes[*class] > 0.0
+            });
+            prop_assert!(coefficients.iter().all(|value| (0.0..0.5 + 1e-15).contains(value)));
+            if counts {
+                approx::assert_relative_eq!(total, 0.5, max_relative = 1e-12);
+            } else {
+                prop_assert_eq!(total, 0.0);
+            }
+        }
+
+        /// Host and device agree, for weights of ordinary size.
+        #[test]
+        fn roots_on_the_device_are_those_of_the_host(
+            weights in prop::collection::vec(prop_oneof![Just(0.0), 1e-3..1e3_f64], 6),
+            classes in prop::collection::vec(0.1..10.0_f64, 3),
+            reduction in 0..4_usize,
+            balanced in any::<bool>(),
+            weighted in any::<bool>(),
+        ) {
+            let device = Device::flex();
+            let samples = HostSamples {
+                classes: vec![0, 1, 2, 0, 1, 0],
+                weights: weights.clone(),
+            };
+            let of_classes = class_weights(&classes);
+            let reductions = [Reduction::Mean, Reduction::Sum, Reduction::BatchMean];
+            let balance = if balanced { ClassBalance::Histogram } else { ClassBalance::None };
+            let weighing = weighing(
+                reductions.get(reduction),
+                balance,
+                weighted.then_some(&of_classes),
+            );
+            let expected = weighing.of_samples(&samples);
+            let on_device = DeviceSamples {
+                classes: Tensor::from_data([0, 1, 2, 0, 1, 0], &device),
+                weights: Tensor::from_data(weights.as_slice(), (&device, DType::F64)),
+            };
+            let index: Tensor<1, Int> = on_device.classes.clone();
+            let roots = weighing.roots_on_device(&on_device, |relative| {
+                Tensor::zeros([3], (&device, DType::F64))
+                    .select_assign(0, index.clone(), relative, IndexingUpdateOp::Add)
+                    .select(0, index.clone())
+            });
+            for (root, expected) in roots.into_data().iter::<f64>().zip(expected) {
+                approx::assert_relative_eq!(root * root, expected, max_relative = 1e-12);
+            }
+        }
+    }
+
+    #[test]
+    fn totals_and_shares_of_each_group() {
+        let (totals, shares) = totals_and_shares(&groups(), None);
+        assert_eq!(totals, [1.0, 3.0]);
+        assert_eq!(shares, PerGroup::Same(vec![1.0, 1.0 / 3.0]));
+        // Neither total nor shares overflow or vanish with their weights.
+        let weights: &[f64] = &[f64::MAX, 1e-320, f64::MAX, 7.0, 0.0];
+        let (totals, shares) = totals_and_shares(&groups(), Some(weights));
+        assert_eq!(totals, [1e-320, f64::INFINITY]);
+        let PerGroup::Each(shares) = shares else {
+            panic!("weights give one share per sample")
+        };
+        for (share, expected) in shares.iter().zip([0.5, 1.0, 0.5, 0.0, 0.0]) {
+            approx::assert_relative_eq!(*share, expected, max_relative = 1e-15);
+        }
+    }
 }

@@ -203,9 +203,10 @@ fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
     let (id, values, mapper) = param.consume();
     let (device, require_grad) = (values.device(), values.is_require_grad());
     let values = with_autodiff_of(values.without_autodiff().cast(dtype), &device);
-    let values = match require_grad {
-        true => values.require_grad(),
-        false => values,
+    let values = if require_grad {
+        values.require_grad()
+    } else {
+        values
     };
     Param::from_mapped_value(id, values, mapper)
 }
@@ -232,3 +233,42 @@ impl ModuleDisplayDefault for Centers {
 }
 
 impl ModuleDisplay for Centers {}
+
+#[cfg(all(test, feature = "flex", feature = "std"))]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn centers() -> Centers {
+        let values = Tensor::zeros([3, 2], &Device::flex());
+        Centers::new(Param::from_tensor(values), false, FloatDType::F32)
+    }
+
+    #[test]
+    fn replacing_gives_the_only_handle() {
+        let centers = centers();
+        centers.replace(|values| values + 1.0);
+        assert_eq!(centers.constant().into_data(), [[1.0_f32; 2]; 3].into());
+        assert_eq!(centers.check_present(), Ok(()));
+    }
+
+    /// What a backend that fails in the middle of a step leaves behind.
+    #[test]
+    fn lost_centers_are_reported_and_can_still_be_shown() {
+        let centers = centers();
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            centers.replace(|_| panic!("out of memory"));
+        }));
+        assert!(failed.is_err());
+        assert_eq!(centers.check_present(), Err(CentersError::Lost));
+        assert_eq!(
+            format!("{centers:?}"),
+            "Centers { shape: [3, 2], trainable: false }"
+        );
+        let read = catch_unwind(AssertUnwindSafe(|| centers.constant()));
+        let message = read.unwrap_err();
+        let message = message.downcast_ref::<alloc::string::String>().unwrap();
+        assert!(message.contains("load the last checkpoint"), "{message}");
+    }
+}

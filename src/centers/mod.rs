@@ -14,6 +14,8 @@ mod step;
 pub(crate) use centers::{Centers, with_autodiff_of};
 pub use error::CentersError;
 pub use precision::Precision;
-pub(crate) use pulls::{Entries, Pulls, Singles};
+#[cfg(feature = "flex")]
+pub(crate) use pulls::Singles;
+pub(crate) use pulls::{Entries, Pulls};
 pub(crate) use start::{accepted, drawn};
 pub(crate) use step::{Classes, Step, Target, largest_step};

@@ -22,6 +22,10 @@ pub(crate) struct Pulls {
 /// Entries of one sample, whose pull is not stored: it is the difference of the sample's features from
 /// the center as it is. To compute it again takes less time than to write and to read it.
 #[derive(Clone, Debug)]
+#[cfg_attr(
+    not(feature = "flex"),
+    expect(dead_code, reason = "only the host engine leaves out pulls")
+)]
 pub(crate) struct Singles {
     /// `[batch_size, feature_dim]`
     pub features: Tensor<2>,
@@ -35,6 +39,10 @@ pub(crate) struct Singles {
 /// Strict checking knows the samples on the host. Deferred checking must not read them, so they stay
 /// on the device.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one per batch, beside a matrix that is larger"
+)]
 pub(crate) enum Entries {
     Host {
         samples: HostSamples,

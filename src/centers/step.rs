@@ -120,7 +120,7 @@ impl Classes {
     }
 }
 
-/// A quarter of the largest finite number: a center that is finite stays finite after smaller steps.
+/// A quarter of the largest finite number: steps must be smaller.
 pub(crate) fn largest_step(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => f64::MAX / 4.0,

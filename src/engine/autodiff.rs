@@ -1,4 +1,5 @@
-//! Values that were computed together with their derivative, outside the autodiff graph.
+//! Values that an engine computed together with their gradient, outside of Burn's autodiff graph, and that
+//! enter the graph with this gradient.
 
 #[cfg(feature = "_kernels")]
 use burn::backend::Cube;
@@ -12,7 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
 
-/// `values`, `[1]` or `[rows]`, as a part of the graph that `input`, `[rows, columns]`, belongs to.
+/// The values, `[1]` or `[rows]`, in the graph of `input`, `[rows, columns]`.
 ///
 /// `gradient`, `[rows, columns]`, is the derivative of the one value by the input, or of each value
 /// by its row of the input. All three must be on a backend that [`KnownGradient`] lists.
@@ -25,8 +26,9 @@ pub(crate) fn with_gradient(input: Tensor<2>, values: Tensor<1>, gradient: Tenso
     ))
 }
 
-/// [`with_gradient`] for a gradient that is `directions`, `[rows, columns]`, with each row multiplied by its factor in
-/// `coefficients`, `[rows]`. The product is made on the way back, together with what arrives from further up the graph.
+/// As [`with_gradient`], for a gradient that is `directions`, `[rows, columns]`, with each row multiplied by
+/// its number in `coefficients`, `[rows]`. The product is made in the backward pass, together with the
+/// gradient that arrives there.
 #[cfg(feature = "_kernels")]
 pub(crate) fn with_gradient_of_rows(
     input: Tensor<2>,
@@ -72,11 +74,11 @@ pub trait KnownGradient: Backend {
 #[cfg(feature = "flex")]
 impl KnownGradient for Flex {}
 
-// With and without Burn's fusion: there is nothing to compute, and so nothing to describe to it.
+// The operation computes nothing, so Burn's fusion needs no description of it.
 #[cfg(feature = "_kernels")]
 impl KnownGradient for Cube {}
 
-/// What a backend can say of the gradients that arrive from further up the graph.
+/// What a backend can say of the gradients that arrive in the backward pass.
 trait Upstream: Backend {
     /// Whether the factors are all one, as far as can be told without waiting for a device.
     #[cfg(feature = "flex")]
@@ -97,7 +99,7 @@ impl Upstream for Flex {
 #[cfg(feature = "_kernels")]
 impl Upstream for Cube {}
 
-/// What is left to multiply on the way back: a gradient, or directions and the coefficients of their rows.
+/// What the backward pass multiplies: a gradient, or directions and the coefficients of their rows.
 #[derive(Clone, Debug)]
 enum Known<T> {
     #[cfg(feature = "flex")]

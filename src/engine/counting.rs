@@ -364,6 +364,10 @@ pub(super) fn all_finite(rows: Tensor<2>) -> Tensor<1, Bool> {
 }
 
 /// What the losses of the samples are multiplied by.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "lives for one call, on the stack"
+)]
 pub(crate) enum Coefficients {
     Host(Vec<f64>),
     /// The roots of the coefficients, `[batch_size]`.

@@ -41,7 +41,7 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
         Some(_) => samples().map(loss).sum(),
         None => most.1,
     };
-    if !(total <= limit) {
+    if exceeds(total, limit) {
         return refuse("loss", (most.0, total));
     }
     // How fast the loss of a sample changes with its features, or with its center.
@@ -55,7 +55,7 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
     if problem.batch.is_autodiff {
         let norms = look.norms.map(|(features, _)| features);
         let most = at_most(samples().map(|i| (i, slope(i, norms))));
-        if !(most.1 <= limit) {
+        if exceeds(most.1, limit) {
             return refuse("gradient of the features", most);
         }
     }
@@ -65,13 +65,18 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
         for group in 0..groups.len() {
             let of_group = || groups.samples(group).iter().copied().filter(|i| counts(*i));
             let total: f64 = of_group().map(|i| slope(i, norms)).sum();
-            if !(total <= limit) {
+            if exceeds(total, limit) {
                 let (sample, _) = at_most(of_group().map(|i| (i, slope(i, norms))));
                 return refuse("gradient of the centers", (sample, total));
             }
         }
     }
     Ok(())
+}
+
+/// Whether a value is above the limit. NaN is.
+pub(super) fn exceeds(value: f64, limit: f64) -> bool {
+    value.is_nan() || value > limit
 }
 
 /// The sample with the largest value, and the value.

@@ -1,7 +1,6 @@
-//! Search on a device: products of all pairs, of which only the smallest of each block of references is read back.
+//! Search on a device: keys of all pairs, of which only the smallest of each block of references is read back.
 //!
-//! The host then looks into those blocks which can hold a neighbor, given what rounding may have done to the keys, and
-//! there compares the rows directly in `f64`.
+//! The host compares the rows of the blocks that can hold a neighbor, given how far rounding may have moved the keys.
 
 use super::lift::{Factors, Lift, Tolerance, matrix};
 use super::metric::KnnMetric;
@@ -12,12 +11,11 @@ use alloc::vec::Vec;
 use burn::tensor::{Device, Tensor, TensorData};
 use core::ops::Range;
 
-/// References whose smallest keys a device finds.
+/// References whose keys a device computes.
 #[derive(Clone)]
 pub(crate) struct Blocks {
     metric: KnnMetric,
-    references: Rows,
-    /// The references block after block.
+    /// Numbers of the references, block after block.
     order: Vec<usize>,
     lift: Lift,
     device: Device,
@@ -30,29 +28,29 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Takes rows that `metric` has prepared, to be searched for the `k` nearest.
+    /// Takes rows that `metric` has prepared.
     ///
-    /// `order` names every reference once and changes no answer. Where neighbors in it lie near each other, fewer
-    /// blocks have to be looked into.
+    /// `order` names every reference once. Where neighbors in it lie near each other, fewer blocks have to be looked
+    /// into. The size of a block is best for `usual_k`. Neither changes an answer.
     pub(crate) fn new(
-        references: Rows,
+        references: &Rows,
         order: Vec<usize>,
         metric: KnnMetric,
-        k: usize,
+        usual_k: usize,
         max_pairs: usize,
         device: &Device,
     ) -> Self {
         let [count, columns] = references.shape();
         // Per query the host passes over count / block minima and then over the rows of about k blocks; this block
         // balances the two, a minimum costing about three times as much as a coordinate.
-        let block = (3 * count / (k * columns)).isqrt().clamp(1, 256);
+        let block = (3 * count / (usual_k * columns)).isqrt().clamp(1, 256);
         let largest_chunk = max_pairs.isqrt().max(1 << 14).min(max_pairs);
         let chunk = largest_chunk.min(count).next_multiple_of(block);
         let queries_at_once = (max_pairs / chunk)
             .min(max_pairs / count.div_ceil(block))
             .max(1);
 
-        let lift = Lift::new(&references, metric, Factors::Cut);
+        let lift = Lift::new(references, metric, Factors::Cut);
         let chunks = (0..count)
             .step_by(chunk)
             .map(|start| {
@@ -69,7 +67,6 @@ impl Blocks {
             .collect();
         Self {
             metric,
-            references,
             order,
             lift,
             device: device.clone(),
@@ -79,18 +76,26 @@ impl Blocks {
         }
     }
 
-    /// The `k` nearest of each query, nearest first.
-    pub(crate) fn nearest(&self, queries: &Rows, k: usize) -> Vec<Neighbor> {
+    /// The `k` nearest of each query, nearest first. Takes the references that the search was made of.
+    pub(crate) fn nearest(&self, references: &Rows, queries: &Rows, k: usize) -> Vec<Neighbor> {
         let count = queries.len();
         let mut neighbors = vec![Neighbor::NONE; count * k];
-        for (part, places) in neighbors.chunks_mut(self.queries_at_once * k).enumerate() {
-            let start = part * self.queries_at_once;
-            self.nearest_of_part(queries, start..start + places.len() / k, places);
+        let at_once = self.queries_at_once.min(count);
+        for (part, places) in neighbors.chunks_mut(at_once * k).enumerate() {
+            let start = part * at_once;
+            let range = start..start + places.len() / k;
+            self.nearest_of_part(references, queries, range, places);
         }
         neighbors
     }
 
-    fn nearest_of_part(&self, queries: &Rows, range: Range<usize>, neighbors: &mut [Neighbor]) {
+    fn nearest_of_part(
+        &self,
+        references: &Rows,
+        queries: &Rows,
+        range: Range<usize>,
+        neighbors: &mut [Neighbor],
+    ) {
         let k = neighbors.len() / range.len();
         let mut lifted = Vec::with_capacity(range.len() * self.lift.width());
         let tolerances: Vec<Tolerance> = range
@@ -127,7 +132,8 @@ impl Blocks {
             let mut nearest = Nearest::new(places);
             for (block, key) in keys.iter().enumerate() {
                 if f64::from(*key) <= limit {
-                    self.compare(queries.row(range.start + at), block, &mut nearest);
+                    let query = queries.row(range.start + at);
+                    self.compare(references, query, block, &mut nearest);
                 }
             }
             nearest.sort();
@@ -147,12 +153,13 @@ impl Blocks {
             .into_data()
     }
 
-    fn compare(&self, query: &[f64], block: usize, nearest: &mut Nearest) {
+    /// Offers the references of a block.
+    fn compare(&self, references: &Rows, query: &[f64], block: usize, nearest: &mut Nearest) {
         let start = block * self.block;
         let end = (start + self.block).min(self.order.len());
         for &index in &self.order[start..end] {
             nearest.offer(Neighbor {
-                rank: self.metric.rank(query, self.references.row(index)),
+                rank: self.metric.rank(query, references.row(index)),
                 index,
             });
         }

@@ -1,34 +1,20 @@
 //! Classification by the votes of the k nearest references.
 
+use super::classifier_data::KnnClassifierData;
+use super::config::KnnClassifierConfig;
 use super::error::KnnError;
-use super::metric::KnnMetric;
+use super::indices::index_tensor;
+use super::labels::{Labels, label_data};
 use super::nearest::Neighbor;
-use super::rows::{Rows, check_device, full_precision_dtype, index_dtype, read_labels};
+use super::placement::{check_device, check_dtype};
+use super::precision::full_precision_dtype;
+use super::rows::Rows;
 use super::score::accuracy;
-use super::search::{DEFAULT_MAX_PAIRS, Search};
-use super::vote::{KnnVotes, winner};
+use super::search::Search;
+use super::vote::winner;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::config::Config;
-use burn::tensor::{DType, Int, Tensor, TensorData};
-
-/// Configuration to create a [`KnnClassifier`] using the [fit function](KnnClassifierConfig::fit).
-#[derive(Config, Debug)]
-pub struct KnnClassifierConfig {
-    /// The number of neighbors, from 1 to the number of references.
-    pub k: usize,
-    /// What "near" means. Default: `Euclidean`.
-    #[config(default = "KnnMetric::Euclidean")]
-    pub metric: KnnMetric,
-    /// The weight of each neighbor's vote. Default: `Uniform`.
-    #[config(default = "KnnVotes::Uniform")]
-    pub votes: KnnVotes,
-    /// Bounds the memory of a query: the most pairs of query and reference that a device, or each thread of the
-    /// processor, multiplies at one time (4 bytes each), rounded up to whole blocks of at most 256 references. It
-    /// changes no answer. Default: `1048576`.
-    #[config(default = "DEFAULT_MAX_PAIRS")]
-    pub max_pairs: usize,
-}
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 impl KnnClassifierConfig {
     /// Makes a classifier of labelled references. Reads both tensors back from the device once.
@@ -40,7 +26,7 @@ impl KnnClassifierConfig {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no references or no columns, `k` is not in `1..=num_references`, `max_pairs` is 0,
+    /// [`KnnError`] if there are no references or no columns, `k` is not in `1..=num_references`, `max_pairs` is 0,
     /// a reference is not finite, the labels are not one per reference or not on the references' device, or inverse
     /// distances are asked of inner products.
     pub fn fit(
@@ -48,54 +34,25 @@ impl KnnClassifierConfig {
         references: Tensor<2>,
         labels: Tensor<1, Int>,
     ) -> Result<KnnClassifier, KnnError> {
-        if self.max_pairs == 0 {
-            return Err(KnnError::MaxPairs);
-        }
-        if self.metric == KnnMetric::InnerProduct && self.votes == KnnVotes::InverseDistance {
-            return Err(KnnError::InverseInnerProduct);
-        }
+        self.check()?;
         let device = references.device().without_autodiff();
         check_device("labels", &labels.device(), "references", &device)?;
-        let label_dtype = labels.dtype();
-        let labels = read_labels(labels, "references", references.dims()[0])?;
-        let references = Rows::read(references, "references")?;
-        if self.k == 0 || self.k > references.len() {
-            return Err(KnnError::K {
-                k: self.k,
-                references: references.len(),
-            });
-        }
-        let mut classes = labels.clone();
-        classes.sort_unstable();
-        classes.dedup();
-        let class_of: Vec<usize> = labels
-            .iter()
-            .map(|label| classes.partition_point(|class| class < label))
-            .collect();
-        // References of one class tend to lie near each other.
-        let mut by_class: Vec<usize> = (0..references.len()).collect();
-        by_class.sort_unstable_by_key(|&index| (class_of[index], index));
-        Ok(KnnClassifier {
-            config: self.clone(),
-            search: Search::new(
-                references,
-                by_class,
-                self.metric,
-                self.k,
-                self.max_pairs,
-                &device,
-            ),
-            class_of,
-            classes,
-            label_dtype,
-        })
+        let labels = Labels::read(labels, "references", references.dims()[0])?;
+        let references = self.metric.prepare(Rows::read(references, "references")?);
+        self.check_k(references.len())?;
+        Ok(KnnClassifier::new(
+            self.clone(),
+            references,
+            labels,
+            &device,
+        ))
     }
 }
 
 /// The nearest references of each query, nearest first.
 #[derive(Clone, Debug)]
 pub struct Neighbors {
-    /// Distances `[num_queries, k]`, as the [metric](KnnMetric) reports them.
+    /// Distances `[num_queries, k]`, as the [metric](crate::KnnMetric) reports them.
     pub distances: Tensor<2>,
     /// Indices of the references `[num_queries, k]`.
     pub indices: Tensor<2, Int>,
@@ -109,8 +66,9 @@ pub struct Neighbors {
 /// proba(q, l)   = votes(q, l) / sum over all labels of votes(q, .)
 /// ```
 ///
-/// [`KnnMetric`] gives the distance and [`KnnVotes`] the weight w. Of references equally far from the query the one
-/// with the lowest index is nearer; of labels with equally many votes the lowest wins.
+/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnVotes`](crate::KnnVotes) the weight w. Of references
+/// equally far from the query the one with the lowest index is nearer; of labels with equally many votes the lowest
+/// wins.
 ///
 /// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed
 /// in the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
@@ -128,7 +86,9 @@ pub struct Neighbors {
 ///
 /// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing receives
 /// gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision
-/// floats are taken as `f32`. Squares of `f64` values above about 1e154 are infinite.
+/// floats are taken as `f32`. No result is NaN; [`KnnMetric`](crate::KnnMetric) says what is infinite.
+///
+/// [`to_data`](Self::to_data) and [`from_data`](Self::from_data) store a classifier.
 ///
 /// # Shapes
 ///
@@ -172,13 +132,101 @@ pub struct KnnClassifier {
     search: Search,
     /// For each reference, where its label is in `classes`.
     class_of: Vec<usize>,
-    classes: Vec<i64>,
+    classes: Vec<i128>,
     label_dtype: DType,
 }
 
 impl KnnClassifier {
-    /// The labels that occur, in ascending order: the columns of [`predict_proba`](Self::predict_proba).
-    pub fn classes(&self) -> &[i64] {
+    /// Takes references that the metric has prepared and that have `k` nearest, and one label for each.
+    fn new(config: KnnClassifierConfig, references: Rows, labels: Labels, device: &Device) -> Self {
+        let Labels { values, dtype } = labels;
+        let mut classes = values.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        let class_of: Vec<usize> = values
+            .iter()
+            .map(|label| classes.partition_point(|class| class < label))
+            .collect();
+        // References of one class tend to lie near each other.
+        let mut by_class: Vec<usize> = (0..references.len()).collect();
+        by_class.sort_unstable_by_key(|&index| (class_of[index], index));
+        let search = Search::new(
+            references,
+            by_class,
+            config.metric,
+            config.k,
+            config.max_pairs,
+            device,
+        );
+        Self {
+            config,
+            search,
+            class_of,
+            classes,
+            label_dtype: dtype,
+        }
+    }
+
+    /// All that makes up this classifier, to be stored in any format of serde.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_center_loss::{KnnClassifier, KnnClassifierConfig, KnnClassifierData};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::flex();
+    /// let references = Tensor::<2>::from_floats([[0.0, 0.0], [5.0, 5.0]], &device);
+    /// let classifier = KnnClassifierConfig::new(1).fit(references.clone(), Tensor::from_ints([3, 8], &device))?;
+    ///
+    /// let text = serde_json::to_string(&classifier.to_data())?;
+    ///
+    /// let data: KnnClassifierData = serde_json::from_str(&text)?;
+    /// let loaded = KnnClassifier::from_data(data, &device)?;
+    /// assert_eq!(loaded.classes(), [3, 8]);
+    /// assert_eq!(loaded.score(references, Tensor::from_ints([3, 8], &device))?, 1.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_data(&self) -> KnnClassifierData {
+        let labels = self.class_of.iter().map(|&class| self.classes[class]);
+        KnnClassifierData {
+            config: self.config.clone(),
+            references: self.search.references().to_data(),
+            labels: label_data(labels, self.label_dtype),
+        }
+    }
+
+    /// The stored classifier on a device, which may be another than it was made on. Every answer is the same, bit by
+    /// bit.
+    ///
+    /// # Errors
+    ///
+    /// [`KnnError`] if the data is inconsistent, or the device does not support the integer type of the labels.
+    ///
+    /// # Example
+    ///
+    /// See [`to_data`](Self::to_data).
+    pub fn from_data(data: KnnClassifierData, device: &Device) -> Result<Self, KnnError> {
+        let KnnClassifierData {
+            config,
+            references,
+            labels,
+        } = data;
+        let device = device.clone().without_autodiff();
+        config.check()?;
+        let references = Rows::from_data(&references, "references")?;
+        config.metric.check_prepared(&references, "references")?;
+        config.check_k(references.len())?;
+        let labels = Labels::from_data(&labels, "references", references.len())?;
+        check_dtype("labels", labels.dtype, &device)?;
+        Ok(Self::new(config, references, labels, &device))
+    }
+
+    /// The labels that occur, in ascending order: the columns of [`predict_proba`](Self::predict_proba). `i128` holds
+    /// every value of every integer type.
+    pub fn classes(&self) -> &[i128] {
         &self.classes
     }
 
@@ -191,7 +239,7 @@ impl KnnClassifier {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no queries, or they are not finite, not as wide as the references or on another
+    /// [`KnnError`] if there are no queries, or they are not finite, not as wide as the references or on another
     /// device.
     pub fn kneighbors(&self, queries: Tensor<2>) -> Result<Neighbors, KnnError> {
         let dtype = full_precision_dtype(queries.dtype());
@@ -208,10 +256,7 @@ impl KnnClassifier {
         let device = self.search.device();
         Ok(Neighbors {
             distances: Tensor::from_data(TensorData::new(distances, shape), (device, dtype)),
-            indices: Tensor::from_data(
-                TensorData::new(indices, shape),
-                (device, index_dtype(device)),
-            ),
+            indices: index_tensor(indices, shape, device),
         })
     }
 
@@ -222,9 +267,8 @@ impl KnnClassifier {
     /// As [`kneighbors`](Self::kneighbors).
     pub fn predict(&self, queries: Tensor<2>) -> Result<Tensor<1, Int>, KnnError> {
         let labels = self.predict_labels(queries)?;
-        let count = labels.len();
         Ok(Tensor::from_data(
-            TensorData::new(labels, [count]),
+            label_data(labels.into_iter(), self.label_dtype),
             (self.search.device(), self.label_dtype),
         ))
     }
@@ -253,7 +297,7 @@ impl KnnClassifier {
     ///
     /// # Errors
     ///
-    /// As [`kneighbors`](Self::kneighbors), and where the labels are not one per query or on another device.
+    /// As [`kneighbors`](Self::kneighbors), and if the labels are not one per query or on another device.
     pub fn score(&self, queries: Tensor<2>, labels: Tensor<1, Int>) -> Result<f64, KnnError> {
         check_device(
             "labels",
@@ -261,11 +305,12 @@ impl KnnClassifier {
             "references",
             self.search.device(),
         )?;
-        let labels = read_labels(labels, "queries", queries.dims()[0])?;
-        Ok(accuracy(&self.predict_labels(queries)?, &labels))
+        let labels = Labels::read(labels, "queries", queries.dims()[0])?;
+        let predictions = self.predict_labels(queries)?;
+        Ok(accuracy(predictions.into_iter(), &labels.values))
     }
 
-    fn predict_labels(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
+    fn predict_labels(&self, queries: Tensor<2>) -> Result<Vec<i128>, KnnError> {
         let neighbors = self.search(queries)?;
         let mut labels = Vec::with_capacity(neighbors.len() / self.config.k);
         self.for_each_vote(&neighbors, |votes| labels.push(self.classes[winner(votes)]));
@@ -288,7 +333,7 @@ impl KnnClassifier {
     }
 
     fn search(&self, queries: Tensor<2>) -> Result<Vec<Neighbor>, KnnError> {
-        self.search.answer(queries, "references")
+        self.search.answer(queries, "references", self.config.k)
     }
 }
 
@@ -296,7 +341,7 @@ impl core::fmt::Debug for KnnClassifier {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("KnnClassifier")
             .field("config", &self.config)
-            .field("references", &self.search.shape())
+            .field("references", &self.search.references().shape())
             .field("classes", &self.classes)
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
-//! What can be wrong with the input of a classifier.
+//! Errors of classifiers.
 
 use alloc::string::String;
+use burn::tensor::DType;
 use thiserror::Error;
 
 /// Why a classifier could not be fitted or could not answer.
@@ -90,7 +91,7 @@ pub enum KnnError {
     #[error("labels holds {label} at index {index}; it must be in 0..{num_classes}")]
     LabelRange {
         /// The label.
-        label: i64,
+        label: i128,
         /// Where it stands.
         index: usize,
         /// The number of classes.
@@ -103,6 +104,50 @@ pub enum KnnError {
         class: usize,
         /// The number of classes.
         num_classes: usize,
+    },
+    /// A stored tensor that is no matrix, or stored labels that are no vector.
+    #[error("{name} is stored with {rank} dimensions; it must have {expected}")]
+    StoredRank {
+        /// What is stored.
+        name: &'static str,
+        /// Its number of dimensions.
+        rank: usize,
+        /// The number expected.
+        expected: usize,
+    },
+    /// Stored values of another type than was written.
+    #[error("{name} is stored as {dtype:?}; it must be {expected}")]
+    StoredDType {
+        /// What is stored.
+        name: &'static str,
+        /// Its type.
+        dtype: DType,
+        /// The types that are written.
+        expected: &'static str,
+    },
+    /// A stored row that has a direction and not the length of one.
+    #[error(
+        "{name} is stored with a row of length {length} at index {row}; directions must have length 1, or 0 for none"
+    )]
+    StoredDirection {
+        /// What is stored.
+        name: &'static str,
+        /// The first such row.
+        row: usize,
+        /// Its length.
+        length: f64,
+    },
+    /// A stored classifier is loaded onto a device that does not have one of its types.
+    #[error(
+        "{name} is stored as {dtype:?}, which {device} does not support; load it onto another device"
+    )]
+    UnsupportedDType {
+        /// What is stored.
+        name: &'static str,
+        /// Its type.
+        dtype: DType,
+        /// The device.
+        device: String,
     },
     /// The device did not hand out a tensor's values.
     #[error("{name} could not be read from its device: {reason}")]

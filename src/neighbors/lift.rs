@@ -1,60 +1,63 @@
-//! Turns "which reference is nearest" into "which dot product is smallest", with a bound on its rounding.
+//! Vectors whose dot products order references by their distance to a query, with a bound on the rounding.
 //!
 //! ```text
 //! Euclidean      |x - y|^2 / 2 - |x|^2 / 2 = [x, 1] . [-y, |y|^2 / 2]
 //! cosine, inner  -x . y                    = x . -y
 //! ```
 //!
-//! For one query both sides grow with the distance. Neither a positive factor on the query's vector nor one on all
-//! reference vectors changes the order, so both are scaled to at most unit length, and the rounding of the device is
-//! then at most one constant.
+//! x is a query and y a reference. The product on the right is the key of the pair. For one query the key grows with
+//! the distance. A positive factor on the query's vector or on all reference vectors does not change the order. Both
+//! are therefore scaled to at most unit length, so that one constant bounds the rounding of a key on a device.
 
+use super::length::Length;
 use super::metric::KnnMetric;
 use super::rows::Rows;
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use num_traits::Float;
+use core::f64::consts::SQRT_2;
 
-/// How far the computed keys of one query may be off.
+/// A bound on |computed key - true key| for the keys of one query.
 pub(crate) struct Tolerance(f64);
 
 impl Tolerance {
-    /// The largest computed key that a reference may have which is among the k nearest, where k references have
-    /// computed keys of at most `key`.
+    /// The largest computed key that one of the k nearest references may have, if k references have computed keys of
+    /// at most `key`.
     ///
-    /// A computed key is off by at most the tolerance. So k references have true keys up to `key` + tolerance, and a
-    /// reference whose computed key exceeds that by another tolerance is truly farther than all of them.
+    /// The true keys of those k references are at most `key` + tolerance. The true key of a reference whose computed
+    /// key is above `key` + 2 tolerance is larger than that, so k references are nearer.
     pub(crate) fn reach(&self, key: f64) -> f64 {
         key + 2.0 * self.0
     }
 }
 
-/// What a device multiplies when it is given two `f32`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What a device multiplies if it is given two `f32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Factors {
     /// The two numbers.
     Whole,
-    /// The two numbers, perhaps cut to 11 significant bits, as accelerators do (TF32).
+    /// The two numbers or, as accelerators do (TF32), the two numbers cut to 11 significant bits.
     Cut,
 }
 
-/// The scaling shared by a set of references and the queries put to it.
+/// Maps references, and the queries put to them, to vectors of at most unit length.
 #[derive(Clone)]
 pub(crate) struct Lift {
     euclidean: bool,
     factors: Factors,
-    /// Subtracted from Euclidean rows: far from the origin |y|^2 would swamp the distances.
+    /// Subtracted from Euclidean rows. Far from the origin |y|^2 would otherwise swamp the distances.
     origin: Vec<f64>,
-    /// Brings Euclidean rows to the length sqrt 2, for which |[x, 1]| |[-y, |y|^2 / 2]| is smallest against |y|^2.
+    /// Multiplied with Euclidean rows. It gives the longest row the length sqrt 2, for which
+    /// |[x, 1]| |[-y, |y|^2 / 2]| is smallest relative to |y|^2.
     unit: f64,
-    /// Length of the longest lifted reference.
-    longest: f64,
-    /// False where some reference is too large to be lifted; no key means anything then.
-    finite: bool,
+    /// Length of the longest reference vector before it is scaled; `None` if all are zero.
+    longest: Option<Length>,
+    /// False if a scaled reference overflows. All vectors are zero then, and every tolerance is infinite.
+    usable: bool,
 }
 
 impl Lift {
+    /// The mapping for rows that `metric` has prepared.
     pub(crate) fn new(references: &Rows, metric: KnnMetric, factors: Factors) -> Self {
         let euclidean = matches!(metric, KnnMetric::SquaredEuclidean | KnnMetric::Euclidean);
         let mut lift = Self {
@@ -62,96 +65,103 @@ impl Lift {
             factors,
             origin: vec![0.0; references.columns()],
             unit: 1.0,
-            longest: 1.0,
-            finite: true,
+            longest: None,
+            usable: true,
         };
         if euclidean {
-            let count = references.len() as f64;
-            for row in references.iter() {
-                for (mean, value) in lift.origin.iter_mut().zip(row) {
-                    *mean += value / count;
-                }
-            }
-            let radius = lift.longest_of(references, |lift, row, out| lift.place(row, out));
-            if radius > 0.0 {
-                lift.unit = core::f64::consts::SQRT_2 / radius;
-            }
+            lift.origin = mean(references);
+            let radius = Length::of_longest(references, |row, out| lift.shift(row, out));
+            lift.unit = radius.map_or(1.0, |radius| SQRT_2 / radius.value());
         }
-        let longest = lift.longest_of(references, |lift, row, out| lift.raw_reference(row, out));
-        if longest > 0.0 {
-            lift.longest = longest;
-        }
-        lift.finite = longest.is_finite() && lift.unit.is_finite();
+        lift.longest = Length::of_longest(references, |row, out| lift.raw_reference(row, out));
+        let finite = lift.longest.is_none_or(|longest| longest.is_finite());
+        lift.usable = finite && lift.unit.is_finite() && lift.unit > 0.0;
         lift
     }
 
     /// Columns of the vectors that [`query`](Self::query) and [`reference`](Self::reference) append.
     pub(crate) fn width(&self) -> usize {
         match self.factors {
-            Factors::Whole => self.lifted_columns(),
-            Factors::Cut => 3 * self.lifted_columns(),
+            Factors::Whole => self.raw_width(),
+            Factors::Cut => 3 * self.raw_width(),
         }
     }
 
     /// Appends a reference's vector.
     pub(crate) fn reference(&self, row: &[f64], out: &mut Vec<f32>) {
-        let mut lifted = Vec::with_capacity(self.lifted_columns());
-        self.raw_reference(row, &mut lifted);
-        lifted.iter_mut().for_each(|v| *v /= self.longest);
-        if !self.finite {
-            lifted.fill(0.0);
-        }
+        let vector = self.scaled_reference(row);
         match self.factors {
-            Factors::Whole => out.extend(lifted.iter().map(|v| *v as f32)),
+            Factors::Whole => out.extend(vector.iter().map(|v| *v as f32)),
             Factors::Cut => {
-                let (high, low) = split(&lifted);
+                let (high, low) = split(&vector);
                 out.extend(high.iter().chain(&low).chain(&high));
             }
         }
     }
 
-    /// Appends a query's vector and says how far its products with the references may be off.
+    /// Appends a query's vector. Returns how far its products with the references may be off.
     pub(crate) fn query(&self, row: &[f64], out: &mut Vec<f32>) -> Tolerance {
-        let mut lifted = Vec::with_capacity(self.lifted_columns());
-        self.place(row, &mut lifted);
-        let distance = length(&lifted);
-        if self.euclidean {
-            lifted.push(1.0);
-        }
-        let own = length(&lifted);
-        if own > 0.0 {
-            lifted.iter_mut().for_each(|v| *v /= own);
-        }
-        let finite = self.finite && own.is_finite();
-        if !finite {
-            lifted.fill(0.0);
-        }
+        let (vector, tolerance) = self.scaled_query(row);
         match self.factors {
-            Factors::Whole => out.extend(lifted.iter().map(|v| *v as f32)),
+            Factors::Whole => out.extend(vector.iter().map(|v| *v as f32)),
             Factors::Cut => {
-                let (high, low) = split(&lifted);
+                let (high, low) = split(&vector);
                 out.extend(high.iter().chain(&high).chain(&low));
             }
         }
-        Tolerance(if finite && self.keeps_order(distance, own) {
+        tolerance
+    }
+
+    fn scaled_reference(&self, row: &[f64]) -> Vec<f64> {
+        let mut vector = Vec::with_capacity(self.raw_width());
+        self.raw_reference(row, &mut vector);
+        if !self.usable {
+            vector.fill(0.0);
+        } else if let Some(longest) = &self.longest {
+            longest.divide(&mut vector);
+        }
+        vector
+    }
+
+    fn scaled_query(&self, row: &[f64]) -> (Vec<f64>, Tolerance) {
+        let mut vector = Vec::with_capacity(self.raw_width());
+        self.shift(row, &mut vector);
+        vector.iter_mut().for_each(|v| *v *= self.unit);
+        let mut distance = 0.0;
+        if self.euclidean {
+            distance = Length::of(&vector).map_or(0.0, |length| length.value());
+            vector.push(1.0);
+        }
+        let own = Length::of(&vector);
+        if let Some(own) = &own {
+            if !self.usable || !own.is_finite() {
+                vector.fill(0.0);
+                return (vector, Tolerance(f64::INFINITY));
+            }
+            own.divide(&mut vector);
+        }
+        let own = own.map_or(0.0, |own| own.value());
+        let tolerance = if self.usable && self.keeps_order(distance, own) {
             self.rounding(distance)
         } else {
             f64::INFINITY
-        })
+        };
+        (vector, Tolerance(tolerance))
     }
 
-    /// Bound on |computed key - true key| for a query at this scaled distance from the origin.
+    /// A bound on |computed key - true key| for a query at this scaled distance from the origin, which is 0 if rows are
+    /// not Euclidean.
     ///
-    /// Whole factors are off by 2^-24 each for being `f32`, 2^-23 in all. Factors that may be cut are given as high +
-    /// low with high a number of 11 significant bits; products of high parts are exact, and the low parts, at most
-    /// 2^-10 of the whole, lose at most 2^-20 each when cut, like the product of two low parts that is left out: 3 *
-    /// 2^-20 in all.
+    /// A whole factor is off by 2^-24 for being `f32`, the two of a product by 2^-23. Factors that may be cut are given
+    /// as high + low, where high has 11 significant bits and low is at most 2^-10 of the whole. Products of two high
+    /// parts are exact. Each of the two products of a low part with a high part loses at most 2^-20 if the low part is
+    /// cut, and the product of the two low parts, which is left out, is at most 2^-20: together 3 * 2^-20.
     ///
-    /// Each of the `width` additions, with the product that it adds, loses at most 2^-23, twice what one rounding may;
-    /// an accelerator at most 2^-22, allowing for those that cut instead of rounding. The last term covers the f64
-    /// arithmetic, of the keys as of the ranks that are compared afterwards.
+    /// Each of the `width` additions, with the product that it adds, loses at most 2^-23, which is twice a rounding;
+    /// an accelerator at most 2^-22, since some cut instead of rounding. The last term is for the `f64` arithmetic, of
+    /// the keys and of the ranks that are compared afterwards.
     fn rounding(&self, distance: f64) -> f64 {
-        let columns = self.lifted_columns() as f64;
+        let columns = self.raw_width() as f64;
         let (factors, addition) = match self.factors {
             Factors::Whole => (1.0 / (1 << 22) as f64, 1.0 / (1 << 23) as f64),
             Factors::Cut => (1.0 / (1 << 18) as f64, 1.0 / (1 << 22) as f64),
@@ -160,89 +170,427 @@ impl Lift {
         factors + self.width() as f64 * addition + host
     }
 
-    /// Whether ranks are in the order of the true distances but for rounding, for a query at this scaled distance from
-    /// the origin and of this length when lifted. Ranks that overflow are equal, and so are those that vanish.
+    /// Whether ranks are in the order of the true distances but for rounding.
+    ///
+    /// They are not if squares or products overflow or vanish, since such ranks are equal. `distance` is the query's scaled
+    /// distance from the origin as in [`rounding`](Self::rounding), `own` the length of its vector before it is scaled.
     fn keeps_order(&self, distance: f64, own: f64) -> bool {
         let (largest, typical) = if self.euclidean {
-            let farthest = (distance + core::f64::consts::SQRT_2) / self.unit;
+            let farthest = (distance + SQRT_2) / self.unit;
             (farthest * farthest, (1.0 / self.unit) * (1.0 / self.unit))
         } else {
-            (own * self.longest, own * self.longest)
+            let product = own * self.longest.map_or(0.0, |longest| longest.value());
+            (product, product)
         };
-        // What vanishes is below the tolerance of ranks that are typically as large as this.
+        // What vanishes is below the tolerance if ranks are typically as large as this.
         largest < 1e300 && typical > 1e-290
     }
 
-    fn lifted_columns(&self) -> usize {
+    /// Columns of a vector before its factors are split.
+    fn raw_width(&self) -> usize {
         self.origin.len() + usize::from(self.euclidean)
     }
 
-    /// Appends the row as seen from the origin in the scaled unit.
-    fn place(&self, row: &[f64], out: &mut Vec<f64>) {
-        out.extend(
-            row.iter()
-                .zip(&self.origin)
-                .map(|(value, origin)| (value - origin) * self.unit),
-        );
+    /// Appends the row as seen from the origin.
+    fn shift(&self, row: &[f64], out: &mut Vec<f64>) {
+        out.extend(row.iter().zip(&self.origin).map(|(v, origin)| v - origin));
     }
 
+    /// Appends a reference's vector before it is scaled to at most unit length.
     fn raw_reference(&self, row: &[f64], out: &mut Vec<f64>) {
-        self.place(row, out);
-        let squared: f64 = out.iter().map(|v| v * v).sum();
-        out.iter_mut().for_each(|v| *v = -*v);
+        self.shift(row, out);
+        out.iter_mut().for_each(|v| *v *= -self.unit);
         if self.euclidean {
-            out.push(squared / 2.0);
+            out.push(out.iter().map(|v| v * v).sum::<f64>() / 2.0);
         }
-    }
-
-    fn longest_of(&self, rows: &Rows, lift: impl Fn(&Self, &[f64], &mut Vec<f64>)) -> f64 {
-        let mut lifted = Vec::with_capacity(self.lifted_columns());
-        let mut longest = 0.0;
-        for row in rows.iter() {
-            lifted.clear();
-            lift(self, row, &mut lifted);
-            let length = length(&lifted);
-            // `max` would pass over a NaN.
-            if length > longest || length.is_nan() {
-                longest = length;
-            }
-        }
-        longest
     }
 }
 
-/// The Euclidean length, without overflow on the way.
-fn length(values: &[f64]) -> f64 {
-    let largest = values.iter().fold(0.0_f64, |max, v| max.max(v.abs()));
-    if largest == 0.0 {
-        return 0.0;
+/// The mean of the rows.
+fn mean(rows: &Rows) -> Vec<f64> {
+    let count = rows.len() as f64;
+    let mut mean = vec![0.0; rows.columns()];
+    for row in rows.iter() {
+        for (mean, value) in mean.iter_mut().zip(row) {
+            *mean += value / count;
+        }
     }
-    largest
-        * Float::sqrt(
-            values
-                .iter()
-                .map(|v| (v / largest) * (v / largest))
-                .sum::<f64>(),
-        )
+    mean
 }
 
 /// High parts of 11 significant bits, and the rests.
 fn split(values: &[f64]) -> (Vec<f32>, Vec<f32>) {
-    const LOW_BITS: u32 = (1 << 13) - 1;
     values
         .iter()
         .map(|value| {
-            let high = f32::from_bits((*value as f32).to_bits() & !LOW_BITS);
+            let high = cut(*value as f32);
             (high, (value - f64::from(high)) as f32)
         })
         .unzip()
 }
 
-/// Lifted rows as a matrix on the device.
+/// The number without all but its first 11 significant bits.
+fn cut(value: f32) -> f32 {
+    const LOW_BITS: u32 = (1 << 13) - 1;
+    f32::from_bits(value.to_bits() & !LOW_BITS)
+}
+
+/// Vectors, one after the other, as a matrix on the device.
 pub(crate) fn matrix(values: Vec<f32>, columns: usize, device: &Device) -> Tensor<2> {
     let rows = values.len() / columns;
     Tensor::from_data(
         TensorData::new(values, [rows, columns]),
         (device, DType::F32),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const METRICS: [KnnMetric; 3] = [
+        KnnMetric::SquaredEuclidean,
+        KnnMetric::Cosine,
+        KnnMetric::InnerProduct,
+    ];
+
+    const FACTORS: [Factors; 2] = [Factors::Whole, Factors::Cut];
+
+    /// A sum of two `f64` with the digits of both: the exact sums and products below need more than one.
+    #[derive(Clone, Copy)]
+    struct Exact(f64, f64);
+
+    impl Exact {
+        fn sum(self, other: f64) -> Self {
+            let sum = self.0 + other;
+            let part = sum - self.0;
+            let error = (self.0 - (sum - part)) + (other - part);
+            Self(sum, self.1 + error)
+        }
+
+        fn plus(self, other: Self) -> Self {
+            let Self(sum, error) = self.sum(other.0);
+            Self(sum, error + other.1)
+        }
+
+        fn times(self, other: Self) -> Self {
+            let product = self.0 * other.0;
+            let error = self.0.mul_add(other.0, -product);
+            Self(product, error + (self.0 * other.1 + self.1 * other.0))
+        }
+
+        fn value(self) -> f64 {
+            self.0 + self.1
+        }
+    }
+
+    /// The key of a pair by the formula of the module, from the rows and the mapping's constants.
+    ///
+    /// Both vectors are first multiplied by a power of two, which is exact, so that no square overflows.
+    fn true_key(lift: &Lift, query: &[f64], reference: &[f64]) -> f64 {
+        let one = Exact(1.0, 0.0);
+        let scaled = |row: &[f64]| -> Vec<Exact> {
+            let shifted = row.iter().zip(&lift.origin);
+            shifted
+                .map(|(v, origin)| Exact(*v, 0.0).sum(-origin).times(Exact(lift.unit, 0.0)))
+                .collect()
+        };
+        let dot = |x: &[Exact], y: &[Exact]| {
+            x.iter()
+                .zip(y)
+                .fold(Exact(0.0, 0.0), |sum, (x, y)| sum.plus(x.times(*y)))
+        };
+        let (mut x, mut y) = (scaled(query), scaled(reference));
+        if lift.euclidean {
+            x.push(one);
+            let half = dot(&y, &y).times(Exact(-0.5, 0.0));
+            y.push(half);
+        }
+        let power = |largest: f64| 2.0_f64.powi(-(largest.log2() as i32).clamp(-1000, 1000));
+        let times = |values: &mut [Exact], factor: f64| {
+            for value in values {
+                *value = Exact(value.0 * factor, value.1 * factor);
+            }
+        };
+        let largest = x.iter().fold(0.0_f64, |largest, v| largest.max(v.0.abs()));
+        times(&mut x, power(largest));
+        let longest = lift.longest.map_or(1.0, |longest| longest.value());
+        times(&mut y, power(longest));
+        let own = dot(&x, &x).value().sqrt();
+        -dot(&x, &y).value() / own / (longest * power(longest))
+    }
+
+    /// The key as a device computes it in `f32`: the columns in order or reversed, and, if it cuts factors, with sums
+    /// that are cut too.
+    fn computed_key(factors: Factors, query: &[f32], reference: &[f32], reversed: bool) -> f32 {
+        let mut products: Vec<f64> = query
+            .iter()
+            .zip(reference)
+            .map(|(&x, &y)| match factors {
+                Factors::Whole => f64::from(x * y),
+                Factors::Cut => f64::from(cut(x)) * f64::from(cut(y)),
+            })
+            .collect();
+        if reversed {
+            products.reverse();
+        }
+        products.into_iter().fold(0.0_f32, |sum, product| {
+            let exact = f64::from(sum) + product;
+            let rounded = exact as f32;
+            match factors {
+                Factors::Cut if f64::from(rounded.abs()) > exact.abs() => {
+                    f32::from_bits(rounded.to_bits() - 1)
+                }
+                _ => rounded,
+            }
+        })
+    }
+
+    fn length(values: &[f64]) -> f64 {
+        Length::of(values).map_or(0.0, |length| length.value())
+    }
+
+    #[derive(Clone, Debug)]
+    struct Rounding {
+        columns: usize,
+        references: Vec<f64>,
+        queries: Vec<f64>,
+    }
+
+    /// References around a point, and queries around it or somewhere else, each of any scale.
+    fn roundings() -> impl Strategy<Value = Rounding> {
+        let scale = || {
+            prop_oneof![
+                Just(1.0),
+                (-300_i32..300).prop_map(|exponent| 2.0_f64.powi(exponent)),
+                // Scales of which only squares overflow or vanish, and the limits.
+                (-1070_i32..1023).prop_map(|exponent| 2.0_f64.powi(exponent)),
+            ]
+        };
+        let value = || prop_oneof![3 => -1.0..1.0_f64, 1 => (-3_i8..=3).prop_map(f64::from)];
+        let offset = prop_oneof![Just(0.0), -1e6..1e6_f64, Just(1e12)];
+        (1_usize..40, 1_usize..30, 1_usize..6).prop_flat_map(move |(columns, count, queries)| {
+            (
+                prop::collection::vec(value(), columns * count),
+                prop::collection::vec(value(), columns * queries),
+                scale(),
+                prop_oneof![Just(1.0), (-30_i32..70).prop_map(|e| 2.0_f64.powi(e))],
+                offset.clone(),
+            )
+                .prop_map(move |(references, queries, scale, ratio, offset)| {
+                    let finite = |value: f64| value.clamp(-f64::MAX, f64::MAX);
+                    let place = |value: &f64| finite((value + offset) * scale);
+                    Rounding {
+                        columns,
+                        references: references.iter().map(place).collect(),
+                        queries: queries
+                            .iter()
+                            .map(|value| finite((value * ratio + offset) * scale))
+                            .collect(),
+                    }
+                })
+        })
+    }
+
+    /// Everything that makes the search exact: lengths, the bound on each key, and the order of the ranks.
+    fn check(problem: &Rounding, metric: KnnMetric, factors: Factors) -> Result<(), TestCaseError> {
+        let rows =
+            |values: &[f64]| metric.prepare(Rows::from_values(values.to_vec(), problem.columns));
+        let (references, queries) = (rows(&problem.references), rows(&problem.queries));
+        let lift = Lift::new(&references, metric, factors);
+        let lengths: Vec<f64> = references
+            .iter()
+            .map(|row| length(&lift.scaled_reference(row)))
+            .collect();
+        let longest = lengths.iter().copied().fold(0.0, f64::max);
+        if lift.usable && lift.longest.is_some() {
+            prop_assert!((longest - 1.0).abs() < 1e-14, "longest of {lengths:?}");
+        } else {
+            prop_assert_eq!(longest, 0.0);
+        }
+        let vectors: Vec<Vec<f32>> = references
+            .iter()
+            .map(|row| {
+                let mut vector = Vec::new();
+                lift.reference(row, &mut vector);
+                vector
+            })
+            .collect();
+        for row in queries.iter() {
+            let (scaled, _) = lift.scaled_query(row);
+            let own = length(&scaled);
+            prop_assert!(own == 0.0 || (own - 1.0).abs() < 1e-14, "length {own}");
+            let mut vector = Vec::new();
+            let tolerance = lift.query(row, &mut vector);
+            prop_assert_eq!(vector.len(), lift.width());
+            prop_assert!(vector.iter().all(|v| v.is_finite()));
+            let keys: Vec<f64> = vectors
+                .iter()
+                .enumerate()
+                .map(|(at, other)| f64::from(computed_key(factors, &vector, other, at % 2 == 1)))
+                .collect();
+            prop_assert!(keys.iter().all(|key| key.is_finite()));
+            if tolerance.0.is_infinite() {
+                continue;
+            }
+            prop_assert!(own > 0.0);
+            for (key, reference) in keys.iter().zip(references.iter()) {
+                let true_key = true_key(&lift, row, reference);
+                prop_assert!(
+                    (key - true_key).abs() <= tolerance.0,
+                    "{metric:?} {factors:?}: key {key}, true {true_key}, tolerance {}",
+                    tolerance.0
+                );
+            }
+            let ranks = references
+                .iter()
+                .map(|reference| metric.rank(row, reference));
+            let mut sorted: Vec<(f64, f64)> = ranks.zip(keys).collect();
+            sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+            // Of equal ranks the index decides, so that any of them may be the nearer one.
+            for k in 1..=sorted.len() {
+                let (rank, _) = sorted[k - 1];
+                let mut smallest: Vec<f64> = sorted.iter().map(|(_, key)| *key).collect();
+                smallest.sort_by(f64::total_cmp);
+                let reach = tolerance.reach(smallest[k - 1]);
+                for (other, key) in &sorted {
+                    prop_assert!(
+                        *other > rank || *key <= reach,
+                        "{metric:?} {factors:?} k {k}"
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn no_key_is_off_by_more_than_its_tolerance(problem in roundings()) {
+            for metric in METRICS {
+                for factors in FACTORS {
+                    check(&problem, metric, factors)?;
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        /// Queries so far away that the ranks of the references round to few different numbers.
+        #[test]
+        fn no_rank_of_a_far_query_is_off_by_more_than_its_tolerance(
+            columns in 1_usize..5,
+            references in prop::collection::vec(-1.0..1.0_f64, 4..60),
+            query in prop::collection::vec(-1.0..1.0_f64, 4),
+            exponent in 10_i32..60,
+        ) {
+            let whole = references.len() / columns * columns;
+            let far = |value: &f64| value * 2.0_f64.powi(exponent);
+            let problem = Rounding {
+                columns,
+                references: references[..whole].to_vec(),
+                queries: query[..columns].iter().map(far).collect(),
+            };
+            for factors in FACTORS {
+                check(&problem, KnnMetric::SquaredEuclidean, factors)?;
+            }
+        }
+    }
+
+    #[test]
+    fn the_origin_of_euclidean_rows_is_their_mean() {
+        let rows = Rows::from_values(vec![1.0, 10.0, 3.0, 40.0, 5.0, -20.0, 7.0, 90.0], 2);
+        let origin = |metric| Lift::new(&rows, metric, Factors::Whole).origin;
+        assert_eq!(origin(KnnMetric::Euclidean), [4.0, 30.0]);
+        assert_eq!(origin(KnnMetric::InnerProduct), [0.0, 0.0]);
+    }
+
+    /// An infinite tolerance would be right, and as slow as comparing all.
+    #[test]
+    fn tolerances_of_ordinary_rows_are_small() {
+        let row = |seed: usize| -> Vec<f64> {
+            (0..16)
+                .map(|d| ((seed + 3) * (d + 7) % 11) as f64)
+                .collect()
+        };
+        let references: Vec<f64> = (0..50).flat_map(row).collect();
+        for scale in [1e-100, 1.0, 1e100] {
+            for metric in METRICS {
+                for (factors, limit) in [(Factors::Whole, 3e-6), (Factors::Cut, 2e-5)] {
+                    let scaled = |row: &[f64]| row.iter().map(|v| v * scale).collect();
+                    let references = metric.prepare(Rows::from_values(scaled(&references), 16));
+                    let queries = metric.prepare(Rows::from_values(scaled(&row(99)), 16));
+                    let lift = Lift::new(&references, metric, factors);
+                    let (_, tolerance) = lift.scaled_query(queries.row(0));
+                    assert!(tolerance.0 > 0.0 && tolerance.0 < limit, "{}", tolerance.0);
+                    assert_eq!(tolerance.reach(1.0), 1.0 + 2.0 * tolerance.0);
+                }
+            }
+        }
+    }
+
+    /// The keys of the worst case for a bound: all products have the same sign and round in the same direction.
+    #[test]
+    fn tolerances_grow_with_the_columns_and_the_distance() {
+        for factors in FACTORS {
+            let tolerance = |columns: usize, distance: f64| {
+                let mut values = vec![1.0; columns];
+                values.extend(vec![-1.0; columns]);
+                let references = Rows::from_values(values, columns);
+                let lift = Lift::new(&references, KnnMetric::SquaredEuclidean, factors);
+                lift.scaled_query(&vec![distance; columns]).1.0
+            };
+            assert!(tolerance(100, 0.0) > 5.0 * tolerance(10, 0.0));
+            // Far away the ranks themselves lose the differences between the references.
+            assert!(tolerance(10, 1e17) > 1.0);
+            assert!(tolerance(10, 1e3) < 2.0 * tolerance(10, 0.0));
+        }
+    }
+
+    #[test]
+    fn squares_that_overflow_or_vanish_have_no_tolerance() {
+        let tolerance = |metric, factors, scale: f64, query: f64| {
+            let references = Rows::from_values(vec![scale, -scale], 1);
+            let lift = Lift::new(&references, metric, factors);
+            lift.scaled_query(&[query * scale]).1.0
+        };
+        for factors in FACTORS {
+            for scale in [1e-320, 1e-160, 1.1e150, 1e155, f64::MAX] {
+                let inner = tolerance(KnnMetric::InnerProduct, factors, scale, 1.0);
+                assert!(inner.is_infinite(), "{scale}");
+                for query in [0.0, 0.3, 1.0] {
+                    let euclidean = tolerance(KnnMetric::SquaredEuclidean, factors, scale, query);
+                    assert!(euclidean.is_infinite(), "{scale} {query}");
+                }
+            }
+            // Squares of up to 1e300 are finite.
+            for scale in [1e-144, 0.9e150] {
+                for metric in [KnnMetric::SquaredEuclidean, KnnMetric::InnerProduct] {
+                    let finite = tolerance(metric, factors, scale, 0.1);
+                    assert!(finite < 1e-4, "{metric:?} {scale}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn high_parts_have_eleven_bits_and_low_parts_the_rest() {
+        let values = [1.0, -1.0 / 3.0, 0.1, 1e-20, 0.0];
+        let (high, low) = split(&values);
+        for ((value, high), low) in values.into_iter().zip(high).zip(low) {
+            assert_eq!(cut(high), high);
+            assert!(f64::from(low).abs() <= value.abs() / 1024.0);
+            assert!(
+                (f64::from(high) + f64::from(low) - value).abs() <= value.abs() * 2.0_f64.powi(-34)
+            );
+        }
+        assert_eq!(cut(1.0 + 1.0 / 1024.0), 1.0 + 1.0 / 1024.0);
+        assert_eq!(cut(1.0 + 1.0 / 2048.0), 1.0);
+        assert_eq!(cut(-1.999_999), -2.0 + 1.0 / 1024.0);
+    }
 }

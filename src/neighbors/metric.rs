@@ -1,5 +1,8 @@
 //! How near a reference is to a query.
 
+use super::error::KnnError;
+use super::inner_product::inner_product;
+use super::length::Length;
 use super::rows::Rows;
 use burn::config::Config;
 use num_traits::Float;
@@ -16,6 +19,10 @@ use num_traits::Float;
 /// x is a query and y a reference. The value is also what is reported as their distance. The smallest value is the
 /// nearest, except that under `InnerProduct` the largest is. A row of zeros has no direction: its cosine with any row
 /// counts as 0, so that its distance is 1.
+///
+/// No value is NaN. A squared difference above `f64::MAX` makes a Euclidean distance infinite; infinite distances are
+/// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part does.
+/// What the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in `f64`.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum KnnMetric {
     /// The sum of the squared differences.
@@ -29,43 +36,62 @@ pub enum KnnMetric {
 }
 
 impl KnnMetric {
+    /// The rank under `Cosine` if one of the two rows is zero.
+    pub(crate) const RANK_WITHOUT_DIRECTION: f64 = 1.0;
+
     /// Brings rows into the form that [`rank`](Self::rank) takes: rows of unit length under `Cosine`.
     pub(crate) fn prepare(self, mut rows: Rows) -> Rows {
         if self == Self::Cosine {
             for row in rows.iter_mut() {
-                // Divided by the largest entry first, so that no square overflows or vanishes.
-                let largest = row.iter().fold(0.0_f64, |max, v| max.max(v.abs()));
-                if largest > 0.0 {
-                    row.iter_mut().for_each(|v| *v /= largest);
-                    let length = Float::sqrt(row.iter().map(|v| v * v).sum::<f64>());
-                    row.iter_mut().for_each(|v| *v /= length);
+                if let Some(length) = Length::of(row) {
+                    length.divide(row);
                 }
             }
         }
         rows
     }
 
-    /// A number that orders references: the smaller, the nearer.
+    /// Checks that stored rows are as [`prepare`](Self::prepare) leaves them. The error calls them `name`.
+    pub(crate) fn check_prepared(self, rows: &Rows, name: &'static str) -> Result<(), KnnError> {
+        if self != Self::Cosine {
+            return Ok(());
+        }
+        for (row, values) in rows.iter().enumerate() {
+            let length = Length::of(values).map_or(0.0, |length| length.value());
+            if length != 0.0 && (length - 1.0).abs() >= 1e-9 {
+                return Err(KnnError::StoredDirection { name, row, length });
+            }
+        }
+        Ok(())
+    }
+
+    /// A number that orders references: the smaller, the nearer. Never NaN.
     pub(crate) fn rank(self, query: &[f64], reference: &[f64]) -> f64 {
         match self {
-            Self::Cosine if is_zero(query) || is_zero(reference) => 1.0,
+            Self::Cosine if is_zero(query) || is_zero(reference) => Self::RANK_WITHOUT_DIRECTION,
             Self::SquaredEuclidean | Self::Euclidean | Self::Cosine => {
                 self.rank_of_squared(squared_distance(query, reference))
             }
             // A product of -0 must tie with one of +0; the addition makes both +0.
-            Self::InnerProduct => {
-                -query.iter().zip(reference).map(|(x, y)| x * y).sum::<f64>() + 0.0
-            }
+            Self::InnerProduct => -inner_product(query, reference) + 0.0,
         }
     }
 
-    /// The rank of prepared rows at this squared distance, under `Cosine` of rows that aren't zero; not defined under
-    /// `InnerProduct`.
+    /// The rank of two prepared rows at this squared distance. Under `Cosine` neither may be zero; `InnerProduct` has no
+    /// such rank.
     pub(crate) fn rank_of_squared(self, squared: f64) -> f64 {
         match self {
-            // For unit rows 1 - x . y = |x - y|^2 / 2, which is zero for equal rows and exact for nearly equal ones.
+            // For unit rows 1 - x . y = |x - y|^2 / 2. The right side is zero for equal rows and does not cancel.
             Self::Cosine => squared / 2.0,
             _ => squared,
+        }
+    }
+
+    /// `|x - y|^2` of two prepared rows of this rank; not defined under `InnerProduct`.
+    pub(crate) fn squared(self, rank: f64) -> f64 {
+        match self {
+            Self::Cosine => 2.0 * rank,
+            _ => rank,
         }
     }
 
@@ -79,10 +105,97 @@ impl KnnMetric {
     }
 }
 
+/// `|x - y|^2`, summed in the order of the columns.
 fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum()
 }
 
+/// Whether the row has no direction.
 pub(crate) fn is_zero(row: &[f64]) -> bool {
     row.iter().all(|v| *v == 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const METRICS: [KnnMetric; 4] = [
+        KnnMetric::SquaredEuclidean,
+        KnnMetric::Euclidean,
+        KnnMetric::Cosine,
+        KnnMetric::InnerProduct,
+    ];
+
+    fn distance(metric: KnnMetric, x: &[f64], y: &[f64]) -> f64 {
+        let prepared = |row: &[f64]| metric.prepare(Rows::from_values(row.to_vec(), row.len()));
+        let rank = metric.rank(prepared(x).row(0), prepared(y).row(0));
+        metric.distance(rank)
+    }
+
+    #[test]
+    fn distances_by_the_formula() {
+        let (x, y) = ([3.0, 0.0], [3.0, 4.0]);
+        let expected = [16.0, 4.0, 0.4, 9.0];
+        for (metric, expected) in METRICS.into_iter().zip(expected) {
+            let actual = distance(metric, &x, &y);
+            assert!((actual - expected).abs() < 1e-15, "{metric:?}: {actual}");
+            assert_eq!(distance(metric, &y, &x), actual);
+        }
+    }
+
+    #[test]
+    fn a_row_of_zeros_is_at_cosine_distance_one() {
+        let (zero, row) = ([0.0, -0.0], [0.0, 2.0]);
+        for (x, y) in [(&zero, &row), (&row, &zero), (&zero, &zero)] {
+            assert_eq!(distance(KnnMetric::Cosine, x, y), 1.0);
+        }
+        assert_eq!(distance(KnnMetric::Cosine, &row, &[0.0, 5e300]), 0.0);
+        assert_eq!(distance(KnnMetric::Cosine, &row, &[0.0, -1e-320]), 2.0);
+        assert_eq!(distance(KnnMetric::Cosine, &row, &[7.0, 0.0]), 1.0);
+    }
+
+    #[test]
+    fn zeros_of_either_sign_are_equal_ranks_and_distances() {
+        let metric = KnnMetric::InnerProduct;
+        for (x, y) in [(0.0, 1.0), (0.0, -1.0), (-0.0, -1.0)] {
+            let rank = metric.rank(&[x], &[y]);
+            assert_eq!(rank.to_bits(), 0);
+            assert_eq!(metric.distance(rank).to_bits(), 0);
+        }
+    }
+
+    #[test]
+    fn squared_distances_of_a_rank() {
+        let (x, y) = (
+            Rows::from_values(vec![1.0, 0.0], 2),
+            Rows::from_values(vec![0.6, 0.8], 2),
+        );
+        for metric in [KnnMetric::SquaredEuclidean, KnnMetric::Cosine] {
+            let rank = metric.rank(x.row(0), y.row(0));
+            assert!((metric.squared(rank) - 0.8).abs() < 1e-15, "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn prepared_rows_pass_the_check_and_others_are_named() {
+        let values = vec![0.0, 0.0, 1e-310, 3e-310, -1e308, 1.7e308, 0.1, 0.7];
+        let rows = Rows::from_values(values, 2);
+        for metric in METRICS {
+            let prepared = metric.prepare(rows.clone());
+            assert_eq!(metric.check_prepared(&prepared, "rows"), Ok(()));
+        }
+        for metric in [KnnMetric::Euclidean, KnnMetric::InnerProduct] {
+            assert_eq!(metric.check_prepared(&rows, "rows"), Ok(()));
+        }
+        for (value, length) in [(0.5, 0.5), (-2.0, 2.0), (1.0 + 1e-8, 1.0 + 1e-8)] {
+            let rows = Rows::from_values(vec![1.0, -1.0, value], 1);
+            let error = KnnError::StoredDirection {
+                name: "rows",
+                row: 2,
+                length,
+            };
+            assert_eq!(KnnMetric::Cosine.check_prepared(&rows, "rows"), Err(error));
+        }
+    }
 }

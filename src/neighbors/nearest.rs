@@ -78,3 +78,65 @@ impl<'a> Nearest<'a> {
         self.0.sort_unstable_by(Neighbor::order);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Few ranks, so that many references are equally near, some of them infinitely far.
+        #[test]
+        fn the_nearest_are_kept_in_order(
+            ranks in prop::collection::vec(
+                prop_oneof![(0_u8..6).prop_map(f64::from), Just(f64::INFINITY), Just(-1.0)],
+                1..60,
+            ),
+            k in any::<prop::sample::Index>(),
+            backwards in any::<bool>(),
+        ) {
+            let k = 1 + k.index(ranks.len());
+            let mut all: Vec<Neighbor> = ranks
+                .into_iter()
+                .enumerate()
+                .map(|(index, rank)| Neighbor { rank, index })
+                .collect();
+            if backwards {
+                all.reverse();
+            }
+            let mut places = vec![Neighbor { rank: -5.0, index: 99 }; k];
+            let mut nearest = Nearest::new(&mut places);
+            for neighbor in &all {
+                let mut before = nearest.0.to_vec();
+                nearest.offer(*neighbor);
+                before.push(*neighbor);
+                before.sort_by(Neighbor::order);
+                let mut after = nearest.0.to_vec();
+                after.sort_by(Neighbor::order);
+                for (before, after) in before.iter().zip(&after) {
+                    prop_assert_eq!(before.order(after), Ordering::Equal);
+                }
+                for other in &all {
+                    let farther_exists = after.iter().any(|kept| other.order(kept).is_lt());
+                    prop_assert_eq!(nearest.accepts(other), farther_exists);
+                }
+            }
+            nearest.sort();
+            all.sort_by(|a, b| a.rank.total_cmp(&b.rank).then(a.index.cmp(&b.index)));
+            prop_assert_eq!(&places[..], &all[..k]);
+        }
+    }
+
+    #[test]
+    fn no_reference_comes_after_none() {
+        for rank in [f64::INFINITY, f64::MAX, f64::NAN] {
+            let last = Neighbor {
+                rank,
+                index: usize::MAX - 1,
+            };
+            assert!(last.order(&Neighbor::NONE).is_lt());
+        }
+    }
+}

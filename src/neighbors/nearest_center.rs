@@ -1,18 +1,22 @@
 //! Classification by the nearest of one center per class.
 
-use super::direct::Direct;
+use super::class_means::class_means;
+use super::direct::{MAX_CENTERS, nearest, table};
 use super::error::KnnError;
+use super::indices::index_tensor;
+use super::labels::Labels;
 use super::metric::KnnMetric;
-use super::rows::{
-    Rows, check_device, full_precision, full_precision_dtype, index_dtype, read_labels,
-};
+use super::nearest_center_data::NearestCenterData;
+use super::placement::{check_device, check_dtype};
+use super::precision::full_precision_dtype;
+use super::rows::Rows;
 use super::score::accuracy;
 use super::search::{DEFAULT_MAX_PAIRS, Search};
-use crate::distance::{squared_euclidean, unit_rows};
+use super::softmin::softmin;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::tensor::activation::softmin;
-use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use num_traits::Float;
 
 /// Labels a query with the class of its nearest center.
 ///
@@ -21,13 +25,15 @@ use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 /// proba(q, j)  = exp(-|q - c_j|^2) / sum_l exp(-|q - c_l|^2)
 /// ```
 ///
-/// c_j is row j of the centers. Predictions compare direct differences in `f64`, summed in the order of the columns, so
-/// that they and their ties are the same on every backend. Distances and probabilities are computed on the device in
-/// the wider float type of queries and centers, half-precision floats taken as `f32`; two that differ by less than that
-/// type holds can come out equal.
+/// c_j is row j of the centers. Distances are direct differences in `f64`, summed on the host in the order of the
+/// columns, so that answers and their ties are the same on every backend. Distances and probabilities are then rounded
+/// to the wider float type of queries and centers, half-precision floats taken as `f32`. A distance that this type
+/// cannot hold is infinite, and so is one whose square `f64` cannot hold. No result is NaN.
 ///
 /// Every call reads the queries back from the device. Nothing receives gradients: tensors of an autodiff device are
 /// accepted, results are on the device without autodiff.
+///
+/// [`to_data`](Self::to_data) and [`from_data`](Self::from_data) store a classifier.
 ///
 /// # Shapes
 ///
@@ -57,12 +63,9 @@ use burn::tensor::{DType, FloatDType, Int, Tensor, TensorData};
 /// ```
 #[derive(Clone)]
 pub struct NearestCenter {
-    centers: Tensor<2>,
-    /// Whether directions are compared, not positions; the centers have unit length then.
-    directions: bool,
+    /// Has the centers as rows; compares positions under `SquaredEuclidean`, directions under `Cosine`.
     search: Search,
-    /// Answers in place of the search where there are few centers.
-    direct: Option<Direct>,
+    centers: Tensor<2>,
 }
 
 impl NearestCenter {
@@ -70,43 +73,100 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no centers or no columns, or a center is not finite.
+    /// [`KnnError`] if there are no centers or no columns, or a center is not finite.
     pub fn from_centers(centers: Tensor<2>) -> Result<Self, KnnError> {
-        Self::new(full_precision(centers), KnnMetric::SquaredEuclidean)
+        Self::read(centers, KnnMetric::SquaredEuclidean)
     }
 
     /// A classifier of the directions of given centers: centers and queries are brought to unit length, so that the
-    /// nearest center is the one with the largest cosine, and squared distances are `2 (1 - cos)`. Zero rows stay zero.
+    /// nearest center is the one with the largest cosine, and squared distances are `2 (1 - cos)`. A row of zeros has no
+    /// direction: its cosine with any row counts as 0.
     ///
     /// # Errors
     ///
     /// As [`from_centers`](Self::from_centers).
     pub fn from_directions(centers: Tensor<2>) -> Result<Self, KnnError> {
-        Self::new(full_precision(centers), KnnMetric::Cosine)
+        Self::read(centers, KnnMetric::Cosine)
     }
 
-    fn new(centers: Tensor<2>, metric: KnnMetric) -> Result<Self, KnnError> {
-        let rows = Rows::read(centers.clone(), "centers")?;
-        let device = centers.device();
-        let num_classes = rows.len();
-        let directions = metric == KnnMetric::Cosine;
-        Ok(Self {
-            direct: (num_classes <= Direct::MAX_CENTERS)
-                .then(|| Direct::new(metric.prepare(rows.clone()), metric)),
-            search: Search::new(
-                rows,
-                (0..num_classes).collect(),
-                metric,
-                1,
-                DEFAULT_MAX_PAIRS,
-                &device,
-            ),
-            centers: match directions {
-                true => unit_rows(centers),
-                false => centers,
-            },
+    fn read(centers: Tensor<2>, metric: KnnMetric) -> Result<Self, KnnError> {
+        let dtype = full_precision_dtype(centers.dtype());
+        let device = centers.device().without_autodiff();
+        let rows = metric.prepare(Rows::read(centers, "centers")?);
+        Ok(Self::new(rows, dtype, metric, &device))
+    }
+
+    /// Takes centers that the metric has prepared.
+    fn new(centers: Rows, dtype: DType, metric: KnnMetric, device: &Device) -> Self {
+        let order = (0..centers.len()).collect();
+        Self {
+            centers: Tensor::from_data(centers.to_data(), (device, dtype)),
+            search: Search::new(centers, order, metric, 1, DEFAULT_MAX_PAIRS, device),
+        }
+    }
+
+    /// All that makes up this classifier, to be stored in any format of serde.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_center_loss::{NearestCenter, NearestCenterData};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let device = Device::flex();
+    /// let classifier = NearestCenter::from_centers(Tensor::from_floats([[0.0, 0.0], [5.0, 5.0]], &device))?;
+    ///
+    /// let text = serde_json::to_string(&classifier.to_data())?;
+    ///
+    /// let data: NearestCenterData = serde_json::from_str(&text)?;
+    /// let loaded = NearestCenter::from_data(data, &device)?;
+    /// let queries = Tensor::<2>::from_floats([[4.0, 5.0]], &device);
+    /// assert_eq!(loaded.predict(queries)?.into_scalar::<i64>(), 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn to_data(&self) -> NearestCenterData {
+        NearestCenterData {
+            centers: self.search.references().to_data(),
+            dtype: self.centers.dtype(),
+            directions: self.search.metric() == KnnMetric::Cosine,
+        }
+    }
+
+    /// The stored classifier on a device, which may be another than it was made on. Every answer is the same, bit by
+    /// bit.
+    ///
+    /// # Errors
+    ///
+    /// [`KnnError`] if the data is inconsistent, or the device does not support the float type of the centers.
+    ///
+    /// # Example
+    ///
+    /// See [`to_data`](Self::to_data).
+    pub fn from_data(data: NearestCenterData, device: &Device) -> Result<Self, KnnError> {
+        let NearestCenterData {
+            centers,
+            dtype,
             directions,
-        })
+        } = data;
+        let device = device.clone().without_autodiff();
+        let metric = if directions {
+            KnnMetric::Cosine
+        } else {
+            KnnMetric::SquaredEuclidean
+        };
+        let centers = Rows::from_data(&centers, "centers")?;
+        metric.check_prepared(&centers, "centers")?;
+        if dtype != full_precision_dtype(dtype) {
+            return Err(KnnError::StoredDType {
+                name: "centers",
+                dtype,
+                expected: "F32 or F64",
+            });
+        }
+        check_dtype("centers", dtype, &device)?;
+        Ok(Self::new(centers, dtype, metric, &device))
     }
 
     /// A classifier whose centers are the means of the classes, summed in `f64`. Reads both tensors back from the
@@ -132,11 +192,14 @@ impl NearestCenter {
         let device = features.device().without_autodiff();
         let dtype = full_precision_dtype(features.dtype());
         check_device("labels", &labels.device(), "features", &device)?;
-        let labels = read_labels(labels, "features", features.dims()[0])?;
+        let labels = Labels::read(labels, "features", features.dims()[0])?;
         let features = Rows::read(features, "features")?;
-        let means = class_means(&features, &labels, num_classes)?;
-        let centers = TensorData::new(means, [num_classes, features.columns()]);
-        Self::from_centers(Tensor::from_data(centers, (&device, dtype)))
+        let classes = classes(&labels.values, num_classes)?;
+        let means = TensorData::new(
+            class_means(&features, &classes, num_classes),
+            [num_classes, features.columns()],
+        );
+        Self::from_centers(Tensor::from_data(means, (&device, dtype)))
     }
 
     /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared.
@@ -153,11 +216,7 @@ impl NearestCenter {
     pub fn predict(&self, queries: Tensor<2>) -> Result<Tensor<1, Int>, KnnError> {
         let classes = self.predict_classes(queries)?;
         let count = classes.len();
-        let device = self.search.device();
-        Ok(Tensor::from_data(
-            TensorData::new(classes, [count]),
-            (device, index_dtype(device)),
-        ))
+        Ok(index_tensor(classes, [count], self.search.device()))
     }
 
     /// The squared distance of each query to each center, `[num_queries, num_classes]`.
@@ -166,16 +225,7 @@ impl NearestCenter {
     ///
     /// As [`predict`](Self::predict).
     pub fn squared_distances(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
-        self.search.read_queries(queries.clone(), "centers")?;
-        let (mut queries, mut centers) = (full_precision(queries), self.centers.clone());
-        if queries.dtype() != centers.dtype() {
-            queries = queries.cast(FloatDType::F64);
-            centers = centers.cast(FloatDType::F64);
-        }
-        if self.directions {
-            queries = unit_rows(queries);
-        }
-        Ok(squared_euclidean(queries, centers, DEFAULT_MAX_PAIRS))
+        self.table(queries, |_| {})
     }
 
     /// The distance of each query to each center, `[num_queries, num_classes]`.
@@ -184,24 +234,22 @@ impl NearestCenter {
     ///
     /// As [`predict`](Self::predict).
     pub fn distances(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
-        Ok(self.squared_distances(queries)?.sqrt())
+        self.table(queries, |squared| {
+            squared
+                .iter_mut()
+                .for_each(|value| *value = Float::sqrt(*value));
+        })
     }
 
     /// The probability of each class for each query, `[num_queries, num_classes]`; each row sums to 1.
     ///
-    /// Squared distances too large for the float type count as the largest that it holds, so that no probability is
-    /// NaN.
+    /// Squared distances that `f64` cannot hold count as the largest that it holds, so that no probability is NaN.
     ///
     /// # Errors
     ///
     /// As [`predict`](Self::predict).
     pub fn predict_proba(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
-        let squared = self.squared_distances(queries)?;
-        let largest = match squared.dtype() {
-            DType::F64 => f64::MAX,
-            _ => f64::from(f32::MAX),
-        };
-        Ok(softmin(squared.clamp_max(largest), 1))
+        self.table(queries, softmin)
     }
 
     /// The share of queries whose predicted class is their label.
@@ -211,16 +259,49 @@ impl NearestCenter {
     /// As [`predict`](Self::predict), and where the labels are not one per query or on another device.
     pub fn score(&self, queries: Tensor<2>, labels: Tensor<1, Int>) -> Result<f64, KnnError> {
         check_device("labels", &labels.device(), "centers", self.search.device())?;
-        let labels = read_labels(labels, "queries", queries.dims()[0])?;
-        Ok(accuracy(&self.predict_classes(queries)?, &labels))
+        let labels = Labels::read(labels, "queries", queries.dims()[0])?;
+        let predictions = self.predict_classes(queries)?;
+        Ok(accuracy(
+            predictions.into_iter().map(i128::from),
+            &labels.values,
+        ))
     }
 
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
-        if let Some(direct) = &self.direct {
-            return Ok(direct.nearest(&self.search.prepare(queries, "centers")?));
+        let centers = self.search.references();
+        if centers.len() <= MAX_CENTERS {
+            let queries = self.search.prepare(queries, "centers")?;
+            return Ok(nearest(&queries, centers, self.search.metric()));
         }
-        let nearest = self.search.answer(queries, "centers")?;
-        Ok(nearest.iter().map(|center| center.index as i64).collect())
+        let neighbors = self.search.answer(queries, "centers", 1)?;
+        Ok(neighbors.iter().map(|center| center.index as i64).collect())
+    }
+
+    /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. Its rows are the squared
+    /// distances of a query, changed by `finish`.
+    fn table(
+        &self,
+        queries: Tensor<2>,
+        finish: impl Fn(&mut [f64]) + Send + Sync,
+    ) -> Result<Tensor<2>, KnnError> {
+        let dtype = match (self.centers.dtype(), queries.dtype()) {
+            (DType::F32, dtype) => full_precision_dtype(dtype),
+            (dtype, _) => dtype,
+        };
+        let queries = self.search.prepare(queries, "centers")?;
+        let (centers, metric) = (self.search.references(), self.search.metric());
+        let shape = [queries.len(), centers.len()];
+        let finish = |ranks: &mut [f64]| {
+            ranks
+                .iter_mut()
+                .for_each(|rank| *rank = metric.squared(*rank));
+            finish(ranks);
+        };
+        let data = match dtype {
+            DType::F64 => TensorData::new(table::<f64>(&queries, centers, metric, finish), shape),
+            _ => TensorData::new(table::<f32>(&queries, centers, metric, finish), shape),
+        };
+        Ok(Tensor::from_data(data, (self.search.device(), dtype)))
     }
 }
 
@@ -232,32 +313,29 @@ impl core::fmt::Debug for NearestCenter {
     }
 }
 
-/// The mean of the features of each class, row after row.
-fn class_means(features: &Rows, labels: &[i64], num_classes: usize) -> Result<Vec<f64>, KnnError> {
-    let mut sums = Rows::from_values(
-        vec![0.0; num_classes * features.columns()],
-        features.columns(),
-    );
-    let mut counts = vec![0_usize; num_classes];
-    for (index, (row, &label)) in features.iter().zip(labels).enumerate() {
-        let class = usize::try_from(label)
+/// The classes that labels in `0..num_classes` name.
+fn classes(labels: &[i128], num_classes: usize) -> Result<Vec<usize>, KnnError> {
+    let class = |(index, &label): (usize, &i128)| {
+        usize::try_from(label)
             .ok()
             .filter(|class| *class < num_classes)
             .ok_or(KnnError::LabelRange {
                 label,
                 index,
                 num_classes,
-            })?;
-        counts[class] += 1;
-        for (sum, value) in sums.row_mut(class).iter_mut().zip(row) {
-            *sum += value;
-        }
+            })
+    };
+    let classes: Vec<usize> = labels
+        .iter()
+        .enumerate()
+        .map(class)
+        .collect::<Result<_, _>>()?;
+    let mut occurs = vec![false; num_classes];
+    for &class in &classes {
+        occurs[class] = true;
     }
-    for (class, (sum, &count)) in sums.iter_mut().zip(&counts).enumerate() {
-        if count == 0 {
-            return Err(KnnError::EmptyClass { class, num_classes });
-        }
-        sum.iter_mut().for_each(|value| *value /= count as f64);
+    match occurs.iter().position(|occurs| !occurs) {
+        Some(class) => Err(KnnError::EmptyClass { class, num_classes }),
+        None => Ok(classes),
     }
-    Ok(sums.into_values())
 }

@@ -1,6 +1,6 @@
 //! Work on parts of a slice, on all threads where there are threads.
 
-/// Calls `work` with each part of `size` items, of which the last may be shorter, and the number of the part's first item.
+/// Calls `work` with each part of `size` items and the number of its first item. The last part may be shorter.
 pub(crate) fn for_each_part<T: Send>(
     items: &mut [T],
     size: usize,
@@ -27,4 +27,49 @@ pub(crate) fn threads() -> usize {
     return rayon::current_num_threads();
     #[cfg(not(feature = "rayon"))]
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn every_item_is_worked_on_once_in_parts_of_the_given_size() {
+        check_parts();
+    }
+
+    #[cfg(feature = "rayon")]
+    #[test]
+    fn one_thread_works_on_the_same_parts() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
+        pool.unwrap().install(check_parts);
+    }
+
+    fn check_parts() {
+        for count in [0, 1, 5, 12, 13, 1000] {
+            for size in [1, 4, 12, 2000] {
+                let mut items = vec![None; count];
+                for_each_part(&mut items, size, |first, part| {
+                    let len = part.len();
+                    for (at, item) in part.iter_mut().enumerate() {
+                        *item = Some((item.is_none(), first + at, first, len));
+                    }
+                });
+                let expected: Vec<_> = (0..count)
+                    .map(|at| {
+                        let first = at / size * size;
+                        Some((true, at, first, size.min(count - first)))
+                    })
+                    .collect();
+                assert_eq!(items, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn there_is_a_thread() {
+        assert!((1..=1 << 16).contains(&threads()));
+    }
 }

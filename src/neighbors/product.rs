@@ -1,4 +1,4 @@
-//! Search on the processor: products of a part of the pairs at a time, looked through while they are in its cache.
+//! Search on the host: keys of a part of the pairs at a time, looked through while they are in the processor's cache.
 
 use super::lift::{Factors, Lift, Tolerance, matrix};
 use super::metric::KnnMetric;
@@ -21,33 +21,29 @@ const MIN_QUERIES_AT_ONCE: usize = 64;
 /// Keys that are looked at together.
 const GROUP: usize = 32;
 
-/// References whose keys the processor computes.
+/// References whose keys the host computes.
 #[derive(Clone)]
 pub(crate) struct Product {
     metric: KnnMetric,
-    references: Rows,
     lift: Lift,
     device: Device,
-    /// The lifted references in their order, each tensor `[width, references]`: the product takes them as they are, and
-    /// would bring them into this form for every part of the queries.
+    /// Vectors of the references in their order, each tensor `[width, references]`. A matrix product takes its right
+    /// factor in this form and would otherwise bring it there for every part of the queries.
     chunks: Vec<Tensor<2>>,
-    /// The most queries whose keys to one chunk, and whose candidates, are held at one time.
-    queries_at_once: usize,
+    max_pairs: usize,
 }
 
 impl Product {
-    /// Takes rows that `metric` has prepared, to be searched for the `k` nearest, and a device that multiplies whole
-    /// factors.
+    /// Takes rows that `metric` has prepared and a device that multiplies whole factors.
     pub(crate) fn new(
-        references: Rows,
+        references: &Rows,
         metric: KnnMetric,
-        k: usize,
         max_pairs: usize,
         device: &Device,
     ) -> Self {
         let count = references.len();
         let chunk = REFERENCES_AT_ONCE.min(max_pairs).min(count);
-        let lift = Lift::new(&references, metric, Factors::Whole);
+        let lift = Lift::new(references, metric, Factors::Whole);
         let chunks = (0..count)
             .step_by(chunk)
             .map(|start| {
@@ -61,19 +57,17 @@ impl Product {
             .collect();
         Self {
             metric,
-            references,
             lift,
             device: device.clone(),
             chunks,
-            queries_at_once: (max_pairs / chunk.max(QuerySearch::most_candidates(k)))
-                .clamp(1, QUERIES_AT_ONCE),
+            max_pairs,
         }
     }
 
-    /// The `k` nearest of each query, nearest first.
-    pub(crate) fn nearest(&self, queries: &Rows, k: usize) -> Vec<Neighbor> {
+    /// The `k` nearest of each query, nearest first. Takes the references that the search was made of.
+    pub(crate) fn nearest(&self, references: &Rows, queries: &Rows, k: usize) -> Vec<Neighbor> {
         let count = queries.len();
-        let least = count.div_ceil(self.queries_at_once);
+        let least = count.div_ceil(self.queries_at_once(k));
         // A share for each thread, but for so few queries that every thread would mostly wait for the references.
         let parts = least
             .next_multiple_of(threads())
@@ -82,12 +76,25 @@ impl Product {
         let size = count.div_ceil(parts);
         let mut neighbors = vec![Neighbor::NONE; count * k];
         for_each_part(&mut neighbors, size * k, |first, part| {
-            self.nearest_of_part(queries, first / k, k, part);
+            self.nearest_of_part(references, queries, first / k, k, part);
         });
         neighbors
     }
 
-    fn nearest_of_part(&self, queries: &Rows, first: usize, k: usize, part: &mut [Neighbor]) {
+    /// The most queries whose keys to one chunk, and whose candidates, are held at one time.
+    fn queries_at_once(&self, k: usize) -> usize {
+        let [_, chunk] = self.chunks[0].dims();
+        (self.max_pairs / chunk.max(QuerySearch::most_candidates(k))).clamp(1, QUERIES_AT_ONCE)
+    }
+
+    fn nearest_of_part(
+        &self,
+        references: &Rows,
+        queries: &Rows,
+        first: usize,
+        k: usize,
+        part: &mut [Neighbor],
+    ) {
         let mut lifted = Vec::with_capacity(part.len() / k * self.lift.width());
         let mut searches: Vec<QuerySearch> = part
             .chunks_exact_mut(k)
@@ -95,7 +102,8 @@ impl Product {
             .map(|(at, places)| {
                 let row = queries.row(first + at);
                 QuerySearch {
-                    product: self,
+                    metric: self.metric,
+                    references,
                     row,
                     tolerance: self.lift.query(row, &mut lifted),
                     limit: f32::INFINITY,
@@ -108,16 +116,16 @@ impl Product {
         let lifted = matrix(lifted, self.lift.width(), &self.device);
         let mut start = 0;
         for chunk in &self.chunks {
-            let [_, references] = chunk.dims();
+            let [_, count] = chunk.dims();
             let keys = lifted.clone().matmul(chunk.clone()).into_data();
             let keys: &[f32] = keys.as_slice().expect("keys are computed in f32");
             vectorized(LookThrough {
                 searches: &mut searches,
                 keys,
                 start,
-                references,
+                count,
             });
-            start += references;
+            start += count;
         }
         for mut search in searches {
             search.narrow();
@@ -133,13 +141,14 @@ fn transposed(values: &[f32], columns: usize) -> Vec<f32> {
     (0..columns).flat_map(column).collect()
 }
 
-/// A look through the keys of some references, those of one search after those of the other.
+/// The pass over the keys of one chunk of references: those of the first query, then those of the next.
 struct LookThrough<'a, 'b> {
     searches: &'a mut [QuerySearch<'b>],
     keys: &'a [f32],
-    /// The index of the first of the references.
+    /// The index of the first reference of the chunk.
     start: usize,
-    references: usize,
+    /// References of the chunk.
+    count: usize,
 }
 
 impl Loops for LookThrough<'_, '_> {
@@ -147,7 +156,7 @@ impl Loops for LookThrough<'_, '_> {
 
     #[inline(always)]
     fn run(self) {
-        let keys = self.keys.chunks_exact(self.references);
+        let keys = self.keys.chunks_exact(self.count);
         for (search, keys) in self.searches.iter_mut().zip(keys) {
             search.look_through(self.start, keys);
         }
@@ -156,7 +165,8 @@ impl Loops for LookThrough<'_, '_> {
 
 /// The references that may be among the nearest of one query, as far as they are known.
 struct QuerySearch<'a> {
-    product: &'a Product,
+    metric: KnnMetric,
+    references: &'a Rows,
     row: &'a [f64],
     tolerance: Tolerance,
     /// The largest key that a reference may have which is among the nearest.
@@ -213,11 +223,31 @@ impl QuerySearch<'_> {
 
     fn compare(&mut self) {
         for (_, index) in self.candidates.drain(..) {
-            let reference = self.product.references.row(index);
             self.nearest.offer(Neighbor {
-                rank: self.product.metric.rank(self.row, reference),
+                rank: self.metric.rank(self.row, self.references.row(index)),
                 index,
             });
         }
+    }
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+
+    /// Keys and candidates of the queries at one time are at most `max_pairs`, but for one query.
+    #[test]
+    fn max_pairs_bounds_the_queries_at_one_time() {
+        let references = Rows::from_values(vec![0.5; 300 * 3], 3);
+        let at_once = |max_pairs: usize, k: usize| {
+            let metric = KnnMetric::SquaredEuclidean;
+            Product::new(&references, metric, max_pairs, &Device::flex()).queries_at_once(k)
+        };
+        assert_eq!(at_once(10 * REFERENCES_AT_ONCE, 1), 10);
+        assert_eq!(at_once(1, 1), 1);
+        assert_eq!(at_once(100, 20), 1);
+        assert_eq!(at_once(usize::MAX, 1), QUERIES_AT_ONCE);
+        // 300 neighbors are chosen among up to 632 candidates.
+        assert_eq!(at_once(6320, 300), 10);
     }
 }

@@ -1,32 +1,57 @@
-//! Matrices and label vectors on the host, checked as they are read.
+//! Matrices on the host.
 
 use super::error::KnnError;
-use alloc::format;
-use alloc::string::ToString;
+use super::host_values::widened;
+use super::precision::full_precision;
 use alloc::vec::Vec;
-#[cfg(feature = "flex")]
-use burn::backend::Flex;
-use burn::tensor::{DType, Device, FloatDType, Int, Tensor};
+use burn::tensor::{DType, Tensor, TensorData};
 
-/// The rows of a finite matrix, widened to `f64`: every backend's values become the same numbers here, and what is
-/// computed from them in a fixed order gives the same answer whatever the backend.
-#[derive(Clone)]
+/// The rows of a finite matrix, in `f64`.
+///
+/// Every float type converts to `f64` exactly. What is computed from the rows in a fixed order is therefore the same on
+/// every backend.
+#[derive(Clone, Debug)]
 pub(crate) struct Rows {
     values: Vec<f64>,
     columns: usize,
 }
 
 impl Rows {
-    /// Reads a matrix that has rows, columns and only finite values; else says what is wrong with `name`.
+    /// Reads a matrix that has rows, columns and only finite values. The error calls it `name`.
     pub(crate) fn read(tensor: Tensor<2>, name: &'static str) -> Result<Self, KnnError> {
-        let [rows, columns] = tensor.dims();
-        if rows == 0 {
-            return Err(KnnError::NoRows { name });
-        }
-        if columns == 0 {
-            return Err(KnnError::NoColumns { name });
-        }
-        let values = read(full_precision(tensor), name)?;
+        let shape = tensor.dims();
+        check_shape(shape, name)?;
+        Self::finite(widened(full_precision(tensor), name)?, shape, name)
+    }
+
+    /// As [`read`](Self::read), for stored values.
+    pub(crate) fn from_data(data: &TensorData, name: &'static str) -> Result<Self, KnnError> {
+        let &[rows, columns] = data.shape().as_slice() else {
+            return Err(KnnError::StoredRank {
+                name,
+                rank: data.rank(),
+                expected: 2,
+            });
+        };
+        check_shape([rows, columns], name)?;
+        let values = match data.dtype() {
+            DType::F32 | DType::F64 => data.iter::<f64>().collect(),
+            dtype => {
+                return Err(KnnError::StoredDType {
+                    name,
+                    dtype,
+                    expected: "F32 or F64",
+                });
+            }
+        };
+        Self::finite(values, [rows, columns], name)
+    }
+
+    fn finite(
+        values: Vec<f64>,
+        [_, columns]: [usize; 2],
+        name: &'static str,
+    ) -> Result<Self, KnnError> {
         // A fold without an early exit takes several values at a time.
         let finite = values
             .iter()
@@ -42,8 +67,25 @@ impl Rows {
         Ok(Self { values, columns })
     }
 
+    /// Takes finite values, row after row.
+    #[cfg(test)]
     pub(crate) fn from_values(values: Vec<f64>, columns: usize) -> Self {
         Self { values, columns }
+    }
+
+    /// The values, without loss, as `f32` if that type holds them all, else as `f64`.
+    pub(crate) fn to_data(&self) -> TensorData {
+        let narrow: Vec<f32> = self.values.iter().map(|value| *value as f32).collect();
+        let exact = self
+            .values
+            .iter()
+            .zip(&narrow)
+            .all(|(value, narrow)| *value == f64::from(*narrow));
+        if exact {
+            TensorData::new(narrow, self.shape())
+        } else {
+            TensorData::new(self.values.clone(), self.shape())
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -62,10 +104,6 @@ impl Rows {
         &self.values[index * self.columns..][..self.columns]
     }
 
-    pub(crate) fn row_mut(&mut self, index: usize) -> &mut [f64] {
-        &mut self.values[index * self.columns..][..self.columns]
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[f64]> {
         self.values.chunks_exact(self.columns)
     }
@@ -73,98 +111,15 @@ impl Rows {
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut [f64]> {
         self.values.chunks_exact_mut(self.columns)
     }
-
-    pub(crate) fn into_values(self) -> Vec<f64> {
-        self.values
-    }
 }
 
-fn read(tensor: Tensor<2>, name: &'static str) -> Result<Vec<f64>, KnnError> {
-    let widened = |values: &[f32]| values.iter().map(|value| f64::from(*value)).collect();
-    // Without a copy in between, whose memory would be fetched from the system at every call.
-    #[cfg(feature = "flex")]
-    if let Ok(primitive) = tensor.clone().try_into_primitive::<Flex>()
-        && let Some(values) = primitive.as_slice::<f32>()
-    {
-        return Ok(widened(values));
+/// Checks that there are rows and columns.
+fn check_shape([rows, columns]: [usize; 2], name: &'static str) -> Result<(), KnnError> {
+    if rows == 0 {
+        return Err(KnnError::NoRows { name });
     }
-    let data = tensor.try_into_data().map_err(|error| KnnError::Read {
-        name,
-        reason: error.to_string(),
-    })?;
-    Ok(match data.as_slice::<f32>() {
-        Ok(values) => widened(values),
-        Err(_) => data.iter::<f64>().collect(),
-    })
-}
-
-/// The tensor outside of any autodiff graph, half precisions widened to `f32`.
-pub(crate) fn full_precision(tensor: Tensor<2>) -> Tensor<2> {
-    let tensor = tensor.without_autodiff();
-    match tensor.dtype() {
-        DType::F32 | DType::F64 => tensor,
-        _ => tensor.cast(FloatDType::F32),
+    if columns == 0 {
+        return Err(KnnError::NoColumns { name });
     }
-}
-
-/// The dtype that [`full_precision`] gives a tensor of this dtype.
-pub(crate) fn full_precision_dtype(dtype: DType) -> DType {
-    match dtype {
-        DType::F64 => DType::F64,
-        _ => DType::F32,
-    }
-}
-
-/// Reads one label for each of the `rows` rows of the matrix called `name`.
-pub(crate) fn read_labels(
-    labels: Tensor<1, Int>,
-    name: &'static str,
-    rows: usize,
-) -> Result<Vec<i64>, KnnError> {
-    let [count] = labels.dims();
-    if count != rows {
-        return Err(KnnError::LabelCount {
-            labels: count,
-            name,
-            rows,
-        });
-    }
-    let data = labels
-        .without_autodiff()
-        .try_into_data()
-        .map_err(|error| KnnError::Read {
-            name: "labels",
-            reason: error.to_string(),
-        })?;
-    Ok(data.iter::<i64>().collect())
-}
-
-/// Says which of two tensors is on the wrong device. An autodiff device counts as the device that it wraps.
-pub(crate) fn check_device(
-    name: &'static str,
-    device: &Device,
-    expected_name: &'static str,
-    expected: &Device,
-) -> Result<(), KnnError> {
-    let (device, expected) = (
-        device.clone().without_autodiff(),
-        expected.clone().without_autodiff(),
-    );
-    if device == expected {
-        return Ok(());
-    }
-    Err(KnnError::Devices {
-        name,
-        device: format!("{device:?}"),
-        expected_name,
-        expected: format!("{expected:?}"),
-    })
-}
-
-/// The device's own integer type where it can count rows, else one that can.
-pub(crate) fn index_dtype(device: &Device) -> DType {
-    match DType::from(device.settings().int_dtype) {
-        dtype @ (DType::I64 | DType::I32 | DType::U64 | DType::U32) => dtype,
-        _ => DType::I32,
-    }
+    Ok(())
 }

@@ -1,20 +1,21 @@
 //! Exact search for the k nearest references.
 //!
-//! Each way of searching only says where to look. Order, ties and zero distances come from direct differences in `f64`
-//! alone, so that all give the same answers:
+//! A method only decides which references are compared. The comparison is the same everywhere, by the metric's rank in
+//! `f64`, so that all methods give the same answers:
 //!
 //! ```text
-//! tree     few columns                           a k-d tree
-//! product  processor                             f32 products, looked through in the cache
-//! blocks   any other device                      products on the device, smallest of each block read back
+//! tree     few columns        a k-d tree
+//! product  the host's memory  f32 products, looked through in the processor's cache
+//! blocks   any other device   products on the device, of which the smallest of each block is read back
 //! ```
 
 use super::blocks::Blocks;
 use super::error::KnnError;
 use super::metric::KnnMetric;
 use super::nearest::Neighbor;
+use super::placement::check_device;
 use super::product::Product;
-use super::rows::{Rows, check_device};
+use super::rows::Rows;
 use super::tree::Tree;
 use crate::device::is_host;
 use alloc::vec::Vec;
@@ -27,9 +28,7 @@ pub(crate) const DEFAULT_MAX_PAIRS: usize = 1 << 20;
 #[derive(Clone)]
 pub(crate) struct Search {
     metric: KnnMetric,
-    k: usize,
-    /// `[num_references, feature_dim]`
-    shape: [usize; 2],
+    references: Rows,
     device: Device,
     method: Method,
 }
@@ -42,77 +41,84 @@ enum Method {
 }
 
 impl Search {
-    /// Prepares a search for the `k` nearest, `k` in `1..=references.len()`.
+    /// Prepares a search among rows that `metric` has [prepared](KnnMetric::prepare).
     ///
-    /// `order` names every reference once and changes no answer. Where neighbors in it lie near each other, fewer
-    /// references have to be looked at.
+    /// `order` names every reference once. A search is faster where neighbors in it lie near each other, and for the
+    /// `usual_k` nearest. Neither changes an answer, and every call chooses its own `k`. `max_pairs` bounds how many
+    /// pairs of query and reference are multiplied at one time.
     pub(crate) fn new(
         references: Rows,
         order: Vec<usize>,
         metric: KnnMetric,
-        k: usize,
+        usual_k: usize,
         max_pairs: usize,
         device: &Device,
     ) -> Self {
-        let references = metric.prepare(references);
-        let shape @ [_, columns] = references.shape();
-        let method = if metric != KnnMetric::InnerProduct && columns <= Tree::MAX_COLUMNS {
-            Method::Tree(Tree::new(&references, metric))
-        } else if is_host(device) {
-            Method::Product(Product::new(references, metric, k, max_pairs, device))
-        } else {
-            Method::Blocks(Blocks::new(references, order, metric, k, max_pairs, device))
-        };
+        let method =
+            if metric != KnnMetric::InnerProduct && references.columns() <= Tree::MAX_COLUMNS {
+                Method::Tree(Tree::new(&references, metric))
+            } else if is_host(device) {
+                Method::Product(Product::new(&references, metric, max_pairs, device))
+            } else {
+                Method::Blocks(Blocks::new(
+                    &references,
+                    order,
+                    metric,
+                    usual_k,
+                    max_pairs,
+                    device,
+                ))
+            };
         Self {
             metric,
-            k,
-            shape,
+            references,
             device: device.clone(),
             method,
         }
     }
 
-    /// The neighbors of each query in turn, `k` for each, nearest first; or what is wrong with the queries. `name` is
-    /// what the caller calls the references.
+    /// The `k` nearest references of each query, nearest first, one query after the other.
+    ///
+    /// `k` is from 1 to the number of references. The error calls the references `name`.
     pub(crate) fn answer(
         &self,
         queries: Tensor<2>,
         name: &'static str,
+        k: usize,
     ) -> Result<Vec<Neighbor>, KnnError> {
-        let queries = self.prepare(queries, name)?;
-        Ok(match &self.method {
-            Method::Tree(tree) => tree.nearest(&queries, self.k),
-            Method::Product(product) => product.nearest(&queries, self.k),
-            Method::Blocks(blocks) => blocks.nearest(&queries, self.k),
-        })
+        Ok(self.nearest(&self.prepare(queries, name)?, k))
     }
 
-    /// Reads queries and brings them into the form that the metric compares.
+    /// As [`answer`](Self::answer), for [prepared](Self::prepare) queries.
+    pub(crate) fn nearest(&self, queries: &Rows, k: usize) -> Vec<Neighbor> {
+        match &self.method {
+            Method::Tree(tree) => tree.nearest(queries, k),
+            Method::Product(product) => product.nearest(&self.references, queries, k),
+            Method::Blocks(blocks) => blocks.nearest(&self.references, queries, k),
+        }
+    }
+
+    /// Reads queries that can be compared with the references, in the form that the metric compares.
     pub(crate) fn prepare(&self, queries: Tensor<2>, name: &'static str) -> Result<Rows, KnnError> {
-        Ok(self.metric.prepare(self.read_queries(queries, name)?))
-    }
-
-    /// Reads queries that can be compared with the references.
-    pub(crate) fn read_queries(
-        &self,
-        queries: Tensor<2>,
-        name: &'static str,
-    ) -> Result<Rows, KnnError> {
         check_device("queries", &queries.device(), name, &self.device)?;
-        let queries_shape = queries.dims();
-        if queries_shape[1] != self.shape[1] {
+        let shape @ [_, columns] = queries.dims();
+        if columns != self.references.columns() {
             return Err(KnnError::FeatureDim {
-                queries: queries_shape,
+                queries: shape,
                 name,
-                fitted: self.shape,
+                fitted: self.references.shape(),
             });
         }
-        Rows::read(queries, "queries")
+        Ok(self.metric.prepare(Rows::read(queries, "queries")?))
     }
 
-    /// `[num_references, feature_dim]`
-    pub(crate) fn shape(&self) -> [usize; 2] {
-        self.shape
+    /// The references in the form that the metric compares.
+    pub(crate) fn references(&self) -> &Rows {
+        &self.references
+    }
+
+    pub(crate) fn metric(&self) -> KnnMetric {
+        self.metric
     }
 
     pub(crate) fn device(&self) -> &Device {
@@ -122,7 +128,7 @@ impl Search {
 
 #[cfg(all(test, feature = "flex"))]
 mod tests {
-    use super::super::direct::Direct;
+    use super::super::direct;
     use super::*;
     use alloc::vec;
     use proptest::prelude::*;
@@ -154,7 +160,7 @@ mod tests {
                         move |queries| prop::collection::vec(value.clone(), columns * queries)
                     }),
                     prop_oneof![Just(1), 1..=count.min(8), 1..=count],
-                    prop_oneof![1_usize..2000, Just(DEFAULT_MAX_PAIRS)],
+                    prop_oneof![1_usize..2000, Just(DEFAULT_MAX_PAIRS), Just(usize::MAX)],
                 )
             })
             .prop_map(|(columns, references, queries, k, max_pairs)| Problem {
@@ -187,11 +193,8 @@ mod tests {
     fn assert_same(way: &str, metric: KnnMetric, actual: &[Neighbor], expected: &[Neighbor]) {
         assert_eq!(actual.len(), expected.len());
         for (place, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-            // By their bits, since an inner product whose terms overflow is NaN.
-            assert!(
-                actual.rank.to_bits() == expected.rank.to_bits() && actual.index == expected.index,
-                "{way} {metric:?} place {place}: {actual:?} is not {expected:?}"
-            );
+            assert!(!expected.rank.is_nan(), "{metric:?} place {place}");
+            assert_eq!(actual, expected, "{way} {metric:?} place {place}");
         }
     }
 
@@ -209,12 +212,18 @@ mod tests {
             let expected = sorted(metric, &references, &queries, k);
             let count = references.len();
 
-            let product = Product::new(references.clone(), metric, k, max_pairs, &device);
-            assert_same("product", metric, &product.nearest(&queries, k), &expected);
+            let product = Product::new(&references, metric, max_pairs, &device);
+            let nearest = product.nearest(&references, &queries, k);
+            assert_same("product", metric, &nearest, &expected);
 
-            let reversed = (0..count).rev().collect();
-            let blocks = Blocks::new(references.clone(), reversed, metric, k, max_pairs, &device);
-            assert_same("blocks", metric, &blocks.nearest(&queries, k), &expected);
+            // The search may have been made for another k.
+            for usual_k in [k, count + 1 - k] {
+                let reversed = (0..count).rev().collect();
+                let blocks =
+                    Blocks::new(&references, reversed, metric, usual_k, max_pairs, &device);
+                let nearest = blocks.nearest(&references, &queries, k);
+                assert_same("blocks", metric, &nearest, &expected);
+            }
 
             if metric == KnnMetric::InnerProduct {
                 continue;
@@ -225,8 +234,8 @@ mod tests {
             }
             if k == 1 {
                 let numbers: Vec<i64> = expected.iter().map(|n| n.index as i64).collect();
-                let direct = Direct::new(references, metric);
-                assert_eq!(direct.nearest(&queries), numbers, "direct {metric:?}");
+                let nearest = direct::nearest(&queries, &references, metric);
+                assert_eq!(nearest, numbers, "direct {metric:?}");
             }
         }
     }
@@ -258,6 +267,29 @@ mod tests {
         fn on_values_of_any_size(
             problem in problems((-1.0..1.0, -540_i32..540).prop_map(|(v, e)| v * 2.0_f64.powi(e))),
         ) {
+            check_every_way(&problem);
+        }
+
+        /// Differences and sums overflow as well, and products are subnormal.
+        #[test]
+        fn on_the_limits_of_f64(
+            problem in problems(prop_oneof![
+                Just(0.0), Just(f64::MAX), Just(-f64::MAX), Just(f64::from_bits(1)),
+                Just(-f64::MIN_POSITIVE), Just(1e200), Just(-1e200), Just(1e-200), Just(1.0),
+            ]),
+        ) {
+            check_every_way(&problem);
+        }
+
+        /// One row of values of any one size among references of another: keys of queries far from all references.
+        #[test]
+        fn far_from_all_references(
+            problem in problems(-1.0..1.0),
+            scales in (-500_i32..500, -500_i32..500),
+        ) {
+            let mut problem = problem;
+            problem.references.iter_mut().for_each(|v| *v *= 2.0_f64.powi(scales.0));
+            problem.queries.iter_mut().for_each(|v| *v *= 2.0_f64.powi(scales.1));
             check_every_way(&problem);
         }
     }

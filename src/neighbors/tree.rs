@@ -1,4 +1,4 @@
-//! Search among references of few columns: a k-d tree, of which a query visits only the parts that can hold a neighbor.
+//! Search among references of few columns: a k-d tree. A query visits only the parts that can hold a neighbor.
 
 use super::metric::{KnnMetric, is_zero};
 use super::nearest::{Nearest, Neighbor};
@@ -49,18 +49,18 @@ impl Tree {
 /// A k-d tree whose leaves, all full but the last, lie in memory in their order in the tree.
 #[derive(Clone)]
 pub(crate) struct KdTree<const D: usize> {
-    /// What a squared distance is multiplied by to give a rank.
+    /// A rank is a squared distance times this factor.
     factor: f64,
-    /// Whether rows of zeros have no direction, so that their rank is 1 whatever the other row is.
+    /// Whether directions are compared. Rows of zeros have none and are equally far from every row.
     directions: bool,
-    /// Rows of zeros that are not in the tree for this reason.
+    /// Such rows, which are not in the tree.
     zeros: Vec<usize>,
     /// The box around each subtree, before those of its left and then its right half.
     boxes: Vec<Enclosure<D>>,
     leaves: Vec<Leaf<D>>,
 }
 
-/// What is known of the references of a subtree.
+/// The box around the references of a subtree, and the lowest of their indices.
 #[derive(Clone)]
 struct Enclosure<const D: usize> {
     /// The least and the greatest value of each column.
@@ -156,7 +156,7 @@ impl<const D: usize> KdTree<D> {
     fn nearest_of(&self, row: &[f64], places: &mut [Neighbor]) {
         if self.directions && is_zero(row) {
             for (index, place) in places.iter_mut().enumerate() {
-                *place = Neighbor { rank: 1.0, index };
+                *place = without_direction(index);
             }
             return;
         }
@@ -165,7 +165,7 @@ impl<const D: usize> KdTree<D> {
         let zeros = self.zeros.iter().take(places.len());
         let mut nearest = Nearest::new(places);
         for &index in zeros {
-            nearest.offer(Neighbor { rank: 1.0, index });
+            nearest.offer(without_direction(index));
         }
         if !self.leaves.is_empty() {
             let root = Node {
@@ -209,6 +209,14 @@ impl<const D: usize> KdTree<D> {
     }
 }
 
+/// A reference whose direction, or that of the query, is not defined.
+fn without_direction(index: usize) -> Neighbor {
+    Neighbor {
+        rank: KnnMetric::RANK_WITHOUT_DIRECTION,
+        index,
+    }
+}
+
 impl<const D: usize> Enclosure<D> {
     fn around(references: &Rows, indices: &[usize]) -> Self {
         let mut sides = [(0.0, 0.0); D];
@@ -246,9 +254,12 @@ impl<const D: usize> Enclosure<D> {
     /// The column in which the references differ most.
     fn longest_side(&self) -> usize {
         let length = |d: usize| self.sides[d].1 - self.sides[d].0;
-        (1..D).fold(0, |longest, d| match length(longest) < length(d) {
-            true => d,
-            false => longest,
+        (1..D).fold(0, |longest, d| {
+            if length(longest) < length(d) {
+                d
+            } else {
+                longest
+            }
         })
     }
 }
@@ -267,5 +278,35 @@ impl<const D: usize> Leaf<D> {
             }
         }
         leaf
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_of_a_box_is_the_distance_to_its_nearest_point() {
+        let rows = Rows::from_values(vec![1.0, 5.0, 3.0, 2.0, 2.0, 9.0], 2);
+        let enclosure = Enclosure::<2>::around(&rows, &[2, 1]);
+        for (query, squared) in [
+            ([0.0, 0.0], 8.0),
+            ([2.5, 4.0], 0.0),
+            ([5.0, 10.0], 5.0),
+            ([2.0, -1.0], 9.0),
+            ([3.5, 9.0], 0.25),
+        ] {
+            let bound = enclosure.bound(&query, 0.5);
+            assert_eq!((bound.rank, bound.index), (squared / 2.0, 1), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_side_is_the_column_of_the_largest_difference() {
+        let rows = Rows::from_values(vec![1.0, 5.0, -3.0, 2.0, 5.5, 9.0, 0.0, 5.0, 8.0], 3);
+        let longest = |indices: &[usize]| Enclosure::<4>::around(&rows, indices).longest_side();
+        assert_eq!(longest(&[0, 1, 2]), 2);
+        assert_eq!(longest(&[1, 2]), 0);
+        assert_eq!(longest(&[0]), 0);
     }
 }

@@ -2,9 +2,12 @@
 
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::cases;
-use crate::tensors::{ints, labels, matrix};
+use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels, wide_values};
+use crate::tensors::{ints, labels, matrix, typed_matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_center_loss::{KnnClassifierConfig, KnnError, KnnMetric, KnnVotes, Neighbors};
+use burn_center_loss::{
+    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes, Neighbors,
+};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -103,7 +106,8 @@ fn check_golden(case: &Case, answers: &Answers, device: &Device) {
     let queries = matrix(&case.queries, device);
 
     let classifier = fit(KnnVotes::Uniform);
-    assert_eq!(classifier.classes(), case.classes, "{name}");
+    let classes: Vec<i128> = case.classes.iter().copied().map(i128::from).collect();
+    assert_eq!(classifier.classes(), classes, "{name}");
     let neighbors = classifier.kneighbors(queries.clone()).unwrap();
     let distances = values(neighbors.distances);
     let indices = ints(neighbors.indices);
@@ -492,6 +496,342 @@ fn the_largest_inner_product_is_nearest_and_reported() {
             .unwrap();
         assert_eq!(ints(neighbors.indices), [1, 0, 2]);
         assert_eq!(values(neighbors.distances), [4.0, 1.0, -10.0]);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// The least, the greatest and neighbouring values of every integer type.
+    #[test]
+    fn extreme_labels_of_every_integer_type_come_back_as_they_were(
+        chosen in prop::collection::vec(any::<prop::sample::Index>(), 1..30),
+    ) {
+        for dtype in INTEGER_TYPES {
+            let values: Vec<i128> = chosen.iter().map(|index| *index.get(&extreme_values(dtype))).collect();
+            let mut classes = values.clone();
+            classes.sort_unstable();
+            classes.dedup();
+            for device in devices_with(dtype) {
+                let references: Vec<Vec<f32>> = (0..values.len()).map(|i| vec![i as f32]).collect();
+                let references = matrix(&references, &device);
+                let labels = typed_labels(&values, dtype, &device);
+                let classifier = KnnClassifierConfig::new(1)
+                    .fit(references.clone(), labels.clone())
+                    .unwrap();
+                prop_assert_eq!(classifier.classes(), &classes);
+                let predictions = classifier.predict(references.clone()).unwrap();
+                prop_assert_eq!(predictions.dtype(), dtype);
+                prop_assert_eq!(&wide_values(predictions), &values);
+                prop_assert_eq!(classifier.score(references.clone(), labels).unwrap(), 1.0);
+                // One label that is another value of the type.
+                let mut wrong = values.clone();
+                wrong[0] = *extreme_values(dtype).iter().find(|value| **value != values[0]).unwrap();
+                let wrong = typed_labels(&wrong, dtype, &device);
+                let share = (values.len() - 1) as f64 / values.len() as f64;
+                prop_assert_eq!(classifier.score(references, wrong).unwrap(), share);
+            }
+        }
+    }
+}
+
+/// Values of every size that a float type has, zeros, and its limits.
+fn any_finite(dtype: DType) -> BoxedStrategy<f64> {
+    let (max, least) = match dtype {
+        DType::F64 => (f64::MAX, f64::from_bits(1)),
+        _ => (f64::from(f32::MAX), f64::from(f32::from_bits(1))),
+    };
+    let (lowest, highest) = (least.log2() as i32, max.log2() as i32);
+    prop_oneof![
+        Just(0.0),
+        Just(-0.0),
+        Just(max),
+        Just(-max),
+        Just(max / 2.0),
+        Just(least),
+        Just(-least),
+        (-1.0..1.0, lowest..highest).prop_map(|(value, exponent)| value * 2.0_f64.powi(exponent)),
+        -1.0..1.0,
+    ]
+    .boxed()
+}
+
+/// References and queries of up to 12 columns, so that every way of searching answers some.
+fn extreme_rows(dtype: DType) -> impl Strategy<Value = (Vec<Vec<f64>>, Vec<Vec<f64>>, usize)> {
+    (1_usize..=12, 1_usize..40, 1_usize..8).prop_flat_map(move |(columns, count, queries)| {
+        let row = prop::collection::vec(any_finite(dtype), columns);
+        (
+            prop::collection::vec(row.clone(), count),
+            prop::collection::vec(row, queries),
+            1..=count,
+        )
+    })
+}
+
+/// Asserts that all answers are numbers, in order, and shares of one.
+fn check_numbers(references: &[Vec<f64>], queries: &[Vec<f64>], k: usize, dtype: DType) {
+    let mixed: Vec<i64> = (0..references.len() as i64).map(|i| (i * 7) % 3).collect();
+    for device in devices_with(dtype) {
+        for metric in METRICS {
+            for votes in [KnnVotes::Uniform, KnnVotes::InverseDistance] {
+                if metric == KnnMetric::InnerProduct && votes == KnnVotes::InverseDistance {
+                    continue;
+                }
+                let name = format!("{metric:?} {votes:?} {dtype:?} on {device:?}");
+                let classifier = KnnClassifierConfig::new(k)
+                    .with_metric(metric)
+                    .with_votes(votes)
+                    .fit(
+                        typed_matrix(references, dtype, &device),
+                        labels(&mixed, &device),
+                    )
+                    .unwrap();
+                let queries = typed_matrix(queries, dtype, &device);
+                let neighbors = classifier.kneighbors(queries.clone()).unwrap();
+                for distances in values(neighbors.distances).chunks(k) {
+                    let in_order = |pair: &[f64]| match metric {
+                        KnnMetric::InnerProduct => pair[0] >= pair[1],
+                        _ => pair[0] <= pair[1],
+                    };
+                    // A NaN is in no order.
+                    assert!(distances.windows(2).all(in_order), "{name}: {distances:?}");
+                    assert!(!distances[0].is_nan(), "{name}: {distances:?}");
+                }
+                let shares = values(classifier.predict_proba(queries).unwrap());
+                for shares in shares.chunks(classifier.classes().len()) {
+                    let sum: f64 = shares.iter().sum();
+                    assert!((sum - 1.0).abs() < 1e-5, "{name}: {shares:?}");
+                }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_answer_to_f64_of_any_size_is_nan((references, queries, k) in extreme_rows(DType::F64)) {
+        check_numbers(&references, &queries, k, DType::F64);
+    }
+
+    #[test]
+    fn no_answer_to_f32_of_any_size_is_nan((references, queries, k) in extreme_rows(DType::F32)) {
+        check_numbers(&references, &queries, k, DType::F32);
+    }
+}
+
+#[test]
+fn inner_products_that_overflow_are_sums_or_infinities_of_their_sign() {
+    for device in devices_with(DType::F64) {
+        let rows = [
+            vec![1e200, -1e200],
+            vec![1e200, 1e200],
+            vec![-1e200, 0.0],
+            vec![1e108, 0.0],
+            vec![1.0, -2.0],
+        ];
+        let references = typed_matrix(&rows, DType::F64, &device);
+        let queries = typed_matrix(&rows[1..2], DType::F64, &device);
+        let classifier = KnnClassifierConfig::new(5)
+            .with_metric(KnnMetric::InnerProduct)
+            .fit(references, labels(&[0; 5], &device))
+            .unwrap();
+        let neighbors = classifier.kneighbors(queries).unwrap();
+        assert_eq!(ints(neighbors.indices), [1, 3, 0, 4, 2]);
+        let infinity = f64::INFINITY;
+        let expected = [infinity, 1e108 * 1e200, 0.0, -1e200, -infinity];
+        assert_eq!(values(neighbors.distances), expected);
+    }
+}
+
+#[test]
+fn euclidean_distances_that_overflow_are_infinite_and_tie_by_index() {
+    for device in devices_with(DType::F64) {
+        let rows = [vec![-1e200], vec![1e200], vec![0.0], vec![-2e200]];
+        let references = typed_matrix(&rows, DType::F64, &device);
+        let queries = typed_matrix(&rows[1..2], DType::F64, &device);
+        let classifier = KnnClassifierConfig::new(4)
+            .with_votes(KnnVotes::InverseDistance)
+            .fit(references, labels(&[0, 1, 2, 3], &device))
+            .unwrap();
+        let neighbors = classifier.kneighbors(queries.clone()).unwrap();
+        assert_eq!(ints(neighbors.indices), [1, 0, 2, 3]);
+        let infinity = f64::INFINITY;
+        assert_eq!(
+            values(neighbors.distances),
+            [0.0, infinity, infinity, infinity]
+        );
+        let shares = values(classifier.predict_proba(queries.clone()).unwrap());
+        assert_eq!(shares, [0.0, 1.0, 0.0, 0.0]);
+        let far = classifier.kneighbors(queries * -1.5).unwrap();
+        assert_eq!(ints(far.indices), [0, 1, 2, 3]);
+    }
+}
+
+fn stored(classifier: &KnnClassifier) -> serde_json::Value {
+    serde_json::to_value(classifier.to_data()).unwrap()
+}
+
+fn loaded(stored: &serde_json::Value, device: &Device) -> Result<KnnClassifier, KnnError> {
+    let text = stored.to_string();
+    let data: KnnClassifierData = serde_json::from_str(&text).unwrap();
+    KnnClassifier::from_data(data, device)
+}
+
+/// Distances and shares, as bits; indices and predictions.
+fn answers(
+    classifier: &KnnClassifier,
+    queries: &[Vec<f64>],
+    dtype: DType,
+    device: &Device,
+) -> (Vec<u64>, Vec<i64>, Vec<i128>) {
+    let queries = typed_matrix(queries, dtype, device);
+    let Neighbors { distances, indices } = classifier.kneighbors(queries.clone()).unwrap();
+    let predictions = classifier.predict(queries.clone()).unwrap();
+    let shares = classifier.predict_proba(queries).unwrap();
+    let bits = [distances, shares].map(|tensor| values(tensor).into_iter().map(f64::to_bits));
+    (
+        bits.into_iter().flatten().collect(),
+        ints(indices),
+        wide_values(predictions),
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn a_stored_classifier_answers_the_same_on_every_device(
+        (references, queries, k) in prop_oneof![extreme_rows(DType::F32), extreme_rows(DType::F64)],
+        chosen in prop::collection::vec(any::<prop::sample::Index>(), 40),
+    ) {
+        for (dtype, label_dtype) in [(DType::F32, DType::I8), (DType::F64, DType::U64)] {
+            let values: Vec<i128> = chosen[..references.len()]
+                .iter()
+                .map(|index| *index.get(&extreme_values(label_dtype)))
+                .collect();
+            let finite = |rows: &[Vec<f64>]| -> Vec<Vec<f64>> {
+                let limit = if dtype == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+                rows.iter().map(|row| row.iter().map(|v| v.clamp(-limit, limit)).collect()).collect()
+            };
+            let (references, queries) = (finite(&references), finite(&queries));
+            for device in devices_with(dtype) {
+                for metric in METRICS {
+                    let classifier = KnnClassifierConfig::new(k)
+                        .with_metric(metric)
+                        .with_max_pairs(1000)
+                        .fit(
+                            typed_matrix(&references, dtype, &device),
+                            typed_labels(&values, label_dtype, &device),
+                        )
+                        .unwrap();
+                    let expected = answers(&classifier, &queries, dtype, &device);
+                    let stored = stored(&classifier);
+                    for other in devices_with(dtype) {
+                        if !other.supports_dtype(label_dtype) {
+                            continue;
+                        }
+                        let loaded = loaded(&stored, &other.clone().autodiff()).unwrap();
+                        prop_assert_eq!(loaded.classes(), classifier.classes());
+                        prop_assert_eq!(&answers(&loaded, &queries, dtype, &other), &expected);
+                        prop_assert_eq!(&self::stored(&loaded), &stored);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn inconsistent_stored_classifiers_are_refused() {
+    for device in devices() {
+        let references = matrix(&[vec![0.0, 4.0], vec![3.0, 0.0], vec![0.0, 0.0]], &device);
+        let stored_of = |metric| {
+            let classifier = KnnClassifierConfig::new(2)
+                .with_metric(metric)
+                .fit(references.clone(), labels(&[1, 2, 3], &device))
+                .unwrap();
+            stored(&classifier)
+        };
+        let right = stored_of(KnnMetric::Euclidean);
+        let tensor = |data: TensorData| serde_json::to_value(data).unwrap();
+        let refused = |path: &str, value: serde_json::Value, message: &str| {
+            let mut wrong = right.clone();
+            *wrong.pointer_mut(path).unwrap() = value;
+            assert_message(loaded(&wrong, &device), message);
+        };
+        refused(
+            "/config/k",
+            4.into(),
+            "k is 4; it must be at least 1 and at most 3, the number of references",
+        );
+        refused(
+            "/config/k",
+            0.into(),
+            "k is 0; it must be at least 1 and at most 3, the number of references",
+        );
+        refused(
+            "/config/max_pairs",
+            0.into(),
+            "max_pairs is 0; it must be at least 1",
+        );
+        refused(
+            "/references",
+            tensor(TensorData::from([1.0_f32, 2.0])),
+            "references is stored with 1 dimensions; it must have 2",
+        );
+        refused(
+            "/references",
+            tensor(TensorData::from([[1_i32, 2], [3, 4], [5, 6]])),
+            "references is stored as I32; it must be F32 or F64",
+        );
+        refused(
+            "/references",
+            tensor(TensorData::from([[1.0_f64], [f64::NAN], [2.0]])),
+            "references holds NaN in row 1, column 0; every value must be finite",
+        );
+        refused(
+            "/references",
+            tensor(TensorData::new(Vec::<f32>::new(), [0, 2])),
+            "references has 0 rows; it must have at least 1",
+        );
+        refused(
+            "/references",
+            tensor(TensorData::new(Vec::<f32>::new(), [3, 0])),
+            "references has 0 columns; it must have at least 1",
+        );
+        refused(
+            "/labels",
+            tensor(TensorData::from([1_i64, 2])),
+            "labels has 2 entries and references has 3 rows; the numbers must be equal",
+        );
+        refused(
+            "/labels",
+            tensor(TensorData::from([[1_i64, 2, 3]])),
+            "labels is stored with 2 dimensions; it must have 1",
+        );
+        refused(
+            "/labels",
+            tensor(TensorData::from([1.0_f32, 2.0, 3.0])),
+            "labels is stored as F32; it must be an integer type",
+        );
+
+        let mut wrong = stored_of(KnnMetric::Cosine);
+        assert!(loaded(&wrong, &device).is_ok());
+        wrong["references"] = tensor(TensorData::from([[1.0_f64, 0.0], [0.0, 2.0], [0.0, 0.0]]));
+        assert_message(
+            loaded(&wrong, &device),
+            "references is stored with a row of length 2 at index 1; directions must have length 1, or 0 for none",
+        );
+        let text = right.to_string();
+        for end in 0..text.len() {
+            assert!(serde_json::from_str::<KnnClassifierData>(&text[..end]).is_err());
+        }
+        // Bytes that are missing are noticed as the data is read.
+        let mut wrong = right.clone();
+        wrong["labels"]["bytes"].as_array_mut().unwrap().pop();
+        assert!(serde_json::from_value::<KnnClassifierData>(wrong).is_err());
     }
 }
 

@@ -6,6 +6,7 @@ mod center_golden;
 mod center_plain;
 mod devices;
 mod fixtures;
+mod integers;
 mod knn;
 mod margin_golden;
 mod margin_numbers;

@@ -2,9 +2,13 @@
 
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::{assert_close, cases};
-use crate::tensors::{ints, matrix};
-use burn::tensor::{DType, Int, Tensor, TensorData};
-use burn_center_loss::{CenterDistance, CenterLossConfig, KnnError, NearestCenter};
+use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
+use crate::tensors::{ints, matrix, typed_matrix};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_center_loss::{
+    CenterDistance, CenterLossConfig, KnnError, NearestCenter, NearestCenterData,
+};
+use proptest::prelude::*;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -366,5 +370,246 @@ fn a_center_loss_is_classified_by_what_it_measures() {
         let expected = cosines.map(|cosine| 2.0 * (1.0 - cosine));
         let squared = values(directions.squared_distances(query()).unwrap());
         assert_close("squared distances", &squared, &expected, 1e-6);
+    }
+}
+
+#[test]
+fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
+    for dtype in INTEGER_TYPES {
+        for device in devices_with(dtype) {
+            let features = Tensor::<2>::from_floats([[0.0], [10.0], [20.0]], &device);
+            let classifier = NearestCenter::from_centers(features.clone()).unwrap();
+            for value in extreme_values(dtype) {
+                let labels = typed_labels(&[0, 1, value], dtype, &device);
+                let fitted = NearestCenter::fit(features.clone(), labels.clone(), 3);
+                let score = classifier.score(features.clone(), labels).unwrap();
+                let right = if value == 2 { 3.0 } else { 2.0 };
+                assert_eq!(score, right / 3.0, "{value} {dtype:?}");
+                match value {
+                    0 | 1 => assert_message(
+                        fitted,
+                        "labels holds no sample of class 2; each of the 3 classes needs one",
+                    ),
+                    2 => assert_eq!(values(fitted.unwrap().centers()), [0.0, 10.0, 20.0]),
+                    _ => assert_message(
+                        fitted,
+                        &format!("labels holds {value} at index 2; it must be in 0..3"),
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// Values of every size that a float type has, zeros, and its limits.
+fn any_finite(dtype: DType) -> BoxedStrategy<f64> {
+    let (max, least) = match dtype {
+        DType::F64 => (f64::MAX, f64::from_bits(1)),
+        _ => (f64::from(f32::MAX), f64::from(f32::from_bits(1))),
+    };
+    let (lowest, highest) = (least.log2() as i32, max.log2() as i32);
+    prop_oneof![
+        Just(0.0),
+        Just(max),
+        Just(-max),
+        Just(least),
+        (-1.0..1.0, lowest..highest).prop_map(|(value, exponent)| value * 2.0_f64.powi(exponent)),
+        -1.0..1.0,
+    ]
+    .boxed()
+}
+
+/// Centers, queries and columns; more centers than are compared directly, too.
+fn extreme_rows(dtype: DType) -> impl Strategy<Value = (Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+    (
+        1_usize..=12,
+        prop_oneof![1_usize..5, 30_usize..40],
+        1_usize..20,
+    )
+        .prop_flat_map(move |(columns, centers, queries)| {
+            let row = prop::collection::vec(any_finite(dtype), columns);
+            (
+                prop::collection::vec(row.clone(), centers),
+                prop::collection::vec(row, queries),
+            )
+        })
+}
+
+/// Asserts that all answers are numbers and agree with each other.
+fn check_numbers(centers: &[Vec<f64>], queries: &[Vec<f64>], dtype: DType) {
+    let classes = centers.len();
+    for device in devices_with(dtype) {
+        let centers = typed_matrix(centers, dtype, &device);
+        let queries = typed_matrix(queries, dtype, &device);
+        for (name, classifier) in [
+            ("positions", NearestCenter::from_centers(centers.clone())),
+            (
+                "directions",
+                NearestCenter::from_directions(centers.clone()),
+            ),
+        ] {
+            let name = format!("{name} {dtype:?} on {device:?}");
+            let classifier = classifier.unwrap();
+            let predictions = ints(classifier.predict(queries.clone()).unwrap());
+            let squared = values(classifier.squared_distances(queries.clone()).unwrap());
+            let distances = values(classifier.distances(queries.clone()).unwrap());
+            let shares = values(classifier.predict_proba(queries.clone()).unwrap());
+            assert!(
+                values(classifier.centers())
+                    .iter()
+                    .all(|value| value.is_finite())
+            );
+            for (query, class) in predictions.into_iter().enumerate() {
+                let row = query * classes..(query + 1) * classes;
+                let (squared, distances) = (&squared[row.clone()], &distances[row.clone()]);
+                let least = squared.iter().copied().fold(f64::INFINITY, f64::min);
+                assert_eq!(squared[class as usize], least, "{name}: {squared:?}");
+                let numbers = squared.iter().chain(distances);
+                assert!(
+                    numbers.clone().all(|value| *value >= 0.0),
+                    "{name}: {squared:?}"
+                );
+                let shares = &shares[row];
+                let most = shares.iter().copied().fold(0.0, f64::max);
+                assert_eq!(shares[class as usize], most, "{name}: {shares:?}");
+                let sum: f64 = shares.iter().sum();
+                assert!((sum - 1.0).abs() < 1e-5, "{name}: {shares:?}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn no_answer_to_f64_of_any_size_is_nan((centers, queries) in extreme_rows(DType::F64)) {
+        check_numbers(&centers, &queries, DType::F64);
+    }
+
+    #[test]
+    fn no_answer_to_f32_of_any_size_is_nan((centers, queries) in extreme_rows(DType::F32)) {
+        check_numbers(&centers, &queries, DType::F32);
+    }
+
+    #[test]
+    fn means_of_features_of_any_size_are_finite((features, _) in extreme_rows(DType::F64)) {
+        for device in devices_with(DType::F64) {
+            let labels: Vec<i128> = (0..features.len() as i128).map(|i| i % 2).collect();
+            let classes = features.len().min(2);
+            let fitted = NearestCenter::fit(
+                typed_matrix(&features, DType::F64, &device),
+                typed_labels(&labels, DType::I64, &device),
+                classes,
+            );
+            let centers = values(fitted.unwrap().centers());
+            prop_assert!(centers.iter().all(|value| value.is_finite()));
+        }
+    }
+
+    #[test]
+    fn a_stored_classifier_answers_the_same_on_every_device(
+        (centers, queries) in extreme_rows(DType::F32),
+    ) {
+        for dtype in [DType::F32, DType::F64] {
+            for device in devices_with(dtype) {
+                let centers = typed_matrix(&centers, dtype, &device);
+                for classifier in [
+                    NearestCenter::from_centers(centers.clone()).unwrap(),
+                    NearestCenter::from_directions(centers.clone()).unwrap(),
+                ] {
+                    let expected = answers(&classifier, &queries, &device);
+                    let stored = serde_json::to_string(&classifier.to_data()).unwrap();
+                    for other in devices_with(dtype) {
+                        let data: NearestCenterData = serde_json::from_str(&stored).unwrap();
+                        let loaded = NearestCenter::from_data(data, &other.clone().autodiff()).unwrap();
+                        prop_assert_eq!(&answers(&loaded, &queries, &other), &expected);
+                        prop_assert_eq!(loaded.to_data(), classifier.to_data());
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Classes; distances, shares and centers, as bits.
+fn answers(
+    classifier: &NearestCenter,
+    queries: &[Vec<f64>],
+    device: &Device,
+) -> (Vec<i64>, Vec<u64>) {
+    let queries = typed_matrix(queries, DType::F32, device);
+    let bits = [
+        classifier.squared_distances(queries.clone()).unwrap(),
+        classifier.distances(queries.clone()).unwrap(),
+        classifier.predict_proba(queries.clone()).unwrap(),
+        classifier.centers(),
+    ]
+    .map(|tensor| values(tensor).into_iter().map(f64::to_bits));
+    (
+        ints(classifier.predict(queries).unwrap()),
+        bits.into_iter().flatten().collect(),
+    )
+}
+
+#[test]
+fn inconsistent_stored_classifiers_are_refused() {
+    for device in devices() {
+        let centers = matrix(&[vec![0.0, 4.0], vec![0.0, 0.0]], &device);
+        let classifier = NearestCenter::from_directions(centers).unwrap();
+        let right = serde_json::to_value(classifier.to_data()).unwrap();
+        let tensor = |data: TensorData| serde_json::to_value(data).unwrap();
+        let refused = |key: &str, value: serde_json::Value, message: &str| {
+            let mut wrong = right.clone();
+            wrong[key] = value;
+            let data = serde_json::from_value(wrong).unwrap();
+            assert_message(NearestCenter::from_data(data, &device), message);
+        };
+        refused(
+            "centers",
+            tensor(TensorData::from([1.0_f32])),
+            "centers is stored with 1 dimensions; it must have 2",
+        );
+        refused(
+            "centers",
+            tensor(TensorData::from([[1_i64]])),
+            "centers is stored as I64; it must be F32 or F64",
+        );
+        refused(
+            "centers",
+            tensor(TensorData::from([[f32::INFINITY]])),
+            "centers holds inf in row 0, column 0; every value must be finite",
+        );
+        refused(
+            "centers",
+            tensor(TensorData::from([[0.25_f32]])),
+            "centers is stored with a row of length 0.25 at index 0; directions must have length 1, or 0 for none",
+        );
+        refused(
+            "dtype",
+            "F16".into(),
+            "centers is stored as F16; it must be F32 or F64",
+        );
+    }
+}
+
+/// A center or a query without a direction is at a cosine of 0 to all others.
+#[test]
+fn zero_rows_have_no_direction() {
+    for device in devices() {
+        let centers = [vec![-1.0, 0.0], vec![0.0, 0.0], vec![3.0, 4.0]];
+        let classifier = NearestCenter::from_directions(matrix(&centers, &device)).unwrap();
+        let queries = [
+            vec![0.0, 0.0],
+            vec![0.5, 0.0],
+            vec![-0.1, -9.0],
+            vec![0.0, 2.0],
+        ];
+        let queries = matrix(&queries, &device);
+        let predictions = ints(classifier.predict(queries.clone()).unwrap());
+        assert_eq!(predictions, [0, 2, 0, 2]);
+        let squared = values(classifier.squared_distances(queries).unwrap());
+        assert_close("zero query", &squared[..3], &[2.0; 3], 0.0);
+        assert_close("other", &squared[3..6], &[4.0, 2.0, 0.8], 1e-6);
     }
 }

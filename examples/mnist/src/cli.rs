@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
-use burn_center_loss::{ClassBalance, UpdateRule};
+use burn_center_loss::ClassBalance;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
 use crate::presets::Preset;
-use crate::recipe::{Initialization, Loss, Optimizer, Rate, Recipe};
+use crate::recipe::{CenterRule, Initialization, Loss, Optimizer, Rate, Recipe};
 use crate::results::Select;
 
 /// LeNet++ on MNIST: what center loss does to the features of a network.
@@ -188,10 +188,10 @@ pub struct RecipeArgs {
     #[arg(long, value_name = "RATE")]
     alpha: Option<f64>,
     /// How the centers follow the features, beside softmax
-    #[arg(long, value_parser = named(UPDATE_RULES))]
-    update_rule: Option<UpdateRule>,
+    #[arg(long, value_enum)]
+    update_rule: Option<CenterRule>,
     /// Whether the center loss of a sample is divided by the number of samples of its class in the batch
-    #[arg(long, value_parser = named(CLASS_BALANCES))]
+    #[arg(long, value_parser = class_balance())]
     class_balance: Option<ClassBalance>,
     /// The number of features; two can be drawn as they are, more are drawn along their principal components
     #[arg(long, value_name = "N")]
@@ -225,25 +225,15 @@ pub struct RecipeArgs {
     seed: Option<u64>,
 }
 
-const UPDATE_RULES: &[(&str, UpdateRule)] = &[
-    ("paper", UpdateRule::Paper),
-    ("mean", UpdateRule::Mean),
-    ("sum", UpdateRule::Sum),
-    ("gradient", UpdateRule::Gradient),
-    ("frozen", UpdateRule::Frozen),
-];
-
-const CLASS_BALANCES: &[(&str, ClassBalance)] = &[
+const CLASS_BALANCES: [(&str, ClassBalance); 2] = [
     ("none", ClassBalance::None),
     ("histogram", ClassBalance::Histogram),
 ];
 
-/// A parser of the library's choices, which know nothing of command lines.
-fn named<T: Copy + Send + Sync + 'static>(
-    choices: &'static [(&'static str, T)],
-) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(choices.iter().map(|(name, _)| *name)).map(|given| {
-        let choice = choices.iter().find(|(name, _)| *name == given);
+/// The library's choices by name. The library knows nothing of command lines.
+fn class_balance() -> impl TypedValueParser<Value = ClassBalance> {
+    PossibleValuesParser::new(CLASS_BALANCES.map(|(name, _)| name)).map(|given| {
+        let choice = CLASS_BALANCES.iter().find(|(name, _)| *name == given);
         choice.expect("the parser knows the same names").1
     })
 }

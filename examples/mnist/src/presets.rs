@@ -1,11 +1,11 @@
 //! Recipes by name.
 
-use burn_center_loss::{ClassBalance, UpdateRule};
+use burn_center_loss::ClassBalance;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data::SplitSizes;
-use crate::recipe::{Initialization, Loss, Optimizer, Rate, Recipe};
+use crate::recipe::{CenterRule, Initialization, Loss, Optimizer, Rate, Recipe};
 
 /// What `--preset` can be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -15,7 +15,7 @@ pub enum Preset {
     Quick,
     /// Adam, all of the data, and random shifts
     Full,
-    /// The recipe of the MXNet programs: 30 epochs of SGD, lr 0.1, a tenth of it after 10 and 20 epochs
+    /// The recipe of wangx404/Center_Loss_in_MXNet: 30 epochs of SGD, lr 0.1, a tenth of it after 10 and 20 epochs
     Mxnet,
 }
 
@@ -51,7 +51,7 @@ fn quick(loss: Loss) -> Recipe {
         lambda: 0.05,
         lambda_warmup: 0.5,
         alpha: 0.5,
-        update_rule: UpdateRule::Paper,
+        update_rule: CenterRule::Paper,
         class_balance: ClassBalance::None,
         num_classes: None,
         shift: 0,
@@ -102,7 +102,7 @@ fn mxnet(loss: Loss) -> Recipe {
         lambda: 1.0,
         lambda_warmup: 0.0,
         alpha: 0.5,
-        update_rule: UpdateRule::Gradient,
+        update_rule: CenterRule::Gradient,
         class_balance: ClassBalance::Histogram,
         num_classes: None,
         shift: 0,

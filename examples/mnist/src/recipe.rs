@@ -9,7 +9,9 @@ use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLr
 use burn::optim::lr_scheduler::sequential::SequentialLrSchedulerConfig;
 use burn::optim::lr_scheduler::step::StepLrSchedulerConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
-use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, Schedule, UpdateRule};
+use burn_center_loss::{
+    CenterLoss, CenterLossConfig, ClassBalance, DirectRule, Schedule, UpdateRule,
+};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +40,9 @@ pub struct Recipe {
     pub lambda: f64,
     /// The part of all steps in which the weight of the center loss rises, beside softmax.
     pub lambda_warmup: f64,
-    /// The rate of the centers.
+    /// The rate of the centers: of a direct rule, or of their optimizer under the gradient rule.
     pub alpha: f64,
-    pub update_rule: UpdateRule,
+    pub update_rule: CenterRule,
     pub class_balance: ClassBalance,
     pub num_classes: Option<usize>,
     /// The most pixels by which a training image is moved at random, in each direction.
@@ -71,6 +73,21 @@ impl Loss {
             Self::Center => "center",
         }
     }
+}
+
+/// How the centers follow the features beside softmax: the library's rules by name, without their rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+pub enum CenterRule {
+    /// The rule of the paper
+    Paper,
+    /// To the mean of the batch
+    Mean,
+    /// By the sum over the batch
+    Sum,
+    /// By a gradient step of an optimizer of their own
+    Gradient,
+    /// Not at all
+    Frozen,
 }
 
 /// The optimizer of the network.
@@ -179,7 +196,6 @@ impl Recipe {
         steps_per_epoch: usize,
     ) -> Option<CenterLossConfig> {
         let config = CenterLossConfig::new(num_classes, self.feature_dim)
-            .with_alpha(self.alpha)
             .with_lambda(self.lambda)
             .with_class_balance(self.class_balance);
         let config = match self.initialization {
@@ -190,17 +206,34 @@ impl Recipe {
             Loss::Softmax => None,
             Loss::Joint => Some(
                 config
-                    .with_update_rule(self.update_rule)
-                    .with_alpha_schedule(match self.rate {
-                        Rate::OneCycle => Schedule::Constant,
-                        Rate::Steps { epochs, factor } => Schedule::StepDecay {
-                            every: (epochs * steps_per_epoch) as u64,
-                            factor,
-                        },
-                    })
+                    .with_update_rule(self.library_rule(steps_per_epoch))
                     .with_lambda_schedule(self.lambda_schedule(steps_per_epoch)),
             ),
             Loss::Center => Some(config.with_update_rule(UpdateRule::Frozen)),
+        }
+    }
+
+    fn library_rule(&self, steps_per_epoch: usize) -> UpdateRule {
+        let direct = match self.update_rule {
+            CenterRule::Paper => DirectRule::paper(),
+            CenterRule::Mean => DirectRule::mean(),
+            CenterRule::Sum => DirectRule::sum(),
+            CenterRule::Gradient => return UpdateRule::Gradient,
+            CenterRule::Frozen => return UpdateRule::Frozen,
+        };
+        direct
+            .with_alpha(self.alpha)
+            .with_alpha_schedule(self.alpha_schedule(steps_per_epoch))
+            .into()
+    }
+
+    fn alpha_schedule(&self, steps_per_epoch: usize) -> Schedule {
+        match self.rate {
+            Rate::OneCycle => Schedule::Constant,
+            Rate::Steps { epochs, factor } => Schedule::StepDecay {
+                every: (epochs * steps_per_epoch) as u64,
+                factor,
+            },
         }
     }
 

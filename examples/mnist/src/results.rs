@@ -32,7 +32,7 @@ impl Select {
     }
 }
 
-/// What the MXNet program publishes: the test accuracy of the class layer and of the nearest center.
+/// What wangx404/Center_Loss_in_MXNet publishes: the test accuracy of the class layer and of the nearest center.
 const PUBLISHED: [(Loss, f64, Option<f64>); 3] = [
     (Loss::Softmax, 0.9855, None),
     (Loss::Joint, 0.9873, Some(0.9823)),
@@ -135,7 +135,7 @@ impl Table {
         ));
         if self.published {
             notes.push(
-                "MXNet: as published, for the epoch that was best on the test samples themselves, which ours never are \
+                "MXNet: as published by wangx404/Center_Loss_in_MXNet, for the epoch that was best on the test samples themselves, which ours never are \
                  chosen by."
                     .to_owned(),
             );

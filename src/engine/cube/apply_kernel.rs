@@ -9,6 +9,7 @@ use cubecl::prelude::*;
 
 use super::address::address_type;
 use super::grid::Grid;
+use super::measure_kernel::is_finite;
 
 /// The samples of each class as a chain in the order of the batch: whether a sample is the first of its
 /// class, and which sample follows it (the batch size after the last). A sample whose factor is zero is
@@ -80,7 +81,9 @@ fn apply_kernel<F: Float, I: Int>(
             value += pulls[link * feature_dim + column] * factors[link];
             link = usize::cast_from(chain[batch_size + link]);
         }
-        centers[center + column] = value;
+        if is_finite::<F>(value) {
+            centers[center + column] = value;
+        }
         column += width;
     }
 }

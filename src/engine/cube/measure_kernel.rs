@@ -149,7 +149,7 @@ fn measure_kernel<F: Float, L: Int, I: Int>(
 }
 
 #[cube]
-fn is_finite<F: Float>(value: F) -> bool {
+pub(super) fn is_finite<F: Float>(value: F) -> bool {
     let is_nan = bool::cast_from(value.is_nan());
     let is_inf = bool::cast_from(value.is_inf());
     !is_nan && !is_inf

@@ -142,15 +142,22 @@ impl<T: Float> Loops for Adding<'_, T> {
             match single {
                 Some(_) => {
                     for (center, x) in center.iter_mut().zip(row) {
-                        *center = *center + (*x - *center) * factor;
+                        add(center, (*x - *center) * factor);
                     }
                 }
                 None => {
                     for (center, pull) in center.iter_mut().zip(row) {
-                        *center = *center + *pull * factor;
+                        add(center, *pull * factor);
                     }
                 }
             }
         }
     }
+}
+
+/// Adds to a value, unless the sum is not finite.
+#[inline(always)]
+fn add<T: Float>(value: &mut T, summand: T) {
+    let sum = *value + summand;
+    *value = if sum.is_finite() { sum } else { *value };
 }

@@ -75,7 +75,8 @@ fn measure_in<T: Element + Float>(
         let rows = values.len() / problem.rules.feature_dim;
         FloatTensor::<Flex>::from_data(TensorData::new(values, [rows, problem.rules.feature_dim]))
     };
-    if batch.is_autodiff && !(coefficients.largest() * longest <= overflow::largest(dtype)) {
+    let steepest = coefficients.largest() * longest;
+    if batch.is_autodiff && overflow::exceeds(steepest, overflow::largest(dtype)) {
         return None;
     }
     let value = if batch.is_autodiff {

@@ -81,7 +81,7 @@ pub(super) struct Found<T> {
     pub pulls: Vec<T>,
 }
 
-/// Where the samples of some groups have their results.
+/// Some groups, and the memory that their results go to.
 struct Part<'a, 'b, T> {
     groups: Range<usize>,
     squares: &'a mut [T],
@@ -89,12 +89,12 @@ struct Part<'a, 'b, T> {
     pulls: &'a mut [T],
 }
 
-/// The rows of the gradient that a part of the work writes.
+/// The rows of the gradient that a part writes.
 enum Rows<'a, 'b, T> {
     None,
-    /// Those of all samples of the batch, in their order.
+    /// The rows of all samples of the batch, in their order.
     All(&'a mut [MaybeUninit<T>]),
-    /// Those of the samples of some groups, in the order of the groups, so that they can be divided among threads.
+    /// The rows of the samples of the part, in the order of the groups, so that threads can share them.
     Some(&'a mut [&'b mut [MaybeUninit<T>]]),
 }
 
@@ -186,7 +186,8 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
         cfg!(feature = "rayon") && groups > 1 && places * self.feature_dim >= VALUES_FOR_THREADS
     }
 
-    /// Which thread does what changes no result: a group is never divided.
+    /// Does the work on as many threads as it is worth. No group is divided, so that the number of threads
+    /// changes no result.
     fn work<'a>(&'a self, part: Part<'a, '_, T>) {
         #[cfg(feature = "rayon")]
         if self.is_worth_threads(part.squares.len(), part.groups.len()) {
@@ -294,14 +295,14 @@ impl<T: Float + Send + Sync> Loops for Through<'_, '_, '_, T> {
     #[inline(always)]
     fn run(self) {
         match self.pass.feature_dim {
-            // Feature maps have two columns: where that is known, nothing is left of the loops over columns.
+            // Feature maps have two columns. A known number of columns leaves no loop over them.
             2 => self.pass.work_through(self.part, 2),
             feature_dim => self.pass.work_through(self.part, feature_dim),
         }
     }
 }
 
-/// Where a sample's part in the pull of its group goes, and how much of the difference it is.
+/// Where the share of a sample in the pull of its group goes, and how large the share is.
 enum Pull<'a, T> {
     None,
     /// In place of what is there.

@@ -62,7 +62,8 @@ use crate::schedule::{RateState, Rates};
 /// # Cost
 ///
 /// Loss and update take `O(batch_size * feature_dim)` time and memory beyond the centers, whatever
-/// `num_classes` is. The gradient rule takes `O(num_classes * feature_dim)`, since gradients of an
+/// `num_classes` is. Under [`Checking::Deferred`], tensor operations may take one number per class as
+/// well, for at most `batch_size` squared classes. The gradient rule takes `O(num_classes * feature_dim)`, since gradients of an
 /// embedding are dense in Burn. While a clone of the module is alive, the first update after it copies
 /// the centers once.
 ///

@@ -105,7 +105,8 @@ impl CenterLoss {
     /// its center.
     ///
     /// Starting at class means avoids the early collapse of random centers and features into one point.
-    /// The means are of the normalised features under
+    /// Waiting updates stay with the
+    /// loss they were noted on. The means are of the normalised features under
     /// [`CenterDistance::Cosine`](crate::CenterDistance::Cosine). Every sample counts the same.
     ///
     /// # Errors
@@ -132,6 +133,7 @@ impl CenterLoss {
         let same = self.clone();
         Ok(Self {
             centers: same.centers.with_values(values),
+            pending: self.pending.emptied(),
             ..same
         })
     }
@@ -169,9 +171,12 @@ impl CenterLoss {
         for (class, weight) in classes.iter().zip(&weights) {
             seen[*class] += weight;
         }
-        let share = |(class, weight): (&usize, &f64)| match *weight > 0.0 {
-            true => weight / seen[*class],
-            false => 0.0,
+        let share = |(class, weight): (&usize, &f64)| {
+            if *weight > 0.0 {
+                weight / seen[*class]
+            } else {
+                0.0
+            }
         };
         let factors = classes.iter().zip(&weights).map(share).collect();
         Ok(Step {

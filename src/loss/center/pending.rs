@@ -44,6 +44,11 @@ impl Pending {
         }
     }
 
+    /// An empty list, shared by clones as this one is.
+    pub fn emptied(&self) -> Self {
+        Self::new(self.is_shared)
+    }
+
     /// Adds an update. The limit keeps a training that never applies its updates from filling the memory
     /// while its centers stand still.
     pub fn push(&self, update: Pulls) -> Result<(), CenterLossError> {
@@ -102,7 +107,7 @@ impl Module for Pending {
     }
 
     fn valid(&self) -> Self {
-        Self::new(self.is_shared)
+        self.emptied()
     }
 
     fn train(self) -> Self {

@@ -240,3 +240,99 @@ impl Normalization {
         factors.mask_fill(is_small.bool_not(), 0.0)
     }
 }
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Int};
+    use proptest::prelude::*;
+
+    const RULES: [Normalization; 3] = [
+        Normalization::Paper,
+        Normalization::Mean,
+        Normalization::Sum,
+    ];
+
+    fn on_host(classes: &[usize], weights: &[f64]) -> HostSamples {
+        HostSamples {
+            classes: classes.to_vec(),
+            weights: weights.to_vec(),
+        }
+    }
+
+    /// The factors that the device computes, for pulls of length `reach`.
+    fn device_factors(
+        rule: Normalization,
+        samples: &HostSamples,
+        reach: f64,
+        alpha: f64,
+    ) -> Vec<f64> {
+        let device = Device::flex();
+        let classes: Vec<i64> = samples.classes.iter().map(|class| *class as i64).collect();
+        let on_device = DeviceSamples {
+            classes: Tensor::<1, Int>::from_data(classes.as_slice(), &device),
+            weights: Tensor::from_data(samples.weights.as_slice(), &device),
+        };
+        let reach = Tensor::full([classes.len()], reach, &device);
+        let factors = rule.device_factors(&on_device, reach, alpha, 100);
+        factors.into_data().iter::<f64>().collect()
+    }
+
+    #[test]
+    fn factors_by_hand() {
+        // Class 4 has weight 4, class 1 has weight 0.5.
+        let samples = on_host(&[4, 1, 4], &[1.0, 0.5, 3.0]);
+        for (rule, expected) in RULES.iter().zip([
+            [0.2 / 5.0, 0.1 / 1.5, 0.6 / 5.0],
+            [0.2 / 4.0, 0.1 / 0.5, 0.6 / 4.0],
+            [0.2, 0.1, 0.6],
+        ]) {
+            let factors = rule.host_factors(&samples, 1.0, 0.2, DType::F32).unwrap();
+            for (factor, expected) in factors.iter().zip(expected) {
+                approx::assert_relative_eq!(*factor, expected, max_relative = 1e-14);
+            }
+        }
+    }
+
+    #[test]
+    fn a_step_beyond_a_quarter_of_the_largest_number_is_refused() {
+        let samples = on_host(&[0, 0], &[1.0, 1.0]);
+        let limit = largest_step(DType::F32);
+        for rule in RULES {
+            let refused = |reach: f64| rule.host_factors(&samples, reach, 1.0, DType::F32).is_err();
+            let longest = limit / rule.of_mean(2.0);
+            assert!(!refused(longest * 0.999));
+            assert!(refused(longest * 1.001));
+            assert!(refused(f64::INFINITY) && refused(f64::NAN));
+            assert!(
+                rule.host_factors(&samples, 0.0, f64::MAX, DType::F32)
+                    .is_err()
+            );
+            assert!(
+                rule.host_factors(&samples, longest, 1.0, DType::F64)
+                    .is_ok()
+            );
+            // On the device such pulls are left out.
+            assert_eq!(device_factors(rule, &samples, longest * 1.1, 1.0), [0.0; 2]);
+            assert_eq!(device_factors(rule, &samples, 0.0, f64::MAX), [0.0; 2]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_device_finds_the_factors_of_the_host(
+            entries in prop::collection::vec((0_usize..5, prop_oneof![Just(0.0), 0.01..100.0_f64]), 1..20),
+            alpha in 0.0..2.0_f64,
+        ) {
+            let (classes, weights): (Vec<usize>, Vec<f64>) = entries.into_iter().unzip();
+            let samples = on_host(&classes, &weights);
+            for rule in RULES {
+                let host = rule.host_factors(&samples, 1.0, alpha, DType::F32).unwrap();
+                let device = device_factors(rule, &samples, 1.0, alpha);
+                for (host, device) in host.iter().zip(device) {
+                    approx::assert_relative_eq!(*host, device, max_relative = 1e-5);
+                }
+            }
+        }
+    }
+}

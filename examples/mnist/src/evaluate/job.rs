@@ -43,7 +43,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
             let center_loss = model.center_loss.as_ref().context(
                 "--method nearest-center: this run was trained without center loss and has no centers; use class or knn",
             )?;
-            let predictions = test.by_nearest_center(center_loss.centers())?;
+            let predictions = test.by_nearest_center(&center_loss.nearest_center()?, device)?;
             ("nearest center".to_owned(), predictions)
         }
         Method::Knn => {

@@ -67,10 +67,13 @@ impl Embedding {
         Tensor::from_data(labels.as_slice(), device)
     }
 
-    /// The classes of the nearest centers.
-    pub fn by_nearest_center(&self, centers: Tensor<2>) -> Result<Vec<usize>> {
-        let features = self.features_on(&centers.device());
-        classes(NearestCenter::from_centers(centers)?.predict(features)?)
+    /// The classes of the nearest centers. `device` is that of the centers.
+    pub fn by_nearest_center(
+        &self,
+        centers: &NearestCenter,
+        device: &Device,
+    ) -> Result<Vec<usize>> {
+        classes(centers.predict(self.features_on(device))?)
     }
 
     /// The classes that the `k` nearest of `references` vote for.
@@ -103,13 +106,13 @@ impl Embedding {
     /// The accuracies of all methods, with neighbors among `references`.
     pub fn scores(
         &self,
-        centers: Option<Tensor<2>>,
+        centers: Option<&NearestCenter>,
         references: &Self,
         device: &Device,
     ) -> Result<Scores> {
         let k = DEFAULT_K.min(references.labels.len());
         let nearest_center = match centers {
-            Some(centers) => Some(self.accuracy(&self.by_nearest_center(centers)?)),
+            Some(centers) => Some(self.accuracy(&self.by_nearest_center(centers, device)?)),
             None => None,
         };
         Ok(Scores {

@@ -115,7 +115,7 @@ impl Training<'_> {
                     model = load(model, start.clone())?;
                     if let Some(center_loss) = &model.center_loss {
                         // The record holds the weight that its own run had.
-                        center_loss.set_lambda(recipe.lambda);
+                        center_loss.set_lambda(recipe.lambda)?;
                     }
                 }
                 checkpoint::save(self.directory, &state, &model, &optimizer, &scheduler)?;
@@ -190,7 +190,14 @@ impl Training<'_> {
             let images = samples.shifted_images_at(batch, &mut shifts, &device);
             let labels = samples.labels_at(batch, &device);
             let output = model.network.forward(images);
-            let loss = loss(recipe.loss, &model, &cross_entropy, &output, &labels)?;
+            // Labels are checked when the data is read, so the center loss refuses only what is not finite.
+            let loss =
+                loss(recipe.loss, &model, &cross_entropy, &output, &labels).with_context(|| {
+                    format!(
+                        "{}: step {step} is not finite; try a smaller --lr",
+                        self.title(epoch)
+                    )
+                })?;
             tally.add(loss.clone().inner(), output.logits.inner(), labels.inner());
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(scheduler.step(), model, gradients);
@@ -225,13 +232,14 @@ impl Training<'_> {
         let train = embedding(&self.dataset.train.first(SHOWN_TRAIN_SAMPLES))?;
         let validation = embedding(&self.dataset.validation)?;
         let test = embedding(&self.dataset.test)?;
-        let centers = model.center_loss.as_ref().map(CenterLoss::centers);
-        let scores = |embedding: &Embedding| embedding.scores(centers.clone(), &train, self.device);
+        let center_loss = model.center_loss.as_ref();
+        let by_centers = center_loss.map(CenterLoss::nearest_center).transpose()?;
+        let scores =
+            |embedding: &Embedding| embedding.scores(by_centers.as_ref(), &train, self.device);
         let (validation, test_scores) = (scores(&validation)?, scores(&test)?);
-        let centers = match centers {
-            Some(centers) => Some(centers.try_into_vec_as()?),
-            None => None,
-        };
+        let centers = center_loss
+            .map(|center_loss| center_loss.centers().try_into_vec_as())
+            .transpose()?;
         let snapshot = Snapshot {
             epoch,
             train,
@@ -259,10 +267,10 @@ pub fn untrained(
         initializer: recipe.initialization.initializer(),
     }
     .init(device);
-    let center_loss = match recipe.center_loss(num_classes, steps_per_epoch) {
-        Some(config) => Some(config.try_init(device)?),
-        None => None,
-    };
+    let center_loss = recipe
+        .center_loss(num_classes, steps_per_epoch)
+        .map(|config| config.try_init(device))
+        .transpose()?;
     Ok(Model {
         network,
         center_loss,
@@ -290,7 +298,7 @@ fn loss(
 ) -> Result<Tensor<1>> {
     let center = match &model.center_loss {
         Some(center_loss) => {
-            Some(center_loss.try_forward(output.features.clone(), labels.clone(), None)?)
+            Some(center_loss.try_forward((output.features.clone(), labels.clone()))?)
         }
         None => None,
     };
