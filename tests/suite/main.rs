@@ -8,6 +8,8 @@ mod devices;
 mod fixtures;
 mod integers;
 mod knn;
+mod margin_contract;
+mod margin_errors;
 mod margin_golden;
 mod margin_numbers;
 mod margin_plain;

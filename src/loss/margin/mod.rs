@@ -15,6 +15,7 @@ mod init;
 )]
 mod margin;
 mod margin_softmax;
+mod nearest_center;
 mod norm_statistics;
 mod sphereface;
 
