@@ -6,6 +6,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
 use num_traits::Float;
 
+use super::memory::contiguous;
 use super::pass::{Found, Pass, PerSample, largest};
 use crate::batch::{
     BatchRules, Groups, HostSamples, Meaning, NO_CLASS, PerGroup, read_labels, totals_and_shares,
@@ -181,14 +182,4 @@ fn host_weights(weights: &Tensor<1>, classes: &[usize]) -> Option<Vec<f64>> {
         _ => (weight.is_finite() && weight >= 0.0).then_some(weight),
     };
     weights.iter::<f64>().zip(classes).map(weight).collect()
-}
-
-/// The tensor without gaps between its rows, if the host reaches it.
-fn contiguous(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
-    let primitive = tensor.try_into_primitive::<Flex>().ok()?;
-    Some(if primitive.is_contiguous() {
-        primitive
-    } else {
-        primitive.to_contiguous()
-    })
 }

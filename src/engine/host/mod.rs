@@ -1,10 +1,15 @@
 //! Loss and steps without tensor operations in between, on the backend whose memory the host reaches.
 
+mod angles;
+mod exponential;
 mod in_place;
 mod measure;
+mod memory;
 mod pass;
+mod softmax;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use in_place::InPlace;
 pub(super) use measure::measure;
+pub(super) use softmax::{losses, own_angles};
