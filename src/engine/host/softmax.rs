@@ -14,6 +14,7 @@ use super::angles::{self, Angle, Pairs};
 use super::exponential::exp_of_negative;
 use super::memory::contiguous;
 use crate::batch::{PerSample, index};
+use crate::engine::counting::Coefficients;
 use crate::engine::late_gradients::Derivative;
 use crate::engine::softmax::{Angles, Scale, Softmax};
 use crate::parts::for_each_part;
@@ -58,9 +59,22 @@ pub(in crate::engine) fn own_angles(
     })
 }
 
-/// Losses, `[batch_size]`, and what their gradients need; `None` if the numbers of the own classes are not
-/// on the host, as those of [`own_angles`] are.
-pub(in crate::engine) fn losses(problem: &Softmax) -> Option<(Tensor<1>, HostSoftmax)> {
+/// What the forward pass finds.
+pub(in crate::engine) struct Found {
+    /// The weighed losses, `[batch_size]`, or their sum, `[1]`.
+    pub value: Tensor<1>,
+    /// The losses before they are weighed.
+    pub losses: Vec<f64>,
+    pub softmax: HostSoftmax,
+}
+
+/// Losses, and what their gradients need; `None` if a number of the samples is not on the host, as those of
+/// [`own_angles`] are, or a coefficient is not among the normal numbers of `f32`.
+pub(in crate::engine) fn losses(
+    problem: &Softmax,
+    coefficients: &Coefficients,
+    is_reduced: bool,
+) -> Option<Found> {
     let (PerSample::Host(values), PerSample::Host(slopes), PerSample::Host(lengths)) = (
         &problem.own.value,
         &problem.own.slope,
@@ -68,6 +82,14 @@ pub(in crate::engine) fn losses(problem: &Softmax) -> Option<(Tensor<1>, HostSof
     ) else {
         return None;
     };
+    let Coefficients::Host(coefficients) = coefficients else {
+        return None;
+    };
+    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
+    let is_normal = |value: &f64| *value == 0.0 || normal.contains(value);
+    if !coefficients.iter().all(is_normal) {
+        return None;
+    }
     let batch_size = values.len();
     let [rows, feature_dim] = problem.centers.dims();
     let features = rows_of(problem.features.clone())?;
@@ -101,13 +123,26 @@ pub(in crate::engine) fn losses(problem: &Softmax) -> Option<(Tensor<1>, HostSof
         lengths: lengths.clone(),
         scales,
         own,
+        coefficients: coefficients.clone(),
         log_sums: vec![0.0; batch_size],
         kept: Mutex::new(Vec::new()),
     };
     let losses = softmax.forward(softmax.keeps(problem));
-    let losses = TensorData::new(losses, [batch_size]);
-    let losses = Tensor::from_primitive::<Flex>(FloatTensor::<Flex>::from_data(losses));
-    Some((losses, softmax))
+    let weighed = losses
+        .iter()
+        .zip(coefficients)
+        .map(|(loss, coefficient)| loss * coefficient);
+    let value: Vec<f32> = if is_reduced {
+        vec![weighed.sum::<f64>() as f32]
+    } else {
+        weighed.map(|loss| loss as f32).collect()
+    };
+    let value = FloatTensor::<Flex>::from_data(TensorData::from(value.as_slice()));
+    Some(Found {
+        value: Tensor::from_primitive::<Flex>(value),
+        losses,
+        softmax,
+    })
 }
 
 /// A softmax after its forward pass.
@@ -127,6 +162,8 @@ pub(in crate::engine) struct HostSoftmax {
     /// What the cosines of each sample are multiplied by.
     scales: Vec<f32>,
     own: Own,
+    /// What the losses are multiplied by.
+    coefficients: Vec<f64>,
     /// The logarithm of the sum of the exponentials of all scores of each sample.
     log_sums: Vec<f64>,
     /// The blocks, if they are within the budget, until the backward pass takes them.
@@ -177,7 +214,7 @@ impl HostSoftmax {
     }
 
     /// The losses.
-    fn forward(&mut self, keeps: bool) -> Vec<f32> {
+    fn forward(&mut self, keeps: bool) -> Vec<f64> {
         let mut sums = vec![
             Sums {
                 largest: f32::NEG_INFINITY,
@@ -203,7 +240,7 @@ impl HostSoftmax {
                 self.log_sums[i] = log_sum;
                 let own = self.own_score(i) * (1.0 - self.smoothing);
                 let others = f64::from(self.scales[i]) * mean * sums.cosines;
-                (log_sum - own - others) as f32
+                log_sum - own - others
             })
             .collect()
     }
@@ -383,7 +420,14 @@ fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f64 {
 impl Derivative for HostSoftmax {
     fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let [wants_features, wants_centers] = wanted;
-        let upstream: Vec<f32> = upstream.into_data().iter::<f32>().collect();
+        // One number if the losses were added, or one for each loss.
+        let upstream: Vec<f64> = upstream.into_data().iter::<f64>().collect();
+        let upstream: Vec<f32> = upstream
+            .iter()
+            .cycle()
+            .zip(&self.coefficients)
+            .map(|(upstream, coefficient)| (upstream * coefficient) as f32)
+            .collect();
         let (batch_size, width) = (self.scales.len(), self.feature_dim());
         let mut kept = core::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_features: Option<Tensor<2>> = None;
