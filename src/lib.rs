@@ -88,6 +88,7 @@ mod loss;
 #[cfg(feature = "train")]
 mod metric;
 mod neighbors;
+mod parts;
 mod schedule;
 mod simd;
 

@@ -10,19 +10,23 @@ use syn::{Attribute, Item, UseTree, Visibility};
 
 /// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
 /// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("error", &[]),
     ("device", &[]),
     ("simd", &[]),
+    ("parts", &[]),
     ("distance", &[]),
     ("schedule", &["error"]),
     ("batch", &["distance"]),
     ("centers", &["batch"]),
     (
         "engine",
-        &["batch", "centers", "device", "distance", "simd"],
+        &["batch", "centers", "device", "distance", "parts", "simd"],
     ),
-    ("neighbors", &["batch", "device", "distance", "simd"]),
+    (
+        "neighbors",
+        &["batch", "device", "distance", "parts", "simd"],
+    ),
     ("loss", &[]),
     (
         "loss::center",

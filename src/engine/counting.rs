@@ -11,8 +11,8 @@ use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor, TensorData, Trans
 use super::class_totals::class_totals;
 use super::overflow::{at_most, largest};
 use crate::batch::{
-    BatchError, BatchRules, Checking, DeviceSamples, FittedBatch, HostSamples, Meaning, PerSample,
-    Weighing, read_labels,
+    BatchError, BatchRules, DeviceSamples, FittedBatch, HostSamples, Meaning, PerSample, Weighing,
+    read_labels,
 };
 
 /// The samples of a batch whose loss needs nothing but features and classes to be finite.
@@ -44,26 +44,13 @@ pub(crate) enum Samples {
     Device(DeviceSamples),
 }
 
-/// Decides which samples count: those that are not ignored under strict checking, which refuses a bad
-/// sample, and of these the good ones under deferred checking.
-pub(crate) fn count(
+/// Under strict checking: all samples that are not ignored, if none of them is bad.
+pub(super) fn count_strictly(
     batch: &FittedBatch,
     rules: &BatchRules,
     weighing: &Weighing,
 ) -> Result<Counted, BatchError> {
     let classes = classes_in_range(rules, batch);
-    match rules.checking {
-        Checking::Strict => count_strictly(batch, rules, weighing, classes),
-        Checking::Deferred => Ok(count_on_device(batch, rules, weighing, classes)),
-    }
-}
-
-fn count_strictly(
-    batch: &FittedBatch,
-    rules: &BatchRules,
-    weighing: &Weighing,
-    classes: Tensor<1, Int>,
-) -> Result<Counted, BatchError> {
     let features = match rules.ignored(&batch.labels) {
         Some(ignored) => zero_rows(batch.features.clone(), ignored),
         None => batch.features.clone(),
@@ -88,12 +75,13 @@ fn count_strictly(
     })
 }
 
-fn count_on_device(
+/// Under deferred checking: all good samples that are not ignored, without reading anything.
+pub(super) fn count_on_device(
     batch: &FittedBatch,
     rules: &BatchRules,
     weighing: &Weighing,
-    classes: Tensor<1, Int>,
 ) -> Counted {
+    let classes = classes_in_range(rules, batch);
     let weights = weights_or_ones(batch);
     let states = States::new(batch, rules, &weights, None);
     let samples = DeviceSamples {
@@ -364,6 +352,7 @@ pub(super) fn all_finite(rows: Tensor<2>) -> Tensor<1, Bool> {
 }
 
 /// What the losses of the samples are multiplied by.
+#[derive(Clone)]
 #[expect(
     clippy::large_enum_variant,
     reason = "lives for one call, on the stack"

@@ -9,6 +9,7 @@ mod autodiff;
 mod class_totals;
 #[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
 mod comparison;
+mod count;
 mod counting;
 #[cfg(feature = "_kernels")]
 mod cube;
@@ -23,8 +24,9 @@ mod softmax;
 
 pub(crate) use addition::prepare;
 pub(crate) use class_totals::class_totals;
-pub(crate) use counting::{Counted, check_finite, count};
+pub(crate) use count::count;
+pub(crate) use counting::{Counted, check_finite};
 pub(crate) use measure::measure;
 pub(crate) use operations::distances;
 pub(crate) use problem::{Measured, Problem, Wants};
-pub(crate) use softmax::{Angles, OwnScores, Scale, Softmax, logits, losses, own_angles};
+pub(crate) use softmax::{Angles, Losses, OwnScores, Scale, Softmax, logits, losses, own_angles};

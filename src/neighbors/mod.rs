@@ -17,7 +17,6 @@ mod metric;
 mod nearest;
 mod nearest_center;
 mod nearest_center_data;
-mod parts;
 mod placement;
 mod precision;
 mod product;

@@ -463,7 +463,9 @@ fn evaluation_gives_the_proxies_no_gradient() {
 fn values_without_autodiff_are_the_same() {
     for device in devices() {
         for config in every_loss(3, 2) {
-            let loss = config.make(&device.clone().autodiff());
+            let plain = Plain::new(2, 3 * config.sub_centers(), 2, 11);
+            let proxies = typed_matrix(&plain.centers, DType::F32, &device.clone().autodiff());
+            let loss = config.try_with_centers(proxies).unwrap();
             let on = |device: &Device| {
                 let features = Tensor::<2>::from_data([[1.0, 0.5], [-0.3, 3.0]], device);
                 values(
@@ -471,7 +473,12 @@ fn values_without_autodiff_are_the_same() {
                         .unwrap(),
                 )
             };
-            assert_eq!(on(&device), on(&device.clone().autodiff()));
+            let (without, with) = (on(&device), on(&device.clone().autodiff()));
+            match config {
+                // Burn takes another softmax where nothing is differentiated.
+                Config::SoftTriple(_) => assert_close("soft triple", &without, &with, 1e-6),
+                Config::Anchor(_) | Config::Nca(_) => assert_eq!(without, with),
+            }
         }
     }
 }

@@ -305,7 +305,7 @@ fn labels_that_no_float_holds() {
     let device = Device::flex();
     // Only the last class is along the feature.
     let proxies = Tensor::<1>::full([LAST as usize + 1], -1.0, &device)
-        .slice_fill([LAST..LAST + 1], 1.0)
+        .slice_fill(LAST..LAST + 1, 1.0)
         .unsqueeze_dim::<2>(1);
     let config = ProxyNcaConfig::new(LAST as usize + 1, 1)
         .with_softmax_scale(50.0)

@@ -182,9 +182,17 @@ impl Case {
     }
 }
 
-/// Ways of weighting and reducing a loss over samples of four classes: whether it is left per sample,
-/// balance, reduction, class weights and ignored label.
-fn weighings() -> Vec<(bool, ClassBalance, Reduction, Option<Vec<f64>>, Option<i64>)> {
+/// A way of weighting and reducing a loss over samples.
+struct Weighing {
+    per_sample: bool,
+    balance: ClassBalance,
+    reduction: Reduction,
+    class_weights: Option<Vec<f64>>,
+    ignore_label: Option<i64>,
+}
+
+/// Every way, for four classes.
+fn weighings() -> Vec<Weighing> {
     let mut weighings = vec![];
     for balance in [ClassBalance::None, ClassBalance::Histogram] {
         for (per_sample, reduction) in [
@@ -193,9 +201,16 @@ fn weighings() -> Vec<(bool, ClassBalance, Reduction, Option<Vec<f64>>, Option<i
             (false, Reduction::BatchMean),
             (true, Reduction::Mean),
         ] {
-            weighings.push((per_sample, balance, reduction.clone(), None, None));
             let weights = Some(vec![0.5, 1.5, 2.5, 0.0]);
-            weighings.push((per_sample, balance, reduction, weights, Some(1)));
+            for (class_weights, ignore_label) in [(None, None), (weights, Some(1))] {
+                weighings.push(Weighing {
+                    per_sample,
+                    balance,
+                    reduction: reduction.clone(),
+                    class_weights,
+                    ignore_label,
+                });
+            }
         }
     }
     weighings
@@ -213,7 +228,14 @@ pub fn every_case() -> Vec<Case> {
             configs.push((Config::Anchor(config), false));
         }
     }
-    for (per_sample, balance, reduction, weights, ignore_label) in weighings() {
+    for weighing in weighings() {
+        let Weighing {
+            per_sample,
+            balance,
+            reduction,
+            class_weights,
+            ignore_label,
+        } = weighing;
         for (denominator, scale) in [
             (Denominator::AllClasses, 1.0),
             (Denominator::OtherClasses, 2.5),
@@ -223,7 +245,7 @@ pub fn every_case() -> Vec<Case> {
                 .with_softmax_scale(scale)
                 .with_class_balance(balance)
                 .with_reduction(reduction.clone())
-                .with_class_weights(weights.clone())
+                .with_class_weights(class_weights.clone())
                 .with_ignore_label(ignore_label);
             configs.push((Config::Nca(config), per_sample));
         }
@@ -235,7 +257,7 @@ pub fn every_case() -> Vec<Case> {
                 .with_margin(margin)
                 .with_class_balance(balance)
                 .with_reduction(reduction.clone())
-                .with_class_weights(weights.clone())
+                .with_class_weights(class_weights.clone())
                 .with_ignore_label(ignore_label);
             configs.push((Config::SoftTriple(config), per_sample));
         }

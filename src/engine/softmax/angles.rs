@@ -3,7 +3,11 @@ use burn::tensor::{DType, Int, Tensor};
 
 use super::problem::Angles;
 use crate::batch::PerSample;
+#[cfg(feature = "flex")]
+use crate::device::{Engine, engine_of};
 use crate::distance::no_zero;
+#[cfg(feature = "flex")]
+use crate::engine::host;
 
 /// Below this sine, feature and class vector are taken for exactly collinear: rounding in `f64` leaves
 /// no direction.
@@ -27,6 +31,21 @@ pub(crate) fn own_angles(
     sub_centers: usize,
 ) -> Angles {
     let (features, centers) = (features.without_autodiff(), centers.without_autodiff());
+    #[cfg(feature = "flex")]
+    if let Engine::Host = engine_of(&classes.device())
+        && let Some(angles) = host::own_angles(&features, &centers, &classes, sub_centers)
+    {
+        return angles;
+    }
+    by_operations(features, centers, classes, sub_centers)
+}
+
+fn by_operations(
+    features: Tensor<2>,
+    centers: Tensor<2>,
+    classes: Tensor<1, Int>,
+    sub_centers: usize,
+) -> Angles {
     let dtype = features.dtype();
     let wide = if features.device().supports_dtype(DType::F64) {
         DType::F64

@@ -3,20 +3,59 @@ use burn::tensor::Tensor;
 use super::blocks::Blocks;
 use super::plain;
 use super::problem::Softmax;
-use crate::engine::late_gradients::{has_late_gradients, with_late_gradients};
+use crate::batch::PerSample;
+#[cfg(feature = "flex")]
+use crate::device::{Engine, engine_of};
+use crate::engine::counting::Coefficients;
+#[cfg(feature = "flex")]
+use crate::engine::host;
+use crate::engine::late_gradients::{Derivative, has_late_gradients, with_late_gradients};
 
-/// The loss of each sample, `[batch_size]`, on the graph of features and centers.
+/// What a softmax gives.
+pub(crate) struct Losses {
+    /// The weighed losses of the samples, `[batch_size]`, or their sum, `[1]`, on the graph of features and
+    /// class vectors.
+    pub value: Tensor<1>,
+    /// The losses before they are weighed, without autodiff.
+    pub each: PerSample,
+}
+
+/// The losses of the samples.
 ///
 /// Classes are gone through in blocks, forth and back, so that no matrix of all scores exists beyond the
-/// budget. A backend that can't take its gradients from outside its graph gets the plain operations.
-pub(crate) fn losses(problem: Softmax) -> Tensor<1> {
-    if !has_late_gradients(&problem.classes.device()) {
-        return plain::losses(&problem);
-    }
+/// budget. A backend that cannot take its gradients from outside its graph gets the plain operations.
+pub(crate) fn losses(problem: Softmax, coefficients: Coefficients, is_reduced: bool) -> Losses {
     let inputs = [problem.features.clone(), problem.centers.clone()];
-    let (values, blocks) = Blocks::forward(problem);
+    #[cfg(feature = "flex")]
+    if let Engine::Host = engine_of(&problem.classes.device())
+        && let Some(found) = host::losses(&problem, &coefficients, is_reduced)
+    {
+        return Losses {
+            value: with_gradients(inputs, found.value, found.softmax),
+            each: PerSample::Host(found.losses),
+        };
+    }
+    let losses = if has_late_gradients(&problem.classes.device()) {
+        let (losses, blocks) = Blocks::forward(problem);
+        with_gradients(inputs, losses, blocks)
+    } else {
+        plain::losses(&problem)
+    };
+    let each = PerSample::Device(losses.clone().without_autodiff());
+    let weighed = coefficients.weigh(losses);
+    Losses {
+        value: if is_reduced { weighed.sum() } else { weighed },
+        each,
+    }
+}
+
+fn with_gradients(
+    inputs: [Tensor<2>; 2],
+    values: Tensor<1>,
+    derivative: impl Derivative + 'static,
+) -> Tensor<1> {
     if inputs.iter().any(Tensor::is_autodiff) {
-        with_late_gradients(inputs, values, blocks)
+        with_late_gradients(inputs, values, derivative)
     } else {
         values
     }

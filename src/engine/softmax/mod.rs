@@ -12,6 +12,6 @@ mod plain;
 mod problem;
 
 pub(crate) use angles::own_angles;
-pub(crate) use losses::losses;
+pub(crate) use losses::{Losses, losses};
 pub(crate) use plain::logits;
 pub(crate) use problem::{Angles, OwnScores, Scale, Softmax};

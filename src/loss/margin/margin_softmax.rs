@@ -1,6 +1,5 @@
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::loss::Reduction;
 use burn::tensor::{DType, Int, Tensor};
@@ -14,7 +13,7 @@ use crate::batch::{
     Weighing,
 };
 use crate::centers::Centers;
-use crate::engine::{self, Angles, Counted, Scale, Softmax};
+use crate::engine::{self, Angles, Counted, Losses, Scale, Softmax};
 use crate::error::not_negative;
 use crate::schedule::{RateState, Rates};
 
@@ -385,7 +384,7 @@ impl MarginSoftmax {
             self.class_margins(&counted, &angles.angle),
             qualities,
         );
-        let losses = engine::losses(Softmax {
+        let softmax = Softmax {
             features: counted.features.clone(),
             centers,
             classes: counted.classes.clone(),
@@ -396,8 +395,10 @@ impl MarginSoftmax {
             angles,
             own,
             budget: self.config.score_budget,
-        });
-        self.check(&counted, &losses, reduction.is_some())?;
+        };
+        let Losses { value, each } =
+            engine::losses(softmax, counted.coefficients.clone(), reduction.is_some());
+        self.check(&counted, each, reduction.is_some())?;
         if trains {
             if let (Some(norms), Some(running)) = (norms, &self.norms) {
                 running.replace(norms);
@@ -407,11 +408,7 @@ impl MarginSoftmax {
         if let Some(left_out) = &counted.left_out {
             self.left_out.add(left_out.clone());
         }
-        let losses = counted.coefficients.weigh(losses);
-        Ok(match reduction {
-            Some(_) => losses.sum(),
-            None => losses,
-        })
+        Ok(value)
     }
 
     /// The margin of each sample, if classes have their own; on the host if `like` is.
@@ -458,18 +455,21 @@ impl MarginSoftmax {
     fn check(
         &self,
         counted: &Counted,
-        losses: &Tensor<1>,
+        losses: PerSample,
         is_reduced: bool,
     ) -> Result<(), BatchError> {
         if self.config.checking == Checking::Deferred {
             return Ok(());
         }
-        let read = losses
-            .clone()
-            .without_autodiff()
-            .try_into_data()
-            .map_err(|error| BatchError::Read(error.to_string()))?;
-        let values: Vec<f64> = read.iter::<f64>().collect();
+        let values = match losses {
+            PerSample::Host(losses) => losses,
+            PerSample::Device(losses) => {
+                let read = losses
+                    .try_into_data()
+                    .map_err(|error| BatchError::Read(error.to_string()))?;
+                read.iter::<f64>().collect()
+            }
+        };
         if !values.iter().all(|loss| loss.is_finite()) {
             engine::check_finite(self.centers.constant())?;
         }
@@ -478,7 +478,8 @@ impl MarginSoftmax {
             // Scores grow with the length, so that the gradient does not grow as the length falls.
             Scale::Length(_) => 0.0,
         };
-        counted.check_overflow(&values, slope, is_reduced, losses.dtype())
+        let dtype = self.centers.dtype().into();
+        counted.check_overflow(&values, slope, is_reduced, dtype)
     }
 }
 

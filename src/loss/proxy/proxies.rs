@@ -2,12 +2,11 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use burn::nn::loss::Reduction;
 use burn::tensor::Tensor;
 
-use crate::batch::{Batch, BatchError, BatchRules, Checking, LeftOutCounter, Weighing};
+use crate::batch::{Batch, BatchError, BatchRules, Checking, LeftOutCounter, PerSample, Weighing};
 use crate::centers::Centers;
-use crate::engine::{self, Counted};
+use crate::engine::{self, Counted, Losses};
 use crate::neighbors::{KnnError, NearestCenter};
 
 /// The proxies of a loss, and what the loss demands of a batch.
@@ -46,41 +45,37 @@ impl Proxies<'_> {
         Ok(self.rules.fit(batch, &device, dtype)?.features)
     }
 
-    /// The losses of the samples, `[batch_size]`, weighed and reduced. Under strict checking those that
-    /// are not finite, or whose gradients are not, are refused.
+    /// Notes what deferred checking has left out. Under strict checking, losses of samples that are not finite,
+    /// or whose gradients are not, are refused. `losses` are those before they are weighed.
     ///
     /// `slope` is the most that the loss of a sample changes with the direction of its feature, per
     /// radian.
-    pub fn reduce(
+    pub fn accept(
         &self,
-        losses: Tensor<1>,
-        counted: Counted,
+        losses: PerSample,
+        counted: &Counted,
         slope: f64,
-        reduction: Option<&Reduction>,
-    ) -> Result<Tensor<1>, BatchError> {
+        is_reduced: bool,
+    ) -> Result<(), BatchError> {
         if self.rules.checking == Checking::Strict {
-            let values = self.read(losses.clone())?;
-            counted.check_overflow(&values, slope, reduction.is_some(), losses.dtype())?;
+            let losses = match losses {
+                PerSample::Host(losses) => losses,
+                PerSample::Device(losses) => read(losses)?,
+            };
+            self.check_finite(&losses)?;
+            let dtype = self.centers.dtype().into();
+            counted.check_overflow(&losses, slope, is_reduced, dtype)?;
         }
-        self.note(&counted);
-        let losses = counted.coefficients.weigh(losses);
-        Ok(match reduction {
-            Some(_) => losses.sum(),
-            None => losses,
-        })
+        self.note(counted);
+        Ok(())
     }
 
-    /// Losses on the host. A proxy that makes one of them infinite or NaN is refused by its name.
-    pub fn read(&self, losses: Tensor<1>) -> Result<Vec<f64>, BatchError> {
-        let read = losses
-            .without_autodiff()
-            .try_into_data()
-            .map_err(|error| BatchError::Read(error.to_string()))?;
-        let values: Vec<f64> = read.iter::<f64>().collect();
-        if !values.iter().all(|loss| loss.is_finite()) {
-            engine::check_finite(self.centers.constant())?;
+    /// Refuses proxies that are not finite, where losses are not.
+    pub fn check_finite(&self, losses: &[f64]) -> Result<(), BatchError> {
+        if losses.iter().all(|loss| loss.is_finite()) {
+            return Ok(());
         }
-        Ok(values)
+        engine::check_finite(self.centers.constant())
     }
 
     /// Adds to the counts of what deferred checking has left out.
@@ -94,4 +89,22 @@ impl Proxies<'_> {
     pub fn nearest_center(&self, sub_centers: usize) -> Result<NearestCenter, KnnError> {
         NearestCenter::from_sub_directions(self.centers.constant(), sub_centers)
     }
+}
+
+/// The losses of the samples, `[batch_size]`, as they are and weighed.
+pub(super) fn weighed(losses: Tensor<1>, counted: &Counted, is_reduced: bool) -> Losses {
+    let each = PerSample::Device(losses.clone().without_autodiff());
+    let value = counted.coefficients.clone().weigh(losses);
+    Losses {
+        value: if is_reduced { value.sum() } else { value },
+        each,
+    }
+}
+
+/// The values of a tensor on the host.
+pub(super) fn read(tensor: Tensor<1>) -> Result<Vec<f64>, BatchError> {
+    let data = tensor
+        .try_into_data()
+        .map_err(|error| BatchError::Read(error.to_string()))?;
+    Ok(data.iter::<f64>().collect())
 }

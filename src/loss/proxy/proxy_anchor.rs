@@ -9,7 +9,7 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::error::ProxyError;
 use super::methods::{calling, making};
-use super::proxies::Proxies;
+use super::proxies::{Proxies, read};
 use super::scores::{NO_EXPONENT, is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
@@ -256,11 +256,14 @@ impl ProxyAnchor {
         if self.config.checking == Checking::Deferred {
             return Ok(());
         }
-        // The loss is finite if the proxies are, by the range of alpha.
         let lengths = norms(counted.features.clone().without_autodiff()).squeeze_dim(1);
-        let read = Tensor::cat(vec![lengths, loss.clone().without_autodiff()], 0);
-        let read = self.proxies().read(read)?;
-        let lengths = &read[..read.len() - 1];
+        let read = read(Tensor::cat(
+            vec![lengths, loss.clone().without_autodiff()],
+            0,
+        ))?;
+        let (lengths, of_loss) = read.split_at(read.len() - 1);
+        // By the range of alpha the loss is finite if the proxies are.
+        self.proxies().check_finite(of_loss)?;
         let (dtype, limit) = (loss.dtype(), largest(loss));
         // A feature has a share of at most 1 in the term of its class and in each negative term.
         let steepest = |length: f64| 2.0 * self.config.alpha / length;

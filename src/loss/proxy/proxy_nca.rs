@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ProxyError;
 use super::methods::{calling, calling_per_sample, making};
-use super::proxies::Proxies;
+use super::proxies::{Proxies, weighed};
 use super::scores::{NO_EXPONENT, is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
     Batch, BatchRules, Checking, ClassBalance, ClassWeights, LeftOut, LeftOutCounter, Weighing,
 };
 use crate::centers::{Centers, Precision};
-use crate::engine::{self, Counted, OwnScores, Scale, Softmax};
+use crate::engine::{self, Counted, Losses, OwnScores, Scale, Softmax};
 use crate::error::{at_least_one, positive, within};
 use crate::neighbors::{KnnError, NearestCenter};
 
@@ -267,17 +267,21 @@ impl ProxyNca {
             class_weights: self.class_weights.as_ref(),
         };
         let (counted, proxies) = self.proxies().count(batch, &weighing, may_train)?;
-        let losses = match self.config.denominator {
-            Denominator::AllClasses => self.among_all(&counted, proxies),
-            Denominator::OtherClasses => self.among_others(&counted, proxies),
+        let is_reduced = reduction.is_some();
+        let Losses { value, each } = match self.config.denominator {
+            Denominator::AllClasses => self.among_all(&counted, proxies, is_reduced),
+            Denominator::OtherClasses => {
+                weighed(self.among_others(&counted, proxies), &counted, is_reduced)
+            }
         };
         // The slopes by all cosines, of which each sign has at most 1 in all.
         let slope = 2.0 * self.scale();
-        Ok(self.proxies().reduce(losses, counted, slope, reduction)?)
+        self.proxies().accept(each, &counted, slope, is_reduced)?;
+        Ok(value)
     }
 
-    /// The losses with all classes in the denominator, `[batch_size]`: a softmax without any margin.
-    fn among_all(&self, counted: &Counted, proxies: Tensor<2>) -> Tensor<1> {
+    /// The losses with all classes in the denominator: a softmax without any margin.
+    fn among_all(&self, counted: &Counted, proxies: Tensor<2>, is_reduced: bool) -> Losses {
         let angles = engine::own_angles(
             counted.features.clone(),
             proxies.clone(),
@@ -288,7 +292,7 @@ impl ProxyNca {
             value: angles.angle.clone().cos(),
             slope: angles.angle.clone().sin(),
         };
-        engine::losses(Softmax {
+        let softmax = Softmax {
             features: counted.features.clone(),
             centers: proxies,
             classes: counted.classes.clone(),
@@ -299,7 +303,8 @@ impl ProxyNca {
             angles,
             own,
             budget: self.config.score_budget,
-        })
+        };
+        engine::losses(softmax, counted.coefficients.clone(), is_reduced)
     }
 
     /// The losses with the other classes in the denominator, `[batch_size]`.

@@ -10,13 +10,14 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::error::ProxyError;
 use super::methods::{calling, calling_per_sample, making};
-use super::proxies::Proxies;
+use super::proxies::{Proxies, weighed};
 use super::scores::{is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
     Batch, BatchRules, Checking, ClassBalance, ClassWeights, LeftOut, LeftOutCounter, Weighing,
 };
 use crate::centers::{Centers, Precision};
+use crate::engine::Losses;
 use crate::error::{at_least_one, not_negative, positive};
 use crate::neighbors::{KnnError, NearestCenter};
 
@@ -269,8 +270,10 @@ impl SoftTriple {
         // The slopes by all similarities have at most 2 in all, and those of a similarity by its cosines
         // at most 1 and what the shares change by.
         let slope = 2.0 * scale * (1.0 + 1.0 / gamma);
-        let losses = losses.squeeze_dim(1);
-        Ok(self.proxies().reduce(losses, counted, slope, reduction)?)
+        let is_reduced = reduction.is_some();
+        let Losses { value, each } = weighed(losses.squeeze_dim(1), &counted, is_reduced);
+        self.proxies().accept(each, &counted, slope, is_reduced)?;
+        Ok(value)
     }
 
     /// The similarities `S` between features and classes, `[batch_size, num_classes]`.
