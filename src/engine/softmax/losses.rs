@@ -53,7 +53,7 @@ pub(crate) fn losses(problem: Softmax, coefficients: Coefficients, is_reduced: b
     }
 }
 
-fn with_gradients(
+pub(super) fn with_gradients(
     inputs: [Tensor<2>; 2],
     values: Tensor<1>,
     derivative: impl Derivative + 'static,
