@@ -386,18 +386,31 @@ impl Coefficients {
         }
     }
 
-    /// The losses, `[batch_size]`, each multiplied by its coefficient.
-    pub fn weigh(self, losses: Tensor<1>) -> Tensor<1> {
-        match self {
+    /// The coefficients, if they are on the host and no digit is lost in `f32`.
+    pub fn within_single(&self) -> Option<&[f64]> {
+        let Self::Host(coefficients) = self else {
+            return None;
+        };
+        let is_within = |value: &f64| *value == 0.0 || SINGLE.contains(value);
+        coefficients.iter().all(is_within).then_some(coefficients)
+    }
+
+    /// The losses, `[batch_size]`, each multiplied by its coefficient, or their sum, `[1]`.
+    pub fn weigh_all(self, losses: Tensor<1>, is_reduced: bool) -> Tensor<1> {
+        let weighed = match self {
             Self::Host(coefficients) => {
                 let (ones, others) = factors(&coefficients);
                 let losses = times(losses.unsqueeze_dim(1), ones);
                 times(losses, others).squeeze_dim(1)
             }
             Self::Roots(roots) => losses * roots.clone() * roots,
-        }
+        };
+        if is_reduced { weighed.sum() } else { weighed }
     }
 }
+
+/// The numbers that `f32` holds with all their digits, but for 0.
+const SINGLE: core::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
 
 fn factors(coefficients: &[f64]) -> (Vec<f64>, Vec<f64>) {
     coefficients.iter().map(|value| split(*value)).unzip()
@@ -418,8 +431,7 @@ fn times(rows: Tensor<2>, factors: Vec<f64>) -> Tensor<2> {
 /// Two factors whose product is the coefficient. A coefficient outside the normal range of `f32` is
 /// split, so that it is multiplied in two parts that are within.
 fn split(coefficient: f64) -> (f64, f64) {
-    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
-    if coefficient == 0.0 || normal.contains(&coefficient) {
+    if coefficient == 0.0 || SINGLE.contains(&coefficient) {
         return (coefficient, 1.0);
     }
     let root = num_traits::Float::sqrt(coefficient);

@@ -14,7 +14,6 @@ use super::angles::{self, Angle, Pairs};
 use super::exponential::exp_of_negative;
 use super::memory::contiguous;
 use crate::batch::{PerSample, index};
-use crate::engine::counting::Coefficients;
 use crate::engine::late_gradients::Derivative;
 use crate::engine::softmax::{Angles, Scale, Softmax};
 use crate::parts::for_each_part;
@@ -69,10 +68,11 @@ pub(in crate::engine) struct Found {
 }
 
 /// Losses, and what their gradients need; `None` if a number of the samples is not on the host, as those of
-/// [`own_angles`] are, or a coefficient is not among the normal numbers of `f32`.
+/// [`own_angles`] are. Without coefficients, which are numbers that `f32` holds, losses are neither weighed nor
+/// reduced.
 pub(in crate::engine) fn losses(
     problem: &Softmax,
-    coefficients: &Coefficients,
+    coefficients: Option<&[f64]>,
     is_reduced: bool,
 ) -> Option<Found> {
     let (PerSample::Host(values), PerSample::Host(slopes), PerSample::Host(lengths)) = (
@@ -82,14 +82,6 @@ pub(in crate::engine) fn losses(
     ) else {
         return None;
     };
-    let Coefficients::Host(coefficients) = coefficients else {
-        return None;
-    };
-    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX);
-    let is_normal = |value: &f64| *value == 0.0 || normal.contains(value);
-    if !coefficients.iter().all(is_normal) {
-        return None;
-    }
     let batch_size = values.len();
     let [rows, feature_dim] = problem.centers.dims();
     let features = rows_of(problem.features.clone())?;
@@ -123,16 +115,19 @@ pub(in crate::engine) fn losses(
         lengths: lengths.clone(),
         scales,
         own,
-        coefficients: coefficients.clone(),
+        coefficients: match coefficients {
+            Some(coefficients) => coefficients.to_vec(),
+            None => vec![1.0; batch_size],
+        },
         log_sums: vec![0.0; batch_size],
         kept: Mutex::new(Vec::new()),
     };
     let losses = softmax.forward(softmax.keeps(problem));
     let weighed = losses
         .iter()
-        .zip(coefficients)
+        .zip(&softmax.coefficients)
         .map(|(loss, coefficient)| loss * coefficient);
-    let value: Vec<f32> = if is_reduced {
+    let value: Vec<f32> = if is_reduced && coefficients.is_some() {
         vec![weighed.sum::<f64>() as f32]
     } else {
         weighed.map(|loss| loss as f32).collect()
@@ -367,7 +362,13 @@ impl Loops for Adding<'_, '_, '_> {
             let largest = largest(row) * scale;
             let sum = sum_of(row, |cosine| exp_of_negative(cosine * scale - largest));
             let most = sums.largest.max(largest);
-            let brought = |sum: f64, from: f32| sum * Float::exp(f64::from(from - most));
+            let brought = |sum: f64, from: f32| {
+                if from == most {
+                    sum
+                } else {
+                    sum * Float::exp(f64::from(from - most))
+                }
+            };
             sums.exponentials = brought(sums.exponentials, sums.largest) + brought(sum, largest);
             sums.largest = most;
             if self.softmax.smoothing > 0.0 {
@@ -395,6 +396,36 @@ fn largest(row: &[f32]) -> f32 {
     most.into_iter().fold(rest, f32::max)
 }
 
+/// Less values than there are lanes, with zeros after them, and their number: so that the last values of a
+/// row, which may be all, are worked on side by side too.
+#[inline(always)]
+fn padded(values: &[f32]) -> ([f32; LANES], usize) {
+    let mut lanes = [0.0; LANES];
+    for (lane, value) in lanes.iter_mut().zip(values) {
+        *lane = *value;
+    }
+    (lanes, values.len())
+}
+
+/// Replaces each value by what `change` makes of it.
+#[inline(always)]
+fn replace_all(row: &mut [f32], change: impl Fn(f32) -> f32) {
+    let mut chunks = row.chunks_exact_mut(LANES);
+    for chunk in &mut chunks {
+        for value in chunk {
+            *value = change(*value);
+        }
+    }
+    let rest = chunks.into_remainder();
+    let (mut lanes, _) = padded(rest);
+    for lane in &mut lanes {
+        *lane = change(*lane);
+    }
+    for (value, lane) in rest.iter_mut().zip(lanes) {
+        *value = lane;
+    }
+}
+
 /// The sum of what `term` makes of the values. It does not depend on how wide the vectors are.
 #[inline(always)]
 fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f64 {
@@ -404,13 +435,15 @@ fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f64 {
     for part in row.chunks(VALUES) {
         let mut sums = [0.0_f32; LANES];
         let chunks = part.chunks_exact(LANES);
-        for value in chunks.remainder() {
-            total += f64::from(term(*value));
-        }
+        let (rest, length) = padded(chunks.remainder());
         for chunk in chunks {
             for lane in 0..LANES {
                 sums[lane] += term(chunk[lane]);
             }
+        }
+        for lane in 0..LANES {
+            let term = term(rest[lane]);
+            sums[lane] += if lane < length { term } else { 0.0 };
         }
         total += sums.into_iter().map(f64::from).sum::<f64>();
     }
@@ -612,10 +645,10 @@ impl Loops for Deriving<'_, '_, '_> {
                 **by_scale += total * f64::from(upstream);
             }
             let factor = upstream * scale;
-            for cosine in row.iter_mut() {
-                let slope = (exp_of_negative(*cosine * scale - log_sum) - evenly) * factor;
-                *cosine = if cosine.abs() < bound { slope } else { 0.0 };
-            }
+            replace_all(row, |cosine| {
+                let slope = (exp_of_negative(cosine * scale - log_sum) - evenly) * factor;
+                if cosine.abs() < bound { slope } else { 0.0 }
+            });
             // The own class has a slope of its own.
             if let Some(place) = softmax.place(*sample, &self.range) {
                 row[place] = 0.0;

@@ -1,5 +1,5 @@
 use alloc::vec::Vec;
-use burn::tensor::{DType, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 use super::problem::Angles;
 use crate::batch::PerSample;
@@ -9,9 +9,13 @@ use crate::distance::no_zero;
 #[cfg(feature = "flex")]
 use crate::engine::host;
 
-/// Below this sine, feature and class vector are taken for exactly collinear: rounding in `f64` leaves
-/// no direction.
-const COLLINEAR: f64 = 1.0 / (1_u64 << 50) as f64;
+/// Below this sine, feature and class vector are taken for exactly collinear: rounding leaves no direction.
+fn collinear(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => 1.0 / (1_u64 << 50) as f64,
+        _ => 1.0 / (1_u64 << 42) as f64,
+    }
+}
 
 /// The angles between features and the vectors of their classes, in `f64` where the device has it.
 ///
@@ -37,21 +41,23 @@ pub(crate) fn own_angles(
     {
         return angles;
     }
-    by_operations(features, centers, classes, sub_centers)
+    let wide = if features.device().supports_dtype(DType::F64) {
+        DType::F64
+    } else {
+        features.dtype()
+    };
+    by_operations(features, centers, classes, sub_centers, wide)
 }
 
-fn by_operations(
+/// [`own_angles`] by tensor operations, computed in the given type.
+pub(super) fn by_operations(
     features: Tensor<2>,
     centers: Tensor<2>,
     classes: Tensor<1, Int>,
     sub_centers: usize,
+    wide: DType,
 ) -> Angles {
     let dtype = features.dtype();
-    let wide = if features.device().supports_dtype(DType::F64) {
-        DType::F64
-    } else {
-        dtype
-    };
     let x = Vectors::new(features.cast(wide));
     let first = classes.mul_scalar(sub_centers as i64);
     let of_sub_center = |sub_center: usize| {
@@ -75,11 +81,11 @@ fn by_operations(
     let sine = (across_w.length.clone() / w.length.clone()).mask_fill(is_zero.clone(), 1.0);
     let none = is_zero
         .clone()
-        .bool_or(sine.clone().lower_equal_elem(COLLINEAR));
+        .bool_or(sine.clone().lower_equal_elem(collinear(wide)));
     let direction = |across: Vectors, of: &Vectors| {
         let divisors = no_zero(across.length) * of.length.clone();
         let shape = across.scaled.dims();
-        let by = across.scaled / divisors / of.scale.clone();
+        let by = across.scaled / divisors * of.factor.clone();
         by.mask_fill(none.clone().expand(shape), 0.0).cast(dtype)
     };
     let number = |column: Tensor<2>| PerSample::Device(column.squeeze_dim(1));
@@ -92,37 +98,46 @@ fn by_operations(
     }
 }
 
-/// Rows divided by a scale, so that their squares neither overflow nor vanish, and their lengths.
+/// Rows multiplied by a power of two, so that their squares neither overflow nor vanish, and their lengths.
 struct Vectors {
     /// `[rows, feature_dim]`
     scaled: Tensor<2>,
-    /// `[rows, 1]`; 1 for a zero row.
+    /// Of the scaled rows, `[rows, 1]`; 1 for a zero row.
     length: Tensor<2>,
-    /// `[rows, 1]`; 1 for a zero row.
-    scale: Tensor<2>,
-    /// `[rows, 1]`: the largest absolute entry.
-    largest: Tensor<2>,
+    /// `[rows, 1]`
+    factor: Tensor<2>,
+    /// Which rows are zero, `[rows, 1]`.
+    is_zero: Tensor<2, Bool>,
 }
 
 impl Vectors {
     fn new(rows: Tensor<2>) -> Self {
         let largest = rows.clone().abs().max_dim(1);
-        let scale = no_zero(largest.clone());
-        let scaled = rows / scale.clone();
+        // From and up to which power of two rows are taken as they are, and the power that brings others there.
+        let (usual, power) = match rows.dtype() {
+            DType::F64 => (400, 700),
+            _ => (40, 80),
+        };
+        let two_to = |exponent: i32| num_traits::Float::powi(2.0_f64, exponent);
+        let factor = largest
+            .ones_like()
+            .mask_fill(largest.clone().greater_elem(two_to(usual)), two_to(-power))
+            .mask_fill(largest.clone().lower_elem(two_to(-usual)), two_to(power));
+        let scaled = rows * factor.clone();
         Self {
             length: no_zero(length(&scaled)),
             scaled,
-            scale,
-            largest,
+            factor,
+            is_zero: largest.equal_elem(0.0),
         }
     }
 
-    fn is_zero(&self) -> Tensor<2, burn::tensor::Bool> {
-        self.largest.clone().equal_elem(0.0)
+    fn is_zero(&self) -> Tensor<2, Bool> {
+        self.is_zero.clone()
     }
 
     fn true_length(&self) -> Tensor<2> {
-        self.length.clone() * self.largest.clone()
+        (self.length.clone() / self.factor.clone()).mask_fill(self.is_zero(), 0.0)
     }
 
     fn dot(&self, other: &Self) -> Tensor<2> {
@@ -139,15 +154,38 @@ impl Vectors {
         let mut rows = self.scaled.clone();
         for _ in 0..2 {
             let along = (rows.clone() * other.scaled.clone()).sum_dim(1) / squared.clone();
-            rows = rows - other.scaled.clone() * along;
+            rows = less_multiples(rows, along, &other.scaled);
         }
         Self {
             length: length(&rows),
             scaled: rows,
-            scale: self.scale.clone(),
-            largest: self.largest.clone(),
+            factor: self.factor.clone(),
+            is_zero: self.is_zero(),
         }
     }
+}
+
+/// Rows less multiples of others, each rounded but once.
+///
+/// The terms nearly cancel where rows are nearly collinear. In `f64`, values that come from `f32` leave
+/// enough digits. In `f32`, the rounding of the product is computed as well (Dekker 1971), which takes
+/// halves of the digits of both factors.
+fn less_multiples(rows: Tensor<2>, multiples: Tensor<2>, others: &Tensor<2>) -> Tensor<2> {
+    let product = others.clone() * multiples.clone();
+    if rows.dtype() == DType::F64 {
+        return rows - product;
+    }
+    let halves = |values: Tensor<2>| {
+        let above = values.clone().mul_scalar(4097.0);
+        let high = above.clone() - (above - values.clone());
+        (high.clone(), values - high)
+    };
+    let ((high, low), (other_high, other_low)) = (halves(multiples), halves(others.clone()));
+    let rest = (other_high.clone() * high.clone() - product.clone())
+        + other_low.clone() * high
+        + other_high * low.clone()
+        + other_low * low;
+    (rows - product) - rest
 }
 
 fn length(rows: &Tensor<2>) -> Tensor<2> {

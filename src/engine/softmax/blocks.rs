@@ -221,7 +221,7 @@ impl Derivative for Blocks {
         let mut by_features = self.features.zeros_like();
         // What the losses change by with the scale of their scores.
         let mut by_scale = upstream.zeros_like();
-        let mut by_centers = Vec::new();
+        let mut by_centers = wants_centers.then(|| self.centers.zeros_like());
         for (nth, block) in self.ranges().enumerate() {
             let centers = self.centers_of(&block);
             let units = unit_rows(centers.clone());
@@ -245,10 +245,13 @@ impl Derivative for Blocks {
             if wants_features {
                 by_features = by_features + slopes.clone().matmul(units.clone());
             }
-            if wants_centers {
+            by_centers = by_centers.map(|by_centers| {
                 let by_units = slopes.transpose().matmul(directions.clone());
-                by_centers.push(through_units(by_units, &units, centers));
-            }
+                let rows = through_units(by_units, &units, centers);
+                // In place, since nothing else has a handle on it.
+                let first = block.start * self.sub_centers;
+                by_centers.slice_assign([first..first + rows.dims()[0]], rows)
+            });
         }
         let own = self.own_slopes(&upstream, &scale, evenly);
         let features = wants_features.then(|| {
@@ -263,14 +266,9 @@ impl Derivative for Blocks {
                 }
             }
         });
-        let centers = wants_centers.then(|| {
+        let centers = by_centers.map(|by_centers| {
             let rows = self.angles.by_centers.clone() * own * self.own.slope.clone();
-            Tensor::cat(by_centers, 0).select_assign(
-                0,
-                self.angles.rows.clone(),
-                rows,
-                IndexingUpdateOp::Add,
-            )
+            by_centers.select_assign(0, self.angles.rows.clone(), rows, IndexingUpdateOp::Add)
         });
         [features, centers]
     }

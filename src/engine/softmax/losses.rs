@@ -27,13 +27,18 @@ pub(crate) struct Losses {
 pub(crate) fn losses(problem: Softmax, coefficients: Coefficients, is_reduced: bool) -> Losses {
     let inputs = [problem.features.clone(), problem.centers.clone()];
     #[cfg(feature = "flex")]
-    if let Engine::Host = engine_of(&problem.classes.device())
-        && let Some(found) = host::losses(&problem, &coefficients, is_reduced)
-    {
-        return Losses {
-            value: with_gradients(inputs, found.value, found.softmax),
-            each: PerSample::Host(found.losses),
-        };
+    if let Engine::Host = engine_of(&problem.classes.device()) {
+        let folded = coefficients.within_single();
+        if let Some(found) = host::losses(&problem, folded, is_reduced) {
+            let value = with_gradients(inputs, found.value, found.softmax);
+            return Losses {
+                value: match folded {
+                    Some(_) => value,
+                    None => coefficients.weigh_all(value, is_reduced),
+                },
+                each: PerSample::Host(found.losses),
+            };
+        }
     }
     let losses = if has_late_gradients(&problem.classes.device()) {
         let (losses, blocks) = Blocks::forward(problem);
@@ -42,14 +47,13 @@ pub(crate) fn losses(problem: Softmax, coefficients: Coefficients, is_reduced: b
         plain::losses(&problem)
     };
     let each = PerSample::Device(losses.clone().without_autodiff());
-    let weighed = coefficients.weigh(losses);
     Losses {
-        value: if is_reduced { weighed.sum() } else { weighed },
+        value: coefficients.weigh_all(losses, is_reduced),
         each,
     }
 }
 
-fn with_gradients(
+pub(super) fn with_gradients(
     inputs: [Tensor<2>; 2],
     values: Tensor<1>,
     derivative: impl Derivative + 'static,

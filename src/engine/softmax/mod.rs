@@ -7,6 +7,8 @@
 
 mod angles;
 mod blocks;
+#[cfg(all(test, feature = "flex"))]
+mod comparison;
 mod losses;
 mod plain;
 mod problem;

@@ -64,45 +64,39 @@ impl Angular {
             beyond_pi,
             gradient,
         } = self;
-        let (cosine, sine) = (theta.clone().cos(), theta.clone().sin());
         let moved = theta.clone() * factor + angle.clone();
-        let (value, slope) = (
-            moved.clone().cos() - offset.clone(),
-            moved.clone().sin() * factor,
-        );
-        // Where the cosine takes over, and what it is lowered by there.
-        let (is_before, lowered) = match beyond_pi {
-            BeyondPi::Reflect => (None, offset),
-            BeyondPi::Linear => (
-                Some((moved.clone(), moved.all(core::f64::consts::PI))),
-                offset + angle.clone() * angle.sin(),
-            ),
+        let value = moved.clone().cos() - offset.clone();
+        let slope = moved.clone().sin() * factor;
+        // Up to where this holds, and what the cosine is lowered by beyond.
+        let beyond = match beyond_pi {
+            BeyondPi::Reflect => None,
+            BeyondPi::Linear => {
+                let lowered = offset + angle.clone() * angle.sin();
+                Some((moved, core::f64::consts::PI, lowered))
+            }
             BeyondPi::Continuous => {
                 let seam = (angle * -1.0 + core::f64::consts::PI) * (1.0 / factor);
+                Some((moved, core::f64::consts::PI, offset + seam.cos() + 1.0))
+            }
+            BeyondPi::Easy => Some((theta.clone(), core::f64::consts::FRAC_PI_2, offset.all(0.0))),
+        };
+        let (value, exact) = match beyond {
+            None => (value, slope),
+            Some((angle, limit, lowered)) => {
+                let limit = angle.all(limit);
+                let (cosine, sine) = (theta.clone().cos(), theta.clone().sin());
+                let within = angle.clone();
                 (
-                    Some((moved.clone(), moved.all(core::f64::consts::PI))),
-                    offset + seam.cos() + 1.0,
+                    within.if_below(limit.clone(), value, cosine - lowered),
+                    angle.if_below(limit, slope, sine),
                 )
             }
-            BeyondPi::Easy => (
-                Some((theta.clone(), theta.all(core::f64::consts::FRAC_PI_2))),
-                offset.all(0.0),
-            ),
-        };
-        let (value, slope) = match is_before {
-            None => (value, slope),
-            Some((angle, limit)) => (
-                angle
-                    .clone()
-                    .if_below(limit.clone(), value, cosine - lowered),
-                angle.if_below(limit, slope, sine.clone()),
-            ),
         };
         OwnScores {
             value,
             slope: match gradient {
-                MarginGradient::Exact => slope,
-                MarginGradient::Detached => sine,
+                MarginGradient::Exact => exact,
+                MarginGradient::Detached => theta.sin(),
             },
         }
     }

@@ -94,9 +94,9 @@ impl Proxies<'_> {
 /// The losses of the samples, `[batch_size]`, as they are and weighed.
 pub(super) fn weighed(losses: Tensor<1>, counted: &Counted, is_reduced: bool) -> Losses {
     let each = PerSample::Device(losses.clone().without_autodiff());
-    let value = counted.coefficients.clone().weigh(losses);
+    let coefficients = counted.coefficients.clone();
     Losses {
-        value: if is_reduced { value.sum() } else { value },
+        value: coefficients.weigh_all(losses, is_reduced),
         each,
     }
 }
