@@ -18,8 +18,8 @@ pub(super) fn exp_of_negative(x: f32) -> f32 {
         series = series * rest + coefficient;
     }
     let fraction = series * rest * rest + rest + 1.0;
-    // The exponent is between -126 and 0; NaN is cast to 0.
-    let power = f32::from_bits(((twos as i32 + 127) as u32) << 23);
+    // The exponent is between -126 and 0. What becomes of NaN and of positive numbers has no meaning.
+    let power = f32::from_bits(((twos as i32).wrapping_add(127) as u32) << 23);
     fraction * power
 }
 
