@@ -36,7 +36,28 @@ pub(crate) fn at_least_one(name: &'static str, value: u64) -> Result<u64, Settin
     Ok(value)
 }
 
-fn within(
+/// The value, if it is an angle from 0 to below pi.
+pub(crate) fn radians(name: &'static str, value: f64) -> Result<f64, SettingError> {
+    within(
+        name,
+        value,
+        (0.0..core::f64::consts::PI).contains(&value),
+        "it must be at least 0 and below pi, in radians (degrees times pi / 180)",
+    )
+}
+
+/// The value, if it is greater than 0 and finite.
+pub(crate) fn positive(name: &'static str, value: f64) -> Result<f64, SettingError> {
+    within(
+        name,
+        value,
+        value.is_finite() && value > 0.0,
+        "it must be finite and greater than 0",
+    )
+}
+
+/// The value, if it is within the range that the rule describes.
+pub(crate) fn within(
     name: &'static str,
     value: f64,
     is_within: bool,

@@ -89,16 +89,20 @@ mod loss;
 #[cfg(feature = "train")]
 mod metric;
 mod neighbors;
+mod parts;
 mod schedule;
 mod simd;
 
 pub use batch::{Batch, BatchError, Checking, ClassBalance, ClassWeightsError, LeftOut};
-pub use centers::CentersError;
+pub use centers::{CentersError, Precision};
 pub use distance::CenterDistance;
 pub use error::SettingError;
 pub use loss::{
-    CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate, DirectRule,
-    Normalization, Precision, UpdateRule, UpdateTiming,
+    AdaFace, ArcFace, BeyondPi, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics,
+    CenterUpdate, CombinedMargin, CosFace, Denominator, DirectRule, Margin, MarginGradient,
+    MarginSoftmax, MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization,
+    ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
+    SoftTripleConfig, SphereFace, UpdateRule, UpdateTiming, class_margins_from_counts,
 };
 #[cfg(feature = "train")]
 pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};

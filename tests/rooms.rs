@@ -10,22 +10,26 @@ use syn::{Attribute, Item, UseTree, Visibility};
 
 /// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
 /// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("device", &[]),
     ("simd", &[]),
+    ("parts", &[]),
     ("distance", &[]),
     ("schedule", &["error"]),
     ("batch", &["distance"]),
     ("centers", &["batch"]),
     (
         "engine",
-        &["batch", "centers", "device", "distance", "simd"],
+        &["batch", "centers", "device", "distance", "parts", "simd"],
     ),
-    ("neighbors", &["batch", "device", "distance", "simd"]),
+    (
+        "neighbors",
+        &["batch", "device", "distance", "parts", "simd"],
+    ),
     (
         "evaluation",
-        &["batch", "device", "distance", "neighbors", "simd"],
+        &["batch", "device", "distance", "neighbors", "parts", "simd"],
     ),
     ("loss", &[]),
     (
@@ -38,6 +42,29 @@ const ROOMS: [(&str, &[&str]); 13] = [
             "error",
             "neighbors",
             "schedule",
+        ],
+    ),
+    (
+        "loss::margin",
+        &[
+            "batch",
+            "centers",
+            "distance",
+            "engine",
+            "error",
+            "neighbors",
+            "schedule",
+        ],
+    ),
+    (
+        "loss::proxy",
+        &[
+            "batch",
+            "centers",
+            "distance",
+            "engine",
+            "error",
+            "neighbors",
         ],
     ),
     ("metric", &["evaluation", "loss::center", "neighbors"]),

@@ -3,4 +3,5 @@
 
 pub mod center_loss;
 pub mod devices;
+pub mod margin;
 pub mod neighbors;

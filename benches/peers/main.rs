@@ -1,7 +1,7 @@
 //! The library's side of `peers.py`: times one operation and prints one line of JSON.
 //!
 //! ```text
-//! peers OPERATION SECONDS B C D                       one of `time_loss`
+//! peers OPERATION SECONDS B C D                       one of `time_loss` and `time_margin`
 //! peers knn|plain_knn SECONDS REFERENCES QUERIES D K
 //! peers nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
 //! ```
@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
+use cases::margin::{MarginCase, PlainArcFace, Products};
 use cases::neighbors::{
     CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
 };
@@ -68,6 +69,25 @@ fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
         "median_us": times[times.len() / 2],
         "min_us": times[0],
         "repetitions": times.len(),
+    })
+}
+
+/// Value and both gradients of ArcFace.
+fn time_margin(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Option<Value> {
+    Some(match operation {
+        "arcface" => {
+            let case = MarginCase::new(shape, device);
+            time(seconds, || case.forward_backward())
+        }
+        "plain_arcface" => {
+            let case = PlainArcFace::new(shape, device);
+            time(seconds, || case.forward_backward())
+        }
+        "products" => {
+            let case = Products::new(shape, device);
+            time(seconds, || case.run())
+        }
+        _ => return None,
     })
 }
 
@@ -129,7 +149,8 @@ fn time_operation(
         }
         (operation, &[batch_size, num_classes, feature_dim]) => {
             let shape = Shape::new(batch_size, num_classes, feature_dim);
-            return time_loss(operation, shape, device, seconds);
+            return time_margin(operation, shape, device, seconds)
+                .or_else(|| time_loss(operation, shape, device, seconds));
         }
         _ => return None,
     })

@@ -1,7 +1,7 @@
 //! Class and weight of each sample of a batch.
 
 use alloc::vec::Vec;
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor};
 
 use super::groups::Groups;
 use super::scaled::Scaled;
@@ -21,16 +21,6 @@ pub(crate) struct DeviceSamples {
     pub weights: Tensor<1>,
     /// Whether a weight may be other than 0 and 1.
     pub are_weighted: bool,
-}
-
-/// One number per sample.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one call, on the stack"
-)]
-pub(crate) enum PerSample {
-    Host(Vec<f64>),
-    Device(Tensor<1>),
 }
 
 impl HostSamples {
@@ -77,19 +67,6 @@ impl DeviceSamples {
 /// type.
 pub(crate) fn classes_on(device: &Device, classes: Tensor<1, Int>) -> Tensor<1, Int> {
     classes.to_device(device).cast(device.settings().int_dtype)
-}
-
-impl PerSample {
-    /// The numbers as a column, `[batch_size, 1]`.
-    pub fn column(self, device: &Device, dtype: DType) -> Tensor<2> {
-        match self {
-            Self::Host(values) => {
-                let rows = values.len();
-                Tensor::from_data(TensorData::new(values, [rows, 1]), (device, dtype))
-            }
-            Self::Device(values) => values.unsqueeze_dim(1),
-        }
-    }
 }
 
 /// Classes or places as a tensor, in the device's own integer type.

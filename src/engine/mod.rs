@@ -9,17 +9,24 @@ mod autodiff;
 mod class_totals;
 #[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
 mod comparison;
+mod count;
+mod counting;
 #[cfg(feature = "_kernels")]
 mod cube;
 #[cfg(feature = "flex")]
 mod host;
+mod late_gradients;
 mod measure;
 mod operations;
 mod overflow;
 mod problem;
+mod softmax;
 
 pub(crate) use addition::prepare;
 pub(crate) use class_totals::class_totals;
+pub(crate) use count::count;
+pub(crate) use counting::{Counted, check_finite};
 pub(crate) use measure::measure;
 pub(crate) use operations::distances;
 pub(crate) use problem::{Measured, Problem, Wants};
+pub(crate) use softmax::{Angles, Losses, OwnScores, Scale, Softmax, logits, losses, own_angles};

@@ -1,22 +1,21 @@
 //! The reference: loss, gradients and pulls by Burn's tensor operations, on every backend.
 //!
-//! A sample that does not count has its features and its center replaced by zeros before anything is
-//! computed from them. So it has exact zeros in the loss, the gradients and the pulls, whatever it
-//! holds.
+//! Which samples count is decided in `counting`. The centers of those that do not are replaced by zeros
+//! as well, so that they have exact zeros in the pulls too.
 
 use alloc::boxed::Box;
 use alloc::format;
-use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::tensor::{Bool, DType, Int, IntDType, Tensor, Transaction};
+use burn::tensor::{Int, Tensor};
 
-use super::class_totals::class_totals;
+use super::counting::{
+    Coefficients, Read, States, all_finite, classes_in_range, given_features, not_finite,
+    read_samples, weights_or_ones, zero_rows,
+};
 use super::overflow::{self, Look};
 use super::problem::{Measured, Problem, Wants};
-use crate::batch::{
-    BatchError, Checking, DeviceSamples, HostSamples, Meaning, PerSample, read_labels,
-};
+use crate::batch::{BatchError, Checking, DeviceSamples, HostSamples};
 use crate::centers::{Entries, OnDevice, Pulls};
 use crate::distance::{CenterDistance, beyond, half_squares, norms, unit_rows};
 
@@ -52,15 +51,8 @@ struct Own {
     centers: Tensor<2>,
 }
 
-/// A label that names no class is replaced by 0 before anything is looked up with it, since an index
-/// out of range is undefined on some backends.
 fn own_centers(problem: &Problem) -> Own {
-    let labels = &problem.batch.labels;
-    let dtype: IntDType = problem.batch.device().settings().int_dtype;
-    let classes = labels
-        .clone()
-        .mask_fill(problem.rules.in_range(labels).bool_not(), 0)
-        .cast(dtype);
+    let classes = classes_in_range(problem.rules, &problem.batch);
     Own {
         centers: problem.centers.clone().select(0, classes.clone()),
         classes,
@@ -116,42 +108,13 @@ impl Geometry {
 
     /// The loss, of which each half squared distance has its coefficient.
     fn value(&self, problem: &Problem, coefficients: Coefficients) -> Tensor<1> {
-        let offsets = self.offsets.clone();
-        let losses = match coefficients {
-            Coefficients::Host(values) => self.host_losses(problem, &values),
-            Coefficients::Roots(roots) => {
-                let roots = roots.unsqueeze_dim::<2>(1);
-                half_squares(offsets, problem.radius, |x| {
-                    let x = x * roots;
-                    (x.clone(), x)
-                })
-            }
-        };
+        let losses = half_squares(self.offsets.clone(), problem.radius, |x| {
+            coefficients.pair(x)
+        });
         match problem.weighing.reduction {
             Some(_) => losses.sum(),
             None => losses,
         }
-    }
-
-    fn host_losses(&self, problem: &Problem, coefficients: &[f64]) -> Tensor<1> {
-        let dtype = self.offsets.dtype();
-        let factors = |which: usize| -> Vec<f64> {
-            let factors = coefficients.iter().map(|value| split(*value, dtype)[which]);
-            factors.collect()
-        };
-        let times = |x: Tensor<2>, which: usize| {
-            let factors = factors(which);
-            if factors.iter().all(|factor| *factor == 1.0) {
-                x
-            } else if factors.iter().all(|factor| *factor == factors[0]) {
-                x.mul_scalar(factors[0])
-            } else {
-                x * PerSample::Host(factors).column(&problem.batch.device(), dtype)
-            }
-        };
-        half_squares(self.offsets.clone(), problem.radius, |x| {
-            (times(times(x.clone(), 0), 1), times(times(x, 2), 3))
-        })
     }
 
     fn pulls(self, problem: &Problem, entries: Entries) -> Option<Box<Pulls>> {
@@ -171,46 +134,6 @@ impl Geometry {
     }
 }
 
-/// What the half squared distances are multiplied by, one number per sample.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one call, on the stack"
-)]
-enum Coefficients {
-    Host(Vec<f64>),
-    /// The roots of the coefficients, `[batch_size]`.
-    Roots(Tensor<1>),
-}
-
-/// Four factors whose product is the coefficient: two for either distance of a squared one.
-///
-/// A coefficient outside the normal range of `f32` becomes its fourth root four times. A product with a
-/// distance then stays in range, step by step, if loss and gradient do.
-fn split(coefficient: f64, dtype: DType) -> [f64; 4] {
-    // A coefficient below 1 and a distance above, or the reverse, may be multiplied at once.
-    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX) / 4.0;
-    if coefficient == 0.0 || normal.contains(&coefficient) {
-        return [coefficient, 1.0, 1.0, 1.0];
-    }
-    let root = num_traits::Float::sqrt(num_traits::Float::sqrt(coefficient));
-    // The last factor makes up for the rounding of the others to the data type.
-    let root = match dtype {
-        DType::F64 => root,
-        _ => f64::from(root as f32),
-    };
-    if root > 0.0 {
-        [root, root, root, coefficient / root / root / root]
-    } else {
-        [0.0; 4]
-    }
-}
-
-/// The rows with zeros where `masked`, `[batch_size]`.
-fn zero_rows(rows: Tensor<2>, masked: Tensor<1, Bool>) -> Tensor<2> {
-    let shape = rows.dims();
-    rows.mask_fill(masked.unsqueeze_dim::<2>(1).expand(shape), 0.0)
-}
-
 /// A batch whose samples are all good.
 struct Checked {
     geometry: Geometry,
@@ -226,7 +149,7 @@ struct Numbers {
 }
 
 impl Numbers {
-    fn new(columns: usize, values: Vec<f64>) -> Self {
+    fn new(columns: usize, values: &[f64]) -> Self {
         let column = |column: usize| -> Vec<f64> {
             values
                 .iter()
@@ -239,11 +162,6 @@ impl Numbers {
             distances: column(0),
             cosine: (columns > 1).then(|| [1, 2, 3].map(column)),
         }
-    }
-
-    fn are_finite(&self, sample: usize) -> bool {
-        let others = self.cosine.iter().flatten();
-        self.distances[sample].is_finite() && others.map(|of| of[sample]).all(f64::is_finite)
     }
 
     /// An upper bound of the entries of the pulls.
@@ -303,87 +221,48 @@ fn check(problem: &Problem, own: &Own) -> Result<Checked, BatchError> {
     let geometry = Geometry::new(problem.distance, features, centers);
     let numbers = geometry.numbers(problem.distance);
     let [_, columns] = numbers.dims();
-    let mut reads = Transaction::default()
-        .register(batch.labels.clone())
-        .register(numbers);
-    if let Some(weights) = &batch.weights {
-        reads = reads.register(weights.clone());
-    }
-    let data = reads
-        .try_execute()
-        .map_err(|error| BatchError::Read(error.to_string()))?;
-    let labels = read_labels(&data[0]);
-    let numbers = Numbers::new(columns, data[1].iter::<f64>().collect());
-    let weights: Option<Vec<f64>> = data.get(2).map(|data| data.iter::<f64>().collect());
-
-    let mut samples = HostSamples::default();
-    for (sample, label) in labels.into_iter().enumerate() {
-        let (class, weight) = match problem.rules.meaning(label) {
-            Meaning::Ignored => (0, 0.0),
-            Meaning::Unknown => {
-                return Err(BatchError::Label {
-                    sample,
-                    label,
-                    num_classes: problem.rules.num_classes,
-                });
-            }
-            Meaning::Class(class) => {
-                if !numbers.are_finite(sample) {
-                    return Err(what_is_not_finite(problem, own, sample, class));
-                }
-                let value = weights.as_ref().map_or(1.0, |weights| weights[sample]);
-                if !(value.is_finite() && value >= 0.0) {
-                    return Err(BatchError::Weight { sample, value });
-                }
-                (class, value)
-            }
-        };
-        samples.classes.push(class);
-        samples.weights.push(weight);
-    }
+    let Read { samples, numbers } =
+        read_samples(batch, problem.rules, numbers, |sample, class| {
+            what_is_not_finite(problem, own, sample, class)
+        })?;
     Ok(Checked {
         geometry,
         samples,
-        numbers,
+        numbers: Numbers::new(columns, &numbers),
     })
 }
 
 /// Why a distance is not finite: a feature, the center, or only their difference is not.
-fn what_is_not_finite(problem: &Problem, own: &Own, sample: usize, class: usize) -> BatchError {
+fn what_is_not_finite(
+    problem: &Problem,
+    own: &Own,
+    sample: usize,
+    class: usize,
+) -> Result<BatchError, BatchError> {
     let batch = &problem.batch;
-    let features = batch.given.as_ref().unwrap_or(&batch.features);
-    let bad = |rows: &Tensor<2>| -> Result<Option<(usize, f64)>, BatchError> {
-        let row = rows.clone().without_autodiff().narrow(0, sample, 1);
-        let row = row
-            .try_into_data()
-            .map_err(|error| BatchError::Read(error.to_string()))?;
-        Ok(row
-            .iter::<f64>()
-            .enumerate()
-            .find(|(_, value)| !value.is_finite()))
-    };
-    match (bad(features), bad(&own.centers)) {
-        (Err(error), _) | (_, Err(error)) => error,
-        (Ok(Some((dim, value))), _) => BatchError::Feature { sample, dim, value },
-        (_, Ok(Some((dim, value)))) => BatchError::Center { class, dim, value },
-        (Ok(None), Ok(None)) => BatchError::Distance {
-            sample,
-            class,
-            dtype: format!("{:?}", batch.features.dtype()),
-        },
+    if let Some((dim, value)) = not_finite(given_features(batch), sample)? {
+        return Ok(BatchError::Feature { sample, dim, value });
     }
+    if let Some((dim, value)) = not_finite(&own.centers, sample)? {
+        return Ok(BatchError::Center { class, dim, value });
+    }
+    Ok(BatchError::Distance {
+        sample,
+        class,
+        dtype: format!("{:?}", batch.features.dtype()),
+    })
 }
 
 fn deferred(problem: &Problem, own: Own) -> Measured {
     let batch = &problem.batch;
-    let weights = match &batch.weights {
-        Some(weights) => weights.clone(),
-        None => {
-            let options = (&batch.device(), batch.features.dtype());
-            Tensor::ones([batch.batch_size()], options)
-        }
-    };
-    let states = States::new(problem, &own, &weights);
+    let weights = weights_or_ones(batch);
+    let near = Geometry::new(
+        problem.distance,
+        batch.features.clone().without_autodiff(),
+        own.centers.clone().without_autodiff(),
+    );
+    let is_near = all_finite(near.numbers(problem.distance));
+    let states = States::new(batch, problem.rules, &weights, Some(is_near));
     let masked = states.masked();
     let geometry = Geometry::new(
         problem.distance,
@@ -395,10 +274,9 @@ fn deferred(problem: &Problem, own: Own) -> Measured {
         weights: weights.mask_fill(masked, 0.0),
         are_weighted: batch.weights.is_some(),
     };
-    let roots = problem.weighing.roots_on_device(&samples, |weights| {
-        class_totals(&samples.classes, &weights, problem.rules.num_classes)
-    });
-    let value = geometry.value(problem, Coefficients::Roots(roots));
+    let coefficients =
+        Coefficients::on_device(&problem.weighing, &samples, problem.rules.num_classes);
+    let value = geometry.value(problem, coefficients);
     let reach = norms(geometry.pulls.clone()).squeeze_dim(1);
     Measured {
         value,
@@ -408,65 +286,4 @@ fn deferred(problem: &Problem, own: Own) -> Measured {
         ),
         left_out: Some(Box::new(states.left_out())),
     }
-}
-
-/// Which samples count, and why the others do not; each `[batch_size]`.
-struct States {
-    counts: Tensor<1, Bool>,
-    /// Labels, features, weights, distances. A sample is bad for one reason only.
-    bad: [Tensor<1, Bool>; 4],
-}
-
-impl States {
-    fn new(problem: &Problem, own: &Own, weights: &Tensor<1>) -> Self {
-        let labels = &problem.batch.labels;
-        let features = problem.batch.features.clone().without_autodiff();
-        let is_named = problem.rules.in_range(labels);
-        let is_weight = weights
-            .clone()
-            .is_finite()
-            .bool_and(weights.clone().greater_equal_elem(0.0));
-        let geometry = Geometry::new(
-            problem.distance,
-            features.clone(),
-            own.centers.clone().without_autodiff(),
-        );
-        let is_near = all_finite(geometry.numbers(problem.distance));
-
-        let not_ignored = |flags: Tensor<1, Bool>| match problem.rules.ignored(labels) {
-            Some(ignored) => flags.bool_and(ignored.bool_not()),
-            None => flags,
-        };
-        let bad_label = not_ignored(is_named.clone().bool_not());
-        let mut counts = not_ignored(is_named);
-        let [bad_features, bad_weight, bad_distance] = [all_finite(features), is_weight, is_near]
-            .map(|is_good| {
-                let bad = counts.clone().bool_and(is_good.clone().bool_not());
-                counts = counts.clone().bool_and(is_good);
-                bad
-            });
-        let bad = [bad_label, bad_features, bad_weight, bad_distance];
-        Self { counts, bad }
-    }
-
-    fn masked(&self) -> Tensor<1, Bool> {
-        self.counts.clone().bool_not()
-    }
-
-    /// `[4]`
-    fn left_out(self) -> Tensor<1, Int> {
-        Tensor::cat(self.bad.map(|bad| bad.int().sum()).to_vec(), 0)
-    }
-}
-
-/// Which rows are finite, `[rows]`.
-fn all_finite(rows: Tensor<2>) -> Tensor<1, Bool> {
-    let [_, columns] = rows.dims();
-    // Divided before they are summed, so that rows of finite values have finite sums. Half of that leaves
-    // room for rounding.
-    rows.abs()
-        .mul_scalar(0.5 / columns as f64)
-        .sum_dim(1)
-        .squeeze_dim::<1>(1)
-        .is_finite()
 }

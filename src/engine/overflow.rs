@@ -83,7 +83,7 @@ pub(super) fn exceeds(value: f64, limit: f64) -> bool {
 }
 
 /// The sample with the largest value, and the value.
-fn at_most(values: impl Iterator<Item = (usize, f64)>) -> (usize, f64) {
+pub(super) fn at_most(values: impl Iterator<Item = (usize, f64)>) -> (usize, f64) {
     values.fold(
         (0, 0.0),
         |most, next| if next.1 > most.1 { next } else { most },

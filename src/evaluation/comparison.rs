@@ -1,6 +1,7 @@
 //! Compares queries with every reference, a few queries at a time.
 
-use crate::neighbors::{KnnMetric, Rows, for_each_part, is_zero, threads};
+use crate::neighbors::{KnnMetric, Rows, is_zero};
+use crate::parts::{for_each_part, threads};
 use crate::simd::{Loops, vectorized};
 use alloc::vec;
 use alloc::vec::Vec;

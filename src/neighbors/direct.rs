@@ -1,8 +1,8 @@
 //! Comparison of each query with each of a few centers.
 
 use super::metric::{KnnMetric, is_zero};
-use super::parts::for_each_part;
 use super::rows::Rows;
+use crate::parts::for_each_part;
 use alloc::vec;
 use alloc::vec::Vec;
 use burn::tensor::{Element, ElementConversion};

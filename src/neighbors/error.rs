@@ -125,6 +125,16 @@ pub enum KnnError {
         /// The types that are written.
         expected: &'static str,
     },
+    /// Stored centers that cannot be divided among classes.
+    #[error(
+        "centers are stored with {centers} rows and {sub_centers} for each class; the rows must be a multiple of it"
+    )]
+    StoredSubCenters {
+        /// How many rows there are.
+        centers: usize,
+        /// How many rows a class has.
+        sub_centers: usize,
+    },
     /// A stored row that has a direction and not the length of one.
     #[error(
         "{name} is stored with a row of length {length} at index {row}; directions must have length 1, or 0 for none"

@@ -66,6 +66,8 @@ pub struct NearestCenter {
     /// Has the centers as rows; compares positions under `SquaredEuclidean`, directions under `Cosine`.
     search: Search,
     centers: Tensor<2>,
+    /// How many centers a class has, which follow each other.
+    sub_centers: usize,
 }
 
 impl NearestCenter {
@@ -75,7 +77,7 @@ impl NearestCenter {
     ///
     /// [`KnnError`] if there are no centers or no columns, or a center is not finite.
     pub fn from_centers(centers: Tensor<2>) -> Result<Self, KnnError> {
-        Self::read(centers, KnnMetric::SquaredEuclidean)
+        Self::read(centers, KnnMetric::SquaredEuclidean, 1)
     }
 
     /// A classifier of the directions of given centers: centers and queries are brought to unit length, so that the
@@ -86,22 +88,38 @@ impl NearestCenter {
     ///
     /// As [`from_centers`](Self::from_centers).
     pub fn from_directions(centers: Tensor<2>) -> Result<Self, KnnError> {
-        Self::read(centers, KnnMetric::Cosine)
+        Self::from_sub_directions(centers, 1)
     }
 
-    fn read(centers: Tensor<2>, metric: KnnMetric) -> Result<Self, KnnError> {
+    /// [`from_directions`](Self::from_directions) of several centers per class, which follow each other: the nearest
+    /// one of a class counts. Their number is a multiple of `sub_centers`, which is at least 1.
+    pub(crate) fn from_sub_directions(
+        centers: Tensor<2>,
+        sub_centers: usize,
+    ) -> Result<Self, KnnError> {
+        Self::read(centers, KnnMetric::Cosine, sub_centers)
+    }
+
+    fn read(centers: Tensor<2>, metric: KnnMetric, sub_centers: usize) -> Result<Self, KnnError> {
         let dtype = full_precision_dtype(centers.dtype());
         let device = centers.device().without_autodiff();
         let rows = metric.prepare(Rows::read(centers, "centers")?);
-        Ok(Self::new(rows, dtype, metric, &device))
+        Ok(Self::new(rows, sub_centers, dtype, metric, &device))
     }
 
     /// Takes centers that the metric has prepared.
-    fn new(centers: Rows, dtype: DType, metric: KnnMetric, device: &Device) -> Self {
+    fn new(
+        centers: Rows,
+        sub_centers: usize,
+        dtype: DType,
+        metric: KnnMetric,
+        device: &Device,
+    ) -> Self {
         let order = (0..centers.len()).collect();
         Self {
             centers: Tensor::from_data(centers.to_data(), (device, dtype)),
             search: Search::new(centers, order, metric, 1, DEFAULT_MAX_PAIRS, device),
+            sub_centers,
         }
     }
 
@@ -129,6 +147,7 @@ impl NearestCenter {
     pub fn to_data(&self) -> NearestCenterData {
         NearestCenterData {
             centers: self.search.references().to_data(),
+            sub_centers: self.sub_centers,
             dtype: self.centers.dtype(),
             directions: self.search.metric() == KnnMetric::Cosine,
         }
@@ -147,6 +166,7 @@ impl NearestCenter {
     pub fn from_data(data: NearestCenterData, device: &Device) -> Result<Self, KnnError> {
         let NearestCenterData {
             centers,
+            sub_centers,
             dtype,
             directions,
         } = data;
@@ -166,7 +186,13 @@ impl NearestCenter {
             });
         }
         check_dtype("centers", dtype, &device)?;
-        Ok(Self::new(centers, dtype, metric, &device))
+        if sub_centers == 0 || !centers.len().is_multiple_of(sub_centers) {
+            return Err(KnnError::StoredSubCenters {
+                sub_centers,
+                centers: centers.len(),
+            });
+        }
+        Ok(Self::new(centers, sub_centers, dtype, metric, &device))
     }
 
     /// A classifier whose centers are the means of the classes, summed in `f64`. Reads both tensors back from the
@@ -202,7 +228,8 @@ impl NearestCenter {
         Self::from_centers(Tensor::from_data(means, (&device, dtype)))
     }
 
-    /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared.
+    /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared. There are more rows if
+    /// classes have sub-centers ([`MarginSoftmax::nearest_center`](crate::MarginSoftmax::nearest_center)).
     pub fn centers(&self) -> Tensor<2> {
         self.centers.clone()
     }
@@ -274,12 +301,19 @@ impl NearestCenter {
 
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
         let centers = self.search.references();
-        if centers.len() <= MAX_CENTERS {
+        let mut nearest: Vec<i64> = if centers.len() <= MAX_CENTERS {
             let queries = self.search.prepare(queries, "centers")?;
-            return Ok(nearest(&queries, centers, self.search.metric()));
+            nearest(&queries, centers, self.search.metric())
+        } else {
+            let neighbors = self.search.answer(queries, "centers", 1)?;
+            neighbors.iter().map(|center| center.index as i64).collect()
+        };
+        if self.sub_centers > 1 {
+            nearest
+                .iter_mut()
+                .for_each(|center| *center /= self.sub_centers as i64);
         }
-        let neighbors = self.search.answer(queries, "centers", 1)?;
-        Ok(neighbors.iter().map(|center| center.index as i64).collect())
+        Ok(nearest)
     }
 
     /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. Its rows are the squared
@@ -300,14 +334,31 @@ impl NearestCenter {
             ranks
                 .iter_mut()
                 .for_each(|rank| *rank = metric.squared(*rank));
-            finish(ranks);
+            finish(nearest_of_classes(ranks, self.sub_centers));
         };
         let data = match dtype {
             DType::F64 => TensorData::new(table::<f64>(&queries, centers, metric, finish), shape),
             _ => TensorData::new(table::<f32>(&queries, centers, metric, finish), shape),
         };
-        Ok(Tensor::from_data(data, (self.search.device(), dtype)))
+        let table = Tensor::from_data(data, (self.search.device(), dtype));
+        Ok(if self.sub_centers > 1 {
+            table.narrow(1, 0, centers.len() / self.sub_centers)
+        } else {
+            table
+        })
     }
+}
+
+/// The least value of each class, at the front of the values of all its centers.
+fn nearest_of_classes(values: &mut [f64], sub_centers: usize) -> &mut [f64] {
+    let classes = values.len() / sub_centers;
+    if sub_centers > 1 {
+        for class in 0..classes {
+            let of_class = values[class * sub_centers..][..sub_centers].iter();
+            values[class] = of_class.copied().fold(f64::INFINITY, f64::min);
+        }
+    }
+    &mut values[..classes]
 }
 
 impl core::fmt::Debug for NearestCenter {

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 /// [`NearestCenter::from_data`](crate::NearestCenter::from_data) takes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NearestCenterData {
-    /// `[num_classes, feature_dim]`: rows of unit length if directions are compared.
+    /// `[num_classes * sub_centers, feature_dim]`: rows of unit length if directions are compared.
     pub(crate) centers: TensorData,
+    /// How many centers a class has.
+    pub(crate) sub_centers: usize,
     /// The float type of the classifier's centers.
     pub(crate) dtype: DType,
     /// Whether directions are compared, not positions.

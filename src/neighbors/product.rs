@@ -3,8 +3,8 @@
 use super::lift::{Factors, Lift, Tolerance, matrix};
 use super::metric::KnnMetric;
 use super::nearest::{Nearest, Neighbor};
-use super::parts::{for_each_part, threads};
 use super::rows::Rows;
+use crate::parts::{for_each_part, threads};
 use crate::simd::{Loops, vectorized};
 use alloc::vec;
 use alloc::vec::Vec;

@@ -2,8 +2,8 @@
 
 use super::metric::{KnnMetric, is_zero};
 use super::nearest::{Nearest, Neighbor};
-use super::parts::for_each_part;
 use super::rows::Rows;
+use crate::parts::for_each_part;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;

@@ -7,5 +7,5 @@ mod rates;
 )]
 mod schedule;
 
-pub(crate) use rates::Rates;
+pub(crate) use rates::{RateState, Rates};
 pub use schedule::Schedule;

@@ -5,61 +5,59 @@ use burn::module::{
 };
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_std::sync::Mutex;
+use core::array::from_fn;
 
 /// The base rates of a loss and the training step that their schedules have reached.
 ///
-/// A leaf module. The record keeps it as six 32-bit integers (step, alpha and lambda, low half
-/// first), because an integer tensor carries the bits of an `f64` on every backend. The values live
-/// on the host, so that reading them never waits for a device. A tensor exists only while a record
-/// is written or read.
+/// A leaf module. The record keeps it as 32-bit integers (the step and the rates, each low half first),
+/// because an integer tensor carries the bits of an `f64` on every backend. The values live on the host,
+/// so that reading them never waits for a device. A tensor exists only while a record is written or read.
 #[derive(Debug)]
-pub(crate) struct Rates {
+pub(crate) struct Rates<const RATES: usize> {
     id: ParamId,
     device: Device,
-    state: Mutex<RateState>,
+    state: Mutex<RateState<RATES>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct RateState {
+pub(crate) struct RateState<const RATES: usize> {
     /// How many training steps have passed.
     pub step: u64,
-    /// The rate of the centers; 0 where the loss does not move them itself.
-    pub alpha: f64,
-    /// The weight of the loss.
-    pub lambda: f64,
+    /// Finite and not negative.
+    pub rates: [f64; RATES],
 }
 
-const WORDS: usize = 6;
-
-impl Rates {
-    pub fn new(alpha: f64, lambda: f64, device: &Device) -> Self {
+impl<const RATES: usize> Rates<RATES> {
+    pub fn new(rates: [f64; RATES], device: &Device) -> Self {
         Self {
             id: ParamId::new(),
             device: device.clone().without_autodiff(),
-            state: Mutex::new(RateState {
-                step: 0,
-                alpha,
-                lambda,
-            }),
+            state: Mutex::new(RateState { step: 0, rates }),
         }
     }
 
-    pub fn get(&self) -> RateState {
+    pub fn get(&self) -> RateState<RATES> {
         *self.state.lock()
     }
 
-    pub fn change(&self, change: impl FnOnce(&mut RateState)) {
+    /// One training step passes.
+    pub fn pass_step(&self) {
+        self.change(|state| state.step += 1);
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut RateState<RATES>)) {
         change(&mut self.state.lock());
     }
 
     fn param(&self) -> Param<Tensor<1, Int>> {
         let words = self.get().words();
+        let length = words.len();
         Param::uninitialized(
             self.id,
-            move |device, _| Tensor::from_data(TensorData::from(words), device),
+            move |device, _| Tensor::from_data(TensorData::from(words.as_slice()), device),
             self.device.clone(),
             false,
-            [WORDS].into(),
+            [length].into(),
         )
     }
 
@@ -72,38 +70,38 @@ impl Rates {
     }
 }
 
-impl RateState {
-    fn words(self) -> [i32; WORDS] {
-        let halves = |bits: u64| [bits as u32 as i32, (bits >> 32) as u32 as i32];
-        let [a, b] = halves(self.step);
-        let [c, d] = halves(self.alpha.to_bits());
-        let [e, f] = halves(self.lambda.to_bits());
-        [a, b, c, d, e, f]
+impl<const RATES: usize> RateState<RATES> {
+    fn words(self) -> Vec<i32> {
+        let bits = self.rates.map(f64::to_bits);
+        let numbers = core::iter::once(self.step).chain(bits);
+        numbers
+            .flat_map(|bits| [bits as u32 as i32, (bits >> 32) as u32 as i32])
+            .collect()
     }
 
     /// `None` if the words are not what [`words`](Self::words) can give.
     fn from_words(words: &[i64]) -> Option<Self> {
         let word = |i: usize| words[i] as u32 as u64;
-        if words.len() != WORDS {
+        if words.len() != 2 + 2 * RATES {
             return None;
         }
-        let bits = |i: usize| word(i) | word(i + 1) << 32;
-        let rate = |i: usize| Some(f64::from_bits(bits(i))).filter(|r| r.is_finite() && *r >= 0.0);
-        Some(Self {
+        let bits = |number: usize| word(2 * number) | word(2 * number + 1) << 32;
+        let rates: [f64; RATES] = from_fn(|rate| f64::from_bits(bits(1 + rate)));
+        let are_rates = rates.iter().all(|rate| rate.is_finite() && *rate >= 0.0);
+        are_rates.then(|| Self {
             step: bits(0),
-            alpha: rate(2)?,
-            lambda: rate(4)?,
+            rates,
         })
     }
 }
 
-impl Clone for Rates {
+impl<const RATES: usize> Clone for Rates<RATES> {
     fn clone(&self) -> Self {
         self.on(&self.device)
     }
 }
 
-impl Module for Rates {
+impl<const RATES: usize> Module for Rates<RATES> {
     fn collect_devices(&self, devices: Devices) -> Devices {
         devices
     }
@@ -147,22 +145,17 @@ impl Module for Rates {
     }
 }
 
-impl ModuleDisplayDefault for Rates {
+impl<const RATES: usize> ModuleDisplayDefault for Rates<RATES> {
     fn content(&self, content: Content) -> Option<Content> {
-        let RateState {
-            step,
-            alpha,
-            lambda,
-        } = self.get();
+        let RateState { step, rates } = self.get();
         content
             .add("step", &step)
-            .add("alpha", &alpha)
-            .add("lambda", &lambda)
+            .add_debug_attribute("rates", &rates)
             .optional()
     }
 }
 
-impl ModuleDisplay for Rates {}
+impl<const RATES: usize> ModuleDisplay for Rates<RATES> {}
 
 #[cfg(test)]
 mod tests {
@@ -172,21 +165,22 @@ mod tests {
     fn words_carry_every_bit() {
         let state = RateState {
             step: u64::MAX - 5,
-            alpha: 0.1,
-            lambda: 1e-300,
+            rates: [0.1, 1e-300],
         };
-        let words = state.words().map(i64::from);
-        assert_eq!(RateState::from_words(&words), Some(state));
+        assert_eq!(RateState::from_words(&words(state)), Some(state));
     }
 
     #[test]
     fn words_that_are_no_rates_are_refused() {
         let nan = RateState {
             step: 0,
-            alpha: f64::NAN,
-            lambda: 0.0,
+            rates: [f64::NAN, 0.0],
         };
-        assert_eq!(RateState::from_words(&nan.words().map(i64::from)), None);
-        assert_eq!(RateState::from_words(&[0; 5]), None);
+        assert_eq!(RateState::<2>::from_words(&words(nan)), None);
+        assert_eq!(RateState::<2>::from_words(&[0; 5]), None);
+    }
+
+    fn words<const RATES: usize>(state: RateState<RATES>) -> Vec<i64> {
+        state.words().into_iter().map(i64::from).collect()
     }
 }

@@ -27,6 +27,14 @@ pub enum Schedule {
         /// How many steps the rise takes; at least 1.
         steps: u64,
     },
+    /// 0 until step `start`, then `1 - 0.001^((t - start) / steps)`, and 1 from step `start + steps` on: the
+    /// margin scheduler of wespeaker.
+    ExponentialWarmup {
+        /// The step before which the factor is 0.
+        start: u64,
+        /// How many steps the rise takes; at least 1.
+        steps: u64,
+    },
     /// `factor^floor(t / every)`.
     StepDecay {
         /// How many steps each level lasts; at least 1.
@@ -58,6 +66,14 @@ impl Schedule {
                     1.0
                 }
             }
+            Self::ExponentialWarmup { start, steps } => {
+                let passed = t.saturating_sub(start);
+                if passed < steps {
+                    1.0 - Float::powf(1e-3, passed as f64 / steps as f64)
+                } else {
+                    1.0
+                }
+            }
             Self::StepDecay { every, factor } => power(factor, t / every.max(1)),
             Self::ExponentialDecay { gamma } => power(gamma, t),
             Self::CosineDecay { steps } => {
@@ -76,6 +92,9 @@ impl Schedule {
             Self::Constant => {}
             Self::LinearWarmup { steps } => {
                 at_least_one("LinearWarmup.steps", steps)?;
+            }
+            Self::ExponentialWarmup { steps, .. } => {
+                at_least_one("ExponentialWarmup.steps", steps)?;
             }
             Self::StepDecay { every, factor } => {
                 at_least_one("StepDecay.every", every)?;
@@ -105,6 +124,8 @@ mod tests {
         prop_oneof![
             Just(Schedule::Constant),
             any::<u64>().prop_map(|steps| Schedule::LinearWarmup { steps }),
+            (any::<u64>(), any::<u64>())
+                .prop_map(|(start, steps)| Schedule::ExponentialWarmup { start, steps }),
             (any::<u64>(), any::<f64>())
                 .prop_map(|(every, factor)| Schedule::StepDecay { every, factor }),
             any::<f64>().prop_map(|gamma| Schedule::ExponentialDecay { gamma }),
@@ -137,6 +158,11 @@ mod tests {
         assert_eq!([0, 2, 3, 6].map(|t| decay.factor(t)), [1.0, 1.0, 0.5, 0.25]);
         let decay = Schedule::ExponentialDecay { gamma: 0.5 };
         assert_eq!([0, 1, 2].map(|t| decay.factor(t)), [1.0, 0.5, 0.25]);
+        let warmup = Schedule::ExponentialWarmup { start: 2, steps: 3 };
+        let factors = [0, 2, 3, 4, 5, 6].map(|t| warmup.factor(t));
+        for (factor, expected) in factors.into_iter().zip([0.0, 0.0, 0.9, 0.99, 1.0, 1.0]) {
+            assert!((factor - expected).abs() < 1e-15, "{factor}");
+        }
         let decay = Schedule::CosineDecay { steps: 2 };
         assert_eq!(decay.factor(0), 1.0);
         assert!((decay.factor(1) - 0.5).abs() < 1e-15);

@@ -4,13 +4,13 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Element, ElementConversion, Int, Tensor, TensorData};
+use burn::tensor::{DType, Element, ElementConversion, Tensor, TensorData};
 use num_traits::Float;
 
+use super::memory::contiguous;
 use super::pass::{Found, Pass, PerSample, largest};
-use crate::batch::{
-    BatchRules, Groups, HostSamples, Meaning, NO_CLASS, PerGroup, read_labels, totals_and_shares,
-};
+use super::samples::{host_classes, host_weights};
+use crate::batch::{Groups, HostSamples, PerGroup, totals_and_shares};
 use crate::centers::{Entries, Pulls, Singles};
 use crate::distance::CenterDistance;
 use crate::engine::autodiff::with_gradient;
@@ -170,49 +170,4 @@ fn sum<T: Element>(groups: &Groups, coefficients: &PerGroup, squares: &[T]) -> f
             .sum(),
     };
     0.5 * twice
-}
-
-/// The class of each sample; `None` if a label names none and is not the ignored one.
-fn host_classes(rules: &BatchRules, labels: &Tensor<1, Int>) -> Option<Vec<usize>> {
-    let labels = labels.clone().try_into_primitive::<Flex>().ok()?;
-    match (labels.as_slice::<i64>(), labels.as_slice::<i32>()) {
-        (Some(labels), _) => classes(rules, labels.iter().copied()),
-        (_, Some(labels)) => classes(rules, labels.iter().copied()),
-        _ => classes(rules, read_labels(&labels.into_data()).into_iter()),
-    }
-}
-
-fn classes<L: Copy + Into<i128> + TryInto<usize>>(
-    rules: &BatchRules,
-    labels: impl ExactSizeIterator<Item = L>,
-) -> Option<Vec<usize>> {
-    let mut classes = Vec::with_capacity(labels.len());
-    for label in labels {
-        classes.push(match rules.meaning(label) {
-            Meaning::Class(class) => class,
-            Meaning::Ignored => NO_CLASS,
-            Meaning::Unknown => return None,
-        });
-    }
-    Some(classes)
-}
-
-/// The weight of each sample, 0 for an ignored one; `None` if one is not a weight.
-fn host_weights(weights: &Tensor<1>, classes: &[usize]) -> Option<Vec<f64>> {
-    let weights = weights.clone().try_into_data().ok()?;
-    let weight = |(weight, class): (f64, &usize)| match *class {
-        NO_CLASS => Some(0.0),
-        _ => (weight.is_finite() && weight >= 0.0).then_some(weight),
-    };
-    weights.iter::<f64>().zip(classes).map(weight).collect()
-}
-
-/// The tensor without gaps between its rows, if the host reaches it.
-fn contiguous(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
-    let primitive = tensor.try_into_primitive::<Flex>().ok()?;
-    Some(if primitive.is_contiguous() {
-        primitive
-    } else {
-        primitive.to_contiguous()
-    })
 }

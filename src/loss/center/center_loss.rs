@@ -16,7 +16,7 @@ use crate::batch::{
 use crate::centers::{Centers, CentersError, Pulls};
 use crate::engine::{self, Measured, Problem, Wants};
 use crate::error::not_negative;
-use crate::schedule::Rates;
+use crate::schedule::{RateState, Rates};
 
 /// Center loss: pulls features towards the center of their class, and moves the centers after the
 /// features.
@@ -125,7 +125,8 @@ use crate::schedule::Rates;
 pub struct CenterLoss {
     pub(super) centers: Centers,
     pub(super) updating: Param<Flag>,
-    pub(super) rates: Rates,
+    /// Alpha, which is 0 where the loss does not move the centers itself, and lambda.
+    pub(super) rates: Rates<2>,
     pub(super) class_weights: Option<ClassWeights>,
     pub(super) pending: Pending,
     #[module(skip)]
@@ -359,8 +360,9 @@ impl CenterLoss {
 
     /// The weight of the loss at the current training step: the base weight times its schedule.
     pub fn lambda(&self) -> f64 {
-        let rates = self.rates.get();
-        rates.lambda * self.config.lambda_schedule.factor(rates.step)
+        let RateState { step, rates } = self.rates.get();
+        let [_, lambda] = rates;
+        lambda * self.config.lambda_schedule.factor(step)
     }
 
     /// How many training steps the schedules have seen.
@@ -380,7 +382,7 @@ impl CenterLoss {
             return Err(CenterLossError::RuleHasNoAlpha { rule: rule.clone() });
         }
         let alpha = not_negative("alpha", alpha)?;
-        self.rates.change(|rates| rates.alpha = alpha);
+        self.rates.change(|state| state.rates[0] = alpha);
         Ok(())
     }
 
@@ -391,7 +393,7 @@ impl CenterLoss {
     /// [`SettingError`](crate::SettingError) if `lambda` is negative or not finite.
     pub fn set_lambda(&self, lambda: f64) -> Result<(), CenterLossError> {
         let lambda = not_negative("lambda", lambda)?;
-        self.rates.change(|rates| rates.lambda = lambda);
+        self.rates.change(|state| state.rates[1] = lambda);
         Ok(())
     }
 
@@ -446,7 +448,7 @@ impl CenterLoss {
         match (rule, measured.pulls) {
             (Some(rule), Some(pulls)) if wants == Wants::Step => self.apply_pulls(rule, *pulls)?,
             (Some(_), Some(pulls)) => self.pending.push(*pulls)?,
-            _ if trains => self.pass_step(),
+            _ if trains => self.rates.pass_step(),
             _ => {}
         }
         Ok(measured.value)
@@ -511,18 +513,14 @@ impl CenterLoss {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.pass_step();
+        self.rates.pass_step();
         Ok(())
     }
 
     fn alpha_of(&self, rule: &DirectRule) -> f64 {
-        let rates = self.rates.get();
-        rates.alpha * rule.alpha_schedule.factor(rates.step)
-    }
-
-    /// One step of the schedules passes.
-    fn pass_step(&self) {
-        self.rates.change(|rates| rates.step += 1);
+        let RateState { step, rates } = self.rates.get();
+        let [alpha, _] = rates;
+        alpha * rule.alpha_schedule.factor(step)
     }
 }
 

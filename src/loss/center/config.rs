@@ -2,34 +2,14 @@ use alloc::vec::Vec;
 use burn::config::Config;
 use burn::nn::Initializer;
 use burn::nn::loss::Reduction;
-use burn::tensor::FloatDType;
-use serde::{Deserialize, Serialize};
 
 use super::error::CenterLossError;
 use super::rule::{DirectRule, UpdateRule};
 use crate::batch::{Checking, ClassBalance, ClassWeights};
+use crate::centers::Precision;
 use crate::distance::CenterDistance;
 use crate::error::{at_least_one, not_negative};
 use crate::schedule::Schedule;
-
-/// The data type of the centers, of the loss and of everything summed on the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Precision {
-    /// `f32`, also for half-precision features.
-    #[default]
-    F32,
-    /// `f64`, where the backend has it.
-    F64,
-}
-
-impl Precision {
-    pub(super) fn dtype(self) -> FloatDType {
-        match self {
-            Self::F32 => FloatDType::F32,
-            Self::F64 => FloatDType::F64,
-        }
-    }
-}
 
 /// Configuration of a [`CenterLoss`](crate::CenterLoss).
 ///

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::module::{Param, ParamId};
+use burn::module::Param;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
@@ -16,7 +16,7 @@ use crate::batch::{
     Batch, Checking, ClassBalance, ClassWeights, HostSamples, LeftOutCounter, PerSample, Weighing,
 };
 use crate::centers::{
-    Centers, CentersError, Classes, Entries, Step, check_finite, with_autodiff_of,
+    Centers, CentersError, Classes, Entries, Step, accepted, drawn, with_autodiff_of,
 };
 use crate::engine::{self, Problem, Wants};
 use crate::schedule::Rates;
@@ -41,23 +41,12 @@ impl CenterLossConfig {
     /// weights that are not one per class, or negative or not finite.
     pub fn try_init(&self, device: &Device) -> Result<CenterLoss, CenterLossError> {
         self.validate()?;
-        let shape = [self.num_classes, self.feature_dim];
-        let dtype = self.precision.dtype();
-        let initializer = self.initializer.clone();
-        let param = Param::uninitialized(
-            ParamId::new(),
-            move |device: &Device, require_grad| {
-                let [fan_out, fan_in] = shape;
-                let device_of_values = device.clone().without_autodiff();
-                let values = initializer
-                    .init_with::<2, _>(shape, Some(fan_in), Some(fan_out), &device_of_values)
-                    .val()
-                    .cast(dtype);
-                with_autodiff_of(values, device).set_require_grad(require_grad)
-            },
-            device.clone(),
+        let param = drawn(
+            [self.num_classes, self.feature_dim],
+            self.initializer.clone(),
+            self.precision.dtype(),
+            device,
             self.update_rule == UpdateRule::Gradient,
-            shape.into(),
         );
         self.assemble(param)
     }
@@ -79,13 +68,8 @@ impl CenterLossConfig {
 
     /// Checks shape and values, and converts the centers to their data type, without autodiff.
     fn accept_centers(&self, centers: Tensor<2>) -> Result<Tensor<2>, CentersError> {
-        let (found, expected) = (centers.dims(), [self.num_classes, self.feature_dim]);
-        if found != expected {
-            return Err(CentersError::Shape { found, expected });
-        }
-        let centers = centers.without_autodiff().cast(self.precision.dtype());
-        check_finite(&centers)?;
-        Ok(centers)
+        let shape = [self.num_classes, self.feature_dim];
+        accepted(centers, shape, self.precision.dtype())
     }
 
     fn assemble(&self, centers: Param<Tensor<2>>) -> Result<CenterLoss, CenterLossError> {
@@ -107,7 +91,7 @@ impl CenterLossConfig {
         Ok(CenterLoss {
             centers: Centers::new(centers, self.update_rule == UpdateRule::Gradient, dtype),
             updating: Param::from_bool(true),
-            rates: Rates::new(alpha, self.lambda, &device),
+            rates: Rates::new([alpha, self.lambda], &device),
             class_weights,
             pending: Pending::new(timing == UpdateTiming::OnStepShared),
             config: Arc::new(self.clone()),

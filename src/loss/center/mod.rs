@@ -11,7 +11,7 @@ mod statistics;
 mod update;
 
 pub use center_loss::CenterLoss;
-pub use config::{CenterLossConfig, Precision};
+pub use config::CenterLossConfig;
 pub use error::CenterLossError;
 pub use rule::{DirectRule, Normalization, UpdateRule, UpdateTiming};
 pub use statistics::CenterStatistics;

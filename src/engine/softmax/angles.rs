@@ -1,0 +1,193 @@
+use alloc::vec::Vec;
+use burn::tensor::{Bool, DType, Int, Tensor};
+
+use super::problem::Angles;
+use crate::batch::PerSample;
+#[cfg(feature = "flex")]
+use crate::device::{Engine, engine_of};
+use crate::distance::no_zero;
+#[cfg(feature = "flex")]
+use crate::engine::host;
+
+/// Below this sine, feature and class vector are taken for exactly collinear: rounding leaves no direction.
+fn collinear(dtype: DType) -> f64 {
+    match dtype {
+        DType::F64 => 1.0 / (1_u64 << 50) as f64,
+        _ => 1.0 / (1_u64 << 42) as f64,
+    }
+}
+
+/// The angles between features and the vectors of their classes, in `f64` where the device has it.
+///
+/// The part of one vector that is orthogonal to the other gives sine and direction. It is taken twice, so
+/// that no part along the other one is left by rounding. There is neither an arc cosine nor a clamp, and
+/// so no angle at which the derivative is lost.
+///
+/// # Shapes
+///
+/// - features: `[batch_size, feature_dim]`
+/// - centers: `[num_classes * sub_centers, feature_dim]`
+/// - classes: `[batch_size]`
+pub(crate) fn own_angles(
+    features: Tensor<2>,
+    centers: Tensor<2>,
+    classes: Tensor<1, Int>,
+    sub_centers: usize,
+) -> Angles {
+    let (features, centers) = (features.without_autodiff(), centers.without_autodiff());
+    #[cfg(feature = "flex")]
+    if let Engine::Host = engine_of(&classes.device())
+        && let Some(angles) = host::own_angles(&features, &centers, &classes, sub_centers)
+    {
+        return angles;
+    }
+    let wide = if features.device().supports_dtype(DType::F64) {
+        DType::F64
+    } else {
+        features.dtype()
+    };
+    by_operations(features, centers, classes, sub_centers, wide)
+}
+
+/// [`own_angles`] by tensor operations, computed in the given type.
+pub(super) fn by_operations(
+    features: Tensor<2>,
+    centers: Tensor<2>,
+    classes: Tensor<1, Int>,
+    sub_centers: usize,
+    wide: DType,
+) -> Angles {
+    let dtype = features.dtype();
+    let x = Vectors::new(features.cast(wide));
+    let first = classes.mul_scalar(sub_centers as i64);
+    let of_sub_center = |sub_center: usize| {
+        let rows = first.clone().add_scalar(sub_center as i64);
+        let w = Vectors::new(centers.clone().select(0, rows.clone()).cast(wide));
+        (rows, w)
+    };
+    let (rows, w) = if sub_centers == 1 {
+        of_sub_center(0)
+    } else {
+        let cosines: Vec<Tensor<2>> = (0..sub_centers)
+            .map(|sub_center| x.cosine(&of_sub_center(sub_center).1))
+            .collect();
+        let closest = Tensor::cat(cosines, 1).argmax(1).squeeze_dim::<1>(1);
+        let rows = first.clone() + closest;
+        let w = Vectors::new(centers.select(0, rows.clone()).cast(wide));
+        (rows, w)
+    };
+    let is_zero = x.is_zero().bool_or(w.is_zero());
+    let (across_w, across_x) = (w.across(&x), x.across(&w));
+    let sine = (across_w.length.clone() / w.length.clone()).mask_fill(is_zero.clone(), 1.0);
+    let none = is_zero
+        .clone()
+        .bool_or(sine.clone().lower_equal_elem(collinear(wide)));
+    let direction = |across: Vectors, of: &Vectors| {
+        let divisors = no_zero(across.length) * of.length.clone();
+        let shape = across.scaled.dims();
+        let by = across.scaled / divisors * of.factor.clone();
+        by.mask_fill(none.clone().expand(shape), 0.0).cast(dtype)
+    };
+    let number = |column: Tensor<2>| PerSample::Device(column.squeeze_dim(1));
+    Angles {
+        rows,
+        angle: number(sine.atan2(x.cosine(&w).mask_fill(is_zero, 0.0))),
+        length: number(x.true_length()),
+        by_features: direction(across_w, &x),
+        by_centers: direction(across_x, &w),
+    }
+}
+
+/// Rows multiplied by a power of two, so that their squares neither overflow nor vanish, and their lengths.
+struct Vectors {
+    /// `[rows, feature_dim]`
+    scaled: Tensor<2>,
+    /// Of the scaled rows, `[rows, 1]`; 1 for a zero row.
+    length: Tensor<2>,
+    /// `[rows, 1]`
+    factor: Tensor<2>,
+    /// Which rows are zero, `[rows, 1]`.
+    is_zero: Tensor<2, Bool>,
+}
+
+impl Vectors {
+    fn new(rows: Tensor<2>) -> Self {
+        let largest = rows.clone().abs().max_dim(1);
+        // From and up to which power of two rows are taken as they are, and the power that brings others there.
+        let (usual, power) = match rows.dtype() {
+            DType::F64 => (400, 700),
+            _ => (40, 80),
+        };
+        let two_to = |exponent: i32| num_traits::Float::powi(2.0_f64, exponent);
+        let factor = largest
+            .ones_like()
+            .mask_fill(largest.clone().greater_elem(two_to(usual)), two_to(-power))
+            .mask_fill(largest.clone().lower_elem(two_to(-usual)), two_to(power));
+        let scaled = rows * factor.clone();
+        Self {
+            length: no_zero(length(&scaled)),
+            scaled,
+            factor,
+            is_zero: largest.equal_elem(0.0),
+        }
+    }
+
+    fn is_zero(&self) -> Tensor<2, Bool> {
+        self.is_zero.clone()
+    }
+
+    fn true_length(&self) -> Tensor<2> {
+        (self.length.clone() / self.factor.clone()).mask_fill(self.is_zero(), 0.0)
+    }
+
+    fn dot(&self, other: &Self) -> Tensor<2> {
+        (self.scaled.clone() * other.scaled.clone()).sum_dim(1)
+    }
+
+    fn cosine(&self, other: &Self) -> Tensor<2> {
+        self.dot(other) / (self.length.clone() * other.length.clone())
+    }
+
+    /// The part of these rows that is orthogonal to those of another matrix.
+    fn across(&self, other: &Self) -> Self {
+        let squared = other.length.clone() * other.length.clone();
+        let mut rows = self.scaled.clone();
+        for _ in 0..2 {
+            let along = (rows.clone() * other.scaled.clone()).sum_dim(1) / squared.clone();
+            rows = less_multiples(rows, along, &other.scaled);
+        }
+        Self {
+            length: length(&rows),
+            scaled: rows,
+            factor: self.factor.clone(),
+            is_zero: self.is_zero(),
+        }
+    }
+}
+
+/// Rows less multiples of others, each rounded but once.
+///
+/// The terms nearly cancel where rows are nearly collinear. In `f64`, values that come from `f32` leave
+/// enough digits. In `f32`, the rounding of the product is computed as well (Dekker 1971), which takes
+/// halves of the digits of both factors.
+fn less_multiples(rows: Tensor<2>, multiples: Tensor<2>, others: &Tensor<2>) -> Tensor<2> {
+    let product = others.clone() * multiples.clone();
+    if rows.dtype() == DType::F64 {
+        return rows - product;
+    }
+    let halves = |values: Tensor<2>| {
+        let above = values.clone().mul_scalar(4097.0);
+        let high = above.clone() - (above - values.clone());
+        (high.clone(), values - high)
+    };
+    let ((high, low), (other_high, other_low)) = (halves(multiples), halves(others.clone()));
+    let rest = (other_high.clone() * high.clone() - product.clone())
+        + other_low.clone() * high
+        + other_high * low.clone()
+        + other_low * low;
+    (rows - product) - rest
+}
+
+fn length(rows: &Tensor<2>) -> Tensor<2> {
+    (rows.clone() * rows.clone()).sum_dim(1).sqrt()
+}

@@ -1,0 +1,204 @@
+//! All ways to the losses of a softmax against each other.
+
+use alloc::vec::Vec;
+use burn::tensor::{DType, Device, Distribution, Int, Tensor};
+
+use super::angles::{by_operations, own_angles};
+use super::blocks::Blocks;
+use super::losses::with_gradients;
+use super::plain;
+use super::problem::{OwnScores, Scale, Softmax};
+use crate::batch::PerSample;
+use crate::engine::host;
+
+/// Features and class vectors on an autodiff device.
+struct Inputs {
+    features: Tensor<2>,
+    centers: Tensor<2>,
+    classes: Tensor<1, Int>,
+}
+
+fn inputs(sub_centers: usize, dtype: DType) -> Inputs {
+    let device = Device::flex();
+    device.seed(3);
+    let autodiff = device.clone().autodiff();
+    let random = |rows| {
+        let normal = Distribution::Normal(0.0, 1.0);
+        Tensor::<2>::random([rows, 5], normal, (&autodiff, dtype)).require_grad()
+    };
+    Inputs {
+        features: random(20),
+        centers: random(37 * sub_centers),
+        classes: Tensor::arange(0..20, &device) * 7 % 37,
+    }
+}
+
+fn problem(inputs: &Inputs, sub_centers: usize, scale: Scale, bound: Option<f64>) -> Softmax {
+    let Inputs {
+        features,
+        centers,
+        classes,
+    } = inputs;
+    let angles = own_angles(
+        features.clone(),
+        centers.clone(),
+        classes.clone(),
+        sub_centers,
+    );
+    let moved = angles.angle.clone() + 0.3;
+    Softmax {
+        features: features.clone(),
+        centers: centers.clone(),
+        classes: classes.clone(),
+        sub_centers,
+        scale,
+        bound,
+        smoothing: 0.1,
+        own: OwnScores {
+            value: moved.clone().cos(),
+            slope: moved.sin(),
+        },
+        angles,
+        budget: usize::MAX,
+    }
+}
+
+/// Losses and both gradients of a weighted sum.
+fn run(inputs: &Inputs, losses: Tensor<1>) -> [Vec<f64>; 3] {
+    let weights = Tensor::<1, Int>::arange(1..21, &losses.device()).float();
+    let value = (losses.clone() * weights.cast(losses.dtype())).sum();
+    let gradients = value.backward();
+    let values = |tensor: Tensor<2>| tensor.into_data().iter::<f64>().collect();
+    [
+        losses.into_data().iter::<f64>().collect(),
+        values(inputs.features.grad(&gradients).unwrap()),
+        values(inputs.centers.grad(&gradients).unwrap()),
+    ]
+}
+
+fn assert_close(name: &str, found: &[Vec<f64>; 3], expected: &[Vec<f64>; 3], tolerance: f64) {
+    for (found, expected) in found.iter().zip(expected) {
+        let scale = expected.iter().fold(0.0_f64, |most, x| most.max(x.abs()));
+        for (found, expected) in found.iter().zip(expected) {
+            let error = (found - expected).abs();
+            assert!(
+                error <= tolerance * scale,
+                "{name}: {found} is not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn blocks_plain_operations_and_host_loops_agree() {
+    for (dtype, tolerance) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+        for sub_centers in [1, 3] {
+            for scale in [Scale::Fixed(9.0), Scale::Length(2.0)] {
+                for bound in [None, Some(0.6)] {
+                    let inputs = inputs(sub_centers, dtype);
+                    let problem = || problem(&inputs, sub_centers, scale, bound);
+                    let name = alloc::format!("{dtype:?}, {sub_centers}, {scale:?}, {bound:?}");
+                    let pair = || [inputs.features.clone(), inputs.centers.clone()];
+                    let expected = run(&inputs, plain::losses(&problem()));
+                    let (losses, blocks) = Blocks::forward(problem());
+                    let found = run(&inputs, with_gradients(pair(), losses, blocks));
+                    assert_close(&name, &found, &expected, tolerance);
+                    if let Some(found) = host::losses(&problem(), None, false) {
+                        assert_eq!(dtype, DType::F32);
+                        let found =
+                            run(&inputs, with_gradients(pair(), found.value, found.softmax));
+                        assert_close(&name, &found, &expected, tolerance);
+                    } else {
+                        assert_eq!(dtype, DType::F64);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn angles_by_operations_are_those_of_the_host() {
+    let device = Device::flex();
+    for sub_centers in [1, 3] {
+        for length in [1.0, 1e-30, 1e30] {
+            let Inputs {
+                features,
+                centers,
+                classes,
+            } = inputs(sub_centers, DType::F32);
+            let (mut features, centers) = (features.inner(), centers.inner());
+            // Along and opposite: exactly, and by angles that a rounding of f32 would swallow. And zero.
+            let own = centers.clone().slice([0..1]);
+            let off = features.clone().slice([0..1]);
+            for (row, along, across) in [
+                (0, 2.0, 0.0),
+                (1, -1.0, 0.0),
+                (2, 1.0, 1e-4),
+                (3, -1.0, 1e-6),
+                (4, 1.0, 1e-7),
+                (5, 0.0, 0.0),
+            ] {
+                let feature = own.clone() * along + off.clone() * across;
+                features = features.slice_assign([row..row + 1], feature);
+            }
+            let classes = classes
+                * Tensor::from_data(
+                    [[0_i64; 6].as_slice(), &[1; 14]].concat().as_slice(),
+                    &device,
+                );
+            let features = features * length;
+            let found = host::own_angles(&features, &centers, &classes, sub_centers).unwrap();
+            for wide in [DType::F64, DType::F32] {
+                let expected = by_operations(
+                    features.clone(),
+                    centers.clone(),
+                    classes.clone(),
+                    sub_centers,
+                    wide,
+                );
+                assert_eq!(found.rows.to_data(), expected.rows.to_data());
+                let numbers = |numbers: &PerSample| -> Vec<f64> {
+                    let numbers = numbers.clone().tensor(&device, DType::F64);
+                    numbers.into_data().iter::<f64>().collect()
+                };
+                let rows = |rows: &Tensor<2>| rows.to_data().iter::<f64>().collect();
+                // Slopes by the feature are as large as it is small.
+                for (name, found, expected, scale) in [
+                    (
+                        "angle",
+                        numbers(&found.angle),
+                        numbers(&expected.angle),
+                        1.0,
+                    ),
+                    (
+                        "length",
+                        numbers(&found.length),
+                        numbers(&expected.length),
+                        length,
+                    ),
+                    (
+                        "features",
+                        rows(&found.by_features),
+                        rows(&expected.by_features),
+                        1.0 / length,
+                    ),
+                    (
+                        "centers",
+                        rows(&found.by_centers),
+                        rows(&expected.by_centers),
+                        1.0,
+                    ),
+                ] {
+                    for (place, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                        let error = (found - expected).abs() / scale;
+                        assert!(
+                            error <= 2e-6,
+                            "{name} {place} of length {length} in {wide:?}: {found} is not {expected}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

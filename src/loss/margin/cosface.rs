@@ -1,0 +1,91 @@
+use alloc::vec::Vec;
+use burn::config::Config;
+
+use super::angular::{Angular, BeyondPi, MarginGradient};
+use super::class_margins;
+use super::error::MarginSoftmaxError;
+use crate::batch::PerSample;
+use crate::engine::OwnScores;
+use crate::error::not_negative;
+
+/// The additive cosine margin of CosFace (AM softmax): the cosine between a feature and the vector of its
+/// class counts as smaller than it is.
+///
+/// ```text
+/// cos(theta_y)  becomes  cos(theta_y) - m
+/// ```
+///
+/// `theta_y` is the angle between feature and class vector, `m` the margin.
+///
+/// # Differences from the references
+///
+/// The value is everybody's. pytorch-metric-learning has 0.35 and scale 64, insightface 0.4 and scale 64 in
+/// most of its configurations.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CosFace, MarginSoftmaxConfig};
+///
+/// let device = Device::flex().autodiff();
+/// let loss = MarginSoftmaxConfig::new(2, 2)
+///     .with_margin(CosFace::new().with_margin(0.25).into())
+///     .with_scale(2.0)
+///     .init_with_centers(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device))?;
+///
+/// // The cosines are 1 and 0; the first one counts as 0.75.
+/// let value = loss.forward(Tensor::from_data([[3.0, 0.0]], &device), Tensor::from_data([0], &device));
+/// let expected = (1.5_f32.exp() + 1.0).ln() - 1.5;
+/// assert!((value.into_scalar::<f32>() - expected).abs() < 1e-6);
+/// # Ok::<(), burn_center_loss::MarginSoftmaxError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`MarginSoftmaxConfig::try_init`](crate::MarginSoftmaxConfig::try_init) refuses a margin that is
+/// negative or not finite.
+///
+/// # References
+///
+/// Hao Wang, Yitong Wang, Zheng Zhou, Xing Ji, Dihong Gong, Jingchao Zhou, Zhifeng Li, Wei Liu: CosFace:
+/// Large Margin Cosine Loss for Deep Face Recognition, CVPR 2018. Feng Wang, Weiyang Liu, Haijun Liu, Jian
+/// Cheng: Additive Margin Softmax for Face Verification, IEEE Signal Processing Letters 2018.
+#[doc(alias = "CosFaceLoss")]
+#[doc(alias = "AMSoftmax")]
+#[doc(alias = "LMCL")]
+#[derive(Config, Debug, PartialEq)]
+pub struct CosFace {
+    /// The margin, finite and not negative. Default: 0.35.
+    #[config(default = 0.35)]
+    pub margin: f64,
+    /// One margin per class, in place of `margin`. Default: none.
+    /// [`class_margins_from_counts`](crate::class_margins_from_counts) makes them.
+    pub class_margins: Option<Vec<f64>>,
+}
+
+impl CosFace {
+    /// Checks the margins when they are multiplied by `factor`.
+    pub(super) fn validate(
+        &self,
+        num_classes: usize,
+        factor: f64,
+    ) -> Result<(), MarginSoftmaxError> {
+        not_negative("margin", self.margin * factor)?;
+        class_margins::check(self.class_margins.as_deref(), num_classes, |margin| {
+            not_negative("margin", margin * factor).is_ok()
+        })
+    }
+
+    /// `margins` has the margin of each sample.
+    pub(super) fn own_scores(theta: PerSample, margins: PerSample) -> OwnScores {
+        Angular {
+            factor: 1.0,
+            angle: margins.all(0.0),
+            offset: margins,
+            beyond_pi: BeyondPi::Reflect,
+            gradient: MarginGradient::Exact,
+        }
+        .own_scores(theta)
+    }
+}

@@ -1,0 +1,88 @@
+use burn::config::Config;
+
+use super::error::MarginSoftmaxError;
+use crate::batch::PerSample;
+use crate::engine::OwnScores;
+use crate::error::{SettingError, at_least_one};
+
+/// The multiplicative angular margin of SphereFace (A-Softmax): the angle between a feature and the vector
+/// of its class counts as a multiple of it.
+///
+/// ```text
+/// cos(theta_y)  becomes  (-1)^k cos(m theta_y) - 2k,   k = floor(m theta_y / pi)
+/// scores        are      scale * |x| * cos
+/// ```
+///
+/// `theta_y` is the angle between feature and class vector, `m` a whole number. Scores are multiplied by the
+/// length of the feature as well, through which a gradient passes. The value falls continuously over all
+/// angles.
+///
+/// # Differences from the references
+///
+/// This is A-Softmax as in pytorch-metric-learning: the margin alone, from the first step on. The paper's
+/// code blends it with the plain score, `(lambda cos(theta) + psi) / (1 + lambda)`, with a lambda that falls
+/// over the training. SphereFace-R has a real multiple on a fixed scale: that is
+/// [`CombinedMargin`](crate::CombinedMargin) with `(1.7, 0, 0)` and scale 30.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::MarginSoftmaxConfig;
+///
+/// let device = Device::flex().autodiff();
+/// let loss = MarginSoftmaxConfig::sphereface(2, 2)
+///     .init_with_centers(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device))?;
+///
+/// // The angle is pi / 4, and m = 4 makes pi of it, where k is 1. |x| cos is sqrt(2) cos(pi / 4) = 1 for
+/// // the other class, and sqrt(2) * (1 - 2 * 2) for the own one, less what k was rounded down.
+/// let feature = Tensor::from_data([[1.0, 1e-3]], &device);
+/// let value = loss.forward(feature, Tensor::from_data([0], &device));
+/// let (own, other) = (4e-3_f32.cos(), 1e-3_f32);
+/// assert!((value.into_scalar::<f32>() - ((own.exp() + other.exp()).ln() - own)).abs() < 1e-5);
+/// # Ok::<(), burn_center_loss::MarginSoftmaxError>(())
+/// ```
+///
+/// # Errors
+///
+/// [`MarginSoftmaxConfig::try_init`](crate::MarginSoftmaxConfig::try_init) refuses a margin of 0, and a
+/// margin schedule: a part of a whole number is none.
+///
+/// # References
+///
+/// Weiyang Liu, Yandong Wen, Zhiding Yu, Ming Li, Bhiksha Raj, Le Song: SphereFace: Deep Hypersphere
+/// Embedding for Face Recognition, CVPR 2017.
+#[doc(alias = "SphereFaceLoss")]
+#[doc(alias = "ASoftmax")]
+#[derive(Config, Debug, PartialEq)]
+pub struct SphereFace {
+    /// What the angle is multiplied by; at least 1. Default: 4.
+    #[config(default = 4)]
+    pub margin: u32,
+}
+
+impl SphereFace {
+    pub(super) fn validate(&self, factor: f64) -> Result<(), MarginSoftmaxError> {
+        at_least_one("margin", self.margin.into())?;
+        if factor != 1.0 {
+            return Err(SettingError {
+                name: "margin_factor",
+                value: factor,
+                rule: "it must be 1 for SphereFace, whose margin is a whole number",
+            }
+            .into());
+        }
+        Ok(())
+    }
+
+    pub(super) fn own_scores(&self, theta: PerSample) -> OwnScores {
+        let m = f64::from(self.margin);
+        let moved = theta * m;
+        let turns = (moved.clone() * core::f64::consts::FRAC_1_PI).floor();
+        let sign = (turns.clone() * core::f64::consts::PI).cos();
+        OwnScores {
+            value: sign.clone() * moved.clone().cos() - turns * 2.0,
+            slope: sign * moved.sin() * m,
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! A training step with a margin softmax allocates, beyond the gradient of the class vectors, what does not
+//! depend on the number of classes, unless the budget lets it keep all scores.
+//!
+//! The only test of its file, since it counts every allocation of the process.
+#![cfg(feature = "flex")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Int, Tensor};
+#[cfg(feature = "ndarray")]
+use burn_center_loss::AdaFace;
+use burn_center_loss::{ArcFace, Checking, Margin, MarginSoftmaxConfig, SphereFace};
+
+struct Counting;
+
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call is handed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(live, Relaxed);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const BATCH_SIZE: usize = 64;
+const FEATURE_DIM: usize = 16;
+
+/// The most that one training step allocates at one time beyond what lived before it and the gradients of
+/// features and class vectors.
+fn peak_of_a_step(config: &MarginSoftmaxConfig, device: &Device) -> usize {
+    let loss = config.init(device);
+    let features = Tensor::<2>::random(
+        [BATCH_SIZE, FEATURE_DIM],
+        burn::tensor::Distribution::Default,
+        device,
+    )
+    .require_grad();
+    let step = || {
+        let labels = Tensor::<1, Int>::arange(0..BATCH_SIZE as i64, device) % 50;
+        let mut gradients = loss.forward(features.clone(), labels).backward();
+        let gradient = features.grad_remove(&mut gradients).unwrap();
+        (gradient, GradientsParams::from_grads(gradients, &loss))
+    };
+    // The first step draws the class vectors and starts the threads.
+    drop(step());
+    let before = LIVE.load(Relaxed);
+    PEAK.store(before, Relaxed);
+    drop(step());
+    let rows = BATCH_SIZE + config.num_classes * config.sub_centers;
+    PEAK.load(Relaxed) - before - rows * FEATURE_DIM * size_of::<f32>()
+}
+
+/// Checks that four times as many classes take no more than a quarter more, and that a budget is kept.
+fn check(device: &Device, config: &MarginSoftmaxConfig) {
+    let peak = |num_classes, budget| {
+        let mut config = config.clone().with_score_budget(budget);
+        config.num_classes = num_classes;
+        peak_of_a_step(&config, device)
+    };
+    // Two blocks of 2^20 scores, and seven.
+    let (few, many) = (peak(25_000, 0), peak(100_000, 0));
+    assert!(
+        many < few + few / 4,
+        "{device:?}, {config}: {many} bytes with many classes, {few} with few"
+    );
+    let kept = peak(25_000, 1 << 26);
+    assert!(kept < few + (1 << 26), "{device:?}, {config}: {kept} bytes");
+}
+
+#[test]
+fn memory_does_not_depend_on_the_number_of_classes() {
+    let with = |margin: Margin, checking, sub_centers| {
+        MarginSoftmaxConfig::new(1, FEATURE_DIM)
+            .with_margin(margin)
+            .with_checking(checking)
+            .with_sub_centers(sub_centers)
+    };
+    let device = Device::flex().autodiff();
+    check(&device, &with(ArcFace::new().into(), Checking::Strict, 1));
+    check(&device, &with(ArcFace::new().into(), Checking::Strict, 2));
+    check(
+        &device,
+        &with(SphereFace::new().into(), Checking::Deferred, 1),
+    );
+    #[cfg(feature = "ndarray")]
+    {
+        // The same blocks by tensor operations.
+        #[expect(deprecated, reason = "supported as long as Burn has it")]
+        let device = Device::ndarray().autodiff();
+        check(&device, &with(AdaFace::new().into(), Checking::Strict, 1));
+        check(&device, &with(ArcFace::new().into(), Checking::Deferred, 2));
+    }
+}
