@@ -166,12 +166,12 @@ impl Counted {
         } else {
             most.1
         };
-        if !(total <= limit) {
+        if total.is_nan() || total > limit {
             return refuse("loss", (most.0, total));
         }
         let slopes = samples().filter(|i| lengths[*i] > 0.0);
         let most = at_most(slopes.map(|i| (i, coefficients[i] * slope / lengths[i])));
-        if !(most.1 <= limit) {
+        if most.1 > limit {
             return refuse("gradient of the features", most);
         }
         Ok(())

@@ -52,6 +52,8 @@ pub(in crate::engine) fn own_angles(
     Some(Angles {
         rows: index(&rows, &device),
         angle: numbers(|found| found.angle),
+        cosine: numbers(|found| found.cosine),
+        sine: numbers(|found| found.sine),
         length: numbers(|found| found.length),
         by_features: matrix(by_features, shape),
         by_centers: matrix(by_centers, shape),

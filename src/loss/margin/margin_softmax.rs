@@ -379,7 +379,7 @@ impl MarginSoftmax {
         );
         let (qualities, norms) = self.qualities(&counted, &angles, trains);
         let own = self.config.margin.own_scores(
-            angles.angle.clone(),
+            &angles,
             self.margin_factor(),
             self.class_margins(&counted, &angles.angle),
             qualities,
