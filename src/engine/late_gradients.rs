@@ -72,6 +72,7 @@ trait Primitives: Backend {
     fn lower(tensor: Tensor<2>) -> FloatTensor<Self>;
 }
 
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "_kernels"))]
 macro_rules! primitives_of {
     ($backend:ty) => {
         impl LateGradients for $backend {}
