@@ -46,6 +46,20 @@ pub(crate) fn is_host(device: &Device) -> bool {
     }
 }
 
+/// Whether a device, which is one without autodiff, is on a backend that `engine/late_gradients.rs` lists:
+/// one that takes gradients which are computed outside its autodiff graph.
+pub(crate) fn has_late_gradients(device: &Device) -> bool {
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(_) => true,
+        #[cfg(feature = "_kernels")]
+        DispatchDevice::Cube(_) => true,
+        _ => false,
+    }
+}
+
 /// The backend whose tensors the kernels take: the one below Burn's fusion.
 #[cfg(all(feature = "_kernels", feature = "fusion"))]
 pub(crate) type KernelBackend = burn_cubecl::CubeBackend;

@@ -8,7 +8,7 @@ use super::error::BatchError;
 /// When bad samples are reported.
 ///
 /// A sample is bad if its label names no class, a feature is not finite, its weight is negative or
-/// not finite, or its distance from its center is not finite.
+/// not finite, or, for center loss, its distance from its center is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Checking {
     /// Every call reads the labels and a few numbers per sample back from the device. A batch with
@@ -16,11 +16,11 @@ pub enum Checking {
     #[default]
     Strict,
     /// No call reads from the device. Bad samples are left out of loss, gradients and centers, and
-    /// counted on the device; [`CenterLoss::take_left_out`](crate::CenterLoss::take_left_out) reads
-    /// the counts. Under a direct rule the centers stay finite whatever a batch holds. A loss or
-    /// gradient that overflows is infinite or NaN, and nothing reports it. A step that overflows is left
-    /// out. The class totals of a batch come from a histogram over the classes or, where that costs more,
-    /// from comparing its labels with each other.
+    /// counted on the device; `take_left_out` of the loss reads the counts. Under a direct rule the
+    /// centers stay finite whatever a batch holds, and a step that overflows is left out. A loss or
+    /// gradient that overflows is infinite or NaN, and nothing reports it. The class totals of a batch
+    /// come from a histogram over the classes or, where that costs more, from comparing its labels with
+    /// each other.
     Deferred,
 }
 

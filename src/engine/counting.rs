@@ -388,6 +388,7 @@ impl Coefficients {
     }
 
     /// The coefficients, if they are on the host and no digit is lost in `f32`.
+    #[cfg(feature = "flex")]
     pub fn within_single(&self) -> Option<&[f64]> {
         let Self::Host(coefficients) = self else {
             return None;

@@ -17,8 +17,8 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, DispatchDevice, backend_extension};
-use burn::tensor::{Device, Tensor};
+use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::tensor::Tensor;
 use core::fmt::Debug;
 
 /// How values change with two matrices.
@@ -32,22 +32,9 @@ pub(crate) trait Derivative: Debug + Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Late(Arc<dyn Derivative>);
 
-/// Whether a device, which is one without autodiff, is on a backend that [`with_late_gradients`]
-/// supports.
-pub(crate) fn has_late_gradients(device: &Device) -> bool {
-    match device.as_dispatch() {
-        #[cfg(feature = "flex")]
-        DispatchDevice::Flex(_) => true,
-        #[cfg(feature = "ndarray")]
-        DispatchDevice::NdArray(_) => true,
-        #[cfg(feature = "_kernels")]
-        DispatchDevice::Cube(_) => true,
-        _ => false,
-    }
-}
-
 /// `values`, `[values]`, as a part of the graph that both inputs belong to. An input without autodiff is
-/// a constant.
+/// a constant. They must be on a backend that [`LateGradients`] lists, see
+/// [`has_late_gradients`](crate::device::has_late_gradients).
 pub(crate) fn with_late_gradients(
     [one, other]: [Tensor<2>; 2],
     values: Tensor<1>,
@@ -85,6 +72,7 @@ trait Primitives: Backend {
     fn lower(tensor: Tensor<2>) -> FloatTensor<Self>;
 }
 
+#[cfg(any(feature = "flex", feature = "ndarray", feature = "_kernels"))]
 macro_rules! primitives_of {
     ($backend:ty) => {
         impl LateGradients for $backend {}

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use crate::center_plain::Plain;
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::assert_close;
-use crate::margin_plain::{Case, batch, every_case, margins};
+use crate::margin_plain::{Case, batch, every_case, f64_devices, margins};
 use crate::storage::centers_id;
 use crate::tensors::{ints, labels, typed_matrix};
 
@@ -66,13 +66,6 @@ fn assert_same(name: &str, one: &Run, other: &Run) {
         statistics.flat_map(|s| [s.mean, s.std]).collect::<Vec<_>>()
     };
     assert_close(name, &numbers(one), &numbers(other), 1e-11);
-}
-
-fn f64_devices() -> Vec<Device> {
-    devices_with(DType::F64)
-        .into_iter()
-        .map(Device::autodiff)
-        .collect()
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use burn_center_loss::{
 
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::assert_close;
+use crate::margin_plain::f64_devices;
 use crate::storage::centers_id;
 use crate::tensors::{labels, typed_matrix};
 
@@ -316,7 +317,7 @@ fn own_scores(margin: Margin, angles: usize, device: &Device) -> Vec<f64> {
 #[test]
 fn the_own_score_falls_with_the_angle() {
     const ANGLES: usize = 10_000;
-    for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
+    for device in f64_devices() {
         let falls = |margin: Margin| {
             let scores = own_scores(margin.clone(), ANGLES, &device);
             let rise = scores.windows(2).position(|pair| pair[1] >= pair[0]);
@@ -534,7 +535,7 @@ fn labels_that_no_float_holds() {
             .with_checking(checking);
         // Only the last class is along the feature.
         let centers = Tensor::<1>::full([LAST as usize + 1], -1.0, &device);
-        let centers = centers.slice_fill([LAST..LAST + 1], 1.0);
+        let centers = centers.slice_fill(LAST..LAST + 1, 1.0);
         let loss = config.init_with_centers(centers.unsqueeze_dim(1)).unwrap();
         let features = Tensor::<2>::ones([1, 1], &device);
         let label = Tensor::<1, Int>::from_data([class], &device);

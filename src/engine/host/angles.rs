@@ -31,6 +31,8 @@ pub(super) struct Angle {
     /// The row of that vector in the centers.
     pub row: usize,
     pub angle: f64,
+    pub cosine: f64,
+    pub sine: f64,
     /// The length of the feature.
     pub length: f64,
 }
@@ -48,6 +50,8 @@ pub(super) fn angles(pairs: &Pairs) -> (Vec<Angle>, Vec<f32>, Vec<f32>) {
     let none = |_: &usize| Angle {
         row: 0,
         angle: 0.0,
+        cosine: 0.0,
+        sine: 0.0,
         length: 0.0,
     };
     let mut found: Vec<Angle> = pairs.classes.iter().map(none).collect();
@@ -114,15 +118,19 @@ impl Loops for Measuring<'_, '_, '_> {
             *place.found = Angle {
                 row,
                 angle: core::f64::consts::FRAC_PI_2,
+                cosine: 0.0,
+                sine: 1.0,
                 length: length_x,
             };
             if xx == 0.0 || ww == 0.0 {
                 continue;
             }
             let sine = orthogonal(&w, &x, xx, &mut across) / length_w;
-            place.found.angle = Float::atan2(sine, dot(&x, &w) / (length_x * length_w));
-            // Not so for NaN either, of a class vector that is not finite.
-            if !(sine > COLLINEAR) {
+            let cosine = dot(&x, &w) / (length_x * length_w);
+            place.found.angle = Float::atan2(sine, cosine);
+            (place.found.cosine, place.found.sine) = (cosine, sine);
+            // NaN comes of a class vector that is not finite.
+            if sine.is_nan() || sine <= COLLINEAR {
                 continue;
             }
             direction(&across, sine * length_w * length_x, place.by_feature);

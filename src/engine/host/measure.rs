@@ -159,13 +159,13 @@ fn loss<T: Element + Float>(
 /// The loss of all samples.
 fn sum<T: Element>(groups: &Groups, coefficients: &PerGroup, squares: &[T]) -> f64 {
     let square = |place: usize| squares[place].elem::<f64>();
-    let of_groups = groups.each_places().enumerate();
     let twice: f64 = match coefficients {
-        PerGroup::Same(coefficients) => of_groups
-            .map(|(group, places)| coefficients[group] * places.map(square).sum::<f64>())
+        PerGroup::Same(coefficients) => coefficients
+            .iter()
+            .zip(groups.each_places())
+            .map(|(coefficient, places)| coefficient * places.map(square).sum::<f64>())
             .sum(),
-        PerGroup::Each(coefficients) => of_groups
-            .flat_map(|(_, places)| places)
+        PerGroup::Each(coefficients) => (0..groups.order.len())
             .map(|place| coefficients[groups.order[place]] * square(place))
             .sum(),
     };

@@ -52,6 +52,8 @@ pub(in crate::engine) fn own_angles(
     Some(Angles {
         rows: index(&rows, &device),
         angle: numbers(|found| found.angle),
+        cosine: numbers(|found| found.cosine),
+        sine: numbers(|found| found.sine),
         length: numbers(|found| found.length),
         by_features: matrix(by_features, shape),
         by_centers: matrix(by_centers, shape),
@@ -380,23 +382,40 @@ impl Loops for Adding<'_, '_, '_> {
 
 #[inline(always)]
 fn largest(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
     let mut most = [f32::NEG_INFINITY; LANES];
     let chunks = row.chunks_exact(LANES);
-    let rest = chunks.remainder().iter().copied();
-    let rest = rest.fold(f32::NEG_INFINITY, f32::max);
+    let (rest, length) = padded(chunks.remainder());
     for chunk in chunks {
         for lane in 0..LANES {
-            most[lane] = if chunk[lane] > most[lane] {
-                chunk[lane]
-            } else {
-                most[lane]
-            };
+            most[lane] = larger(most[lane], chunk[lane]);
         }
     }
-    most.into_iter().fold(rest, f32::max)
+    for lane in 0..LANES {
+        let value = if lane < length {
+            rest[lane]
+        } else {
+            most[lane]
+        };
+        most[lane] = larger(most[lane], value);
+    }
+    together(most, larger)
 }
 
-/// Less values than there are lanes, with zeros after them, and their number: so that the last values of a
+/// All lanes together, the two halves of them at a time.
+#[inline(always)]
+fn together<T: Copy>(mut lanes: [T; LANES], of_two: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = of_two(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// Fewer values than there are lanes, with zeros after them, and their number: so that the last values of a
 /// row, which may be all, are worked on side by side too.
 #[inline(always)]
 fn padded(values: &[f32]) -> ([f32; LANES], usize) {
@@ -445,7 +464,7 @@ fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f64 {
             let term = term(rest[lane]);
             sums[lane] += if lane < length { term } else { 0.0 };
         }
-        total += sums.into_iter().map(f64::from).sum::<f64>();
+        total += together(sums.map(f64::from), |a, b| a + b);
     }
     total
 }

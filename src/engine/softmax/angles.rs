@@ -17,7 +17,8 @@ fn collinear(dtype: DType) -> f64 {
     }
 }
 
-/// The angles between features and the vectors of their classes, in `f64` where the device has it.
+/// The angles between features and the vectors of their classes, from products in `f64` where the device has
+/// it.
 ///
 /// The part of one vector that is orthogonal to the other gives sine and direction. It is taken twice, so
 /// that no part along the other one is left by rounding. There is neither an arc cosine nor a clamp, and
@@ -88,11 +89,16 @@ pub(super) fn by_operations(
         let by = across.scaled / divisors * of.factor.clone();
         by.mask_fill(none.clone().expand(shape), 0.0).cast(dtype)
     };
-    let number = |column: Tensor<2>| PerSample::Device(column.squeeze_dim(1));
+    // From here on in the data type of the features: not every device that computes in f64 has functions
+    // of angles in it.
+    let number = |column: Tensor<2>| column.squeeze_dim::<1>(1).cast(dtype);
+    let (cosine, sine) = (number(x.cosine(&w).mask_fill(is_zero, 0.0)), number(sine));
     Angles {
         rows,
-        angle: number(sine.atan2(x.cosine(&w).mask_fill(is_zero, 0.0))),
-        length: number(x.true_length()),
+        angle: PerSample::Device(sine.clone().atan2(cosine.clone())),
+        cosine: PerSample::Device(cosine),
+        sine: PerSample::Device(sine),
+        length: PerSample::Device(number(x.true_length())),
         by_features: direction(across_w, &x),
         by_centers: direction(across_x, &w),
     }

@@ -250,7 +250,7 @@ impl Derivative for Blocks {
                 let rows = through_units(by_units, &units, centers);
                 // In place, since nothing else has a handle on it.
                 let first = block.start * self.sub_centers;
-                by_centers.slice_assign([first..first + rows.dims()[0]], rows)
+                by_centers.slice_assign(first..first + rows.dims()[0], rows)
             });
         }
         let own = self.own_slopes(&upstream, &scale, evenly);

@@ -45,7 +45,8 @@ fn problem(inputs: &Inputs, sub_centers: usize, scale: Scale, bound: Option<f64>
         classes.clone(),
         sub_centers,
     );
-    let moved = angles.angle.clone() + 0.3;
+    let (cosine, sine) = (angles.cosine.clone(), angles.sine.clone());
+    let (cos, sin) = (0.3_f64.cos(), 0.3_f64.sin());
     Softmax {
         features: features.clone(),
         centers: centers.clone(),
@@ -55,8 +56,8 @@ fn problem(inputs: &Inputs, sub_centers: usize, scale: Scale, bound: Option<f64>
         bound,
         smoothing: 0.1,
         own: OwnScores {
-            value: moved.clone().cos(),
-            slope: moved.sin(),
+            value: cosine.clone() * cos - sine.clone() * sin,
+            slope: sine * cos + cosine * sin,
         },
         angles,
         budget: usize::MAX,
@@ -129,8 +130,8 @@ fn angles_by_operations_are_those_of_the_host() {
             } = inputs(sub_centers, DType::F32);
             let (mut features, centers) = (features.inner(), centers.inner());
             // Along and opposite: exactly, and by angles that a rounding of f32 would swallow. And zero.
-            let own = centers.clone().slice([0..1]);
-            let off = features.clone().slice([0..1]);
+            let own = centers.clone().slice(0..1);
+            let off = features.clone().slice(0..1);
             for (row, along, across) in [
                 (0, 2.0, 0.0),
                 (1, -1.0, 0.0),
@@ -140,7 +141,7 @@ fn angles_by_operations_are_those_of_the_host() {
                 (5, 0.0, 0.0),
             ] {
                 let feature = own.clone() * along + off.clone() * across;
-                features = features.slice_assign([row..row + 1], feature);
+                features = features.slice_assign(row..row + 1, feature);
             }
             let classes = classes
                 * Tensor::from_data(

@@ -4,12 +4,13 @@ use super::blocks::Blocks;
 use super::plain;
 use super::problem::Softmax;
 use crate::batch::PerSample;
+use crate::device::has_late_gradients;
 #[cfg(feature = "flex")]
 use crate::device::{Engine, engine_of};
 use crate::engine::counting::Coefficients;
 #[cfg(feature = "flex")]
 use crate::engine::host;
-use crate::engine::late_gradients::{Derivative, has_late_gradients, with_late_gradients};
+use crate::engine::late_gradients::{Derivative, with_late_gradients};
 
 /// What a softmax gives.
 pub(crate) struct Losses {

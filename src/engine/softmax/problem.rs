@@ -44,6 +44,8 @@ pub(crate) struct Angles {
     pub rows: Tensor<1, Int>,
     /// In `0..=pi`; a right angle if one of both is zero.
     pub angle: PerSample,
+    pub cosine: PerSample,
+    pub sine: PerSample,
     /// The length of the feature.
     pub length: PerSample,
     /// How fast the angle falls with the feature, `[batch_size, feature_dim]`: a vector of length

@@ -13,7 +13,7 @@ use super::update::CenterUpdate;
 use crate::batch::{
     Batch, BatchRules, Checking, ClassWeights, FittedBatch, LeftOut, LeftOutCounter, Weighing,
 };
-use crate::centers::{Centers, CentersError, Pulls};
+use crate::centers::{Centers, Pulls};
 use crate::engine::{self, Measured, Problem, Wants};
 use crate::error::not_negative;
 use crate::schedule::{RateState, Rates};
@@ -502,16 +502,11 @@ impl CenterLoss {
         target.check(&pulls.rows, pulls.num_classes)?;
         let alpha = self.alpha_of(rule);
         if alpha > 0.0 {
-            match rule.normalization.step(pulls, alpha) {
-                Ok(step) => {
-                    let addition = engine::prepare(step, &target)?;
-                    self.centers.replace(|centers| addition.add_to(centers))?;
-                }
-                // Deferred checking leaves out what overflows, whether or not the host sees it.
-                Err(CentersError::UpdateOverflow { .. })
-                    if self.config.checking == Checking::Deferred => {}
-                Err(error) => return Err(error.into()),
-            }
+            let step = rule
+                .normalization
+                .step(pulls, alpha, self.config.checking)?;
+            let addition = engine::prepare(step, &target)?;
+            self.centers.replace(|centers| addition.add_to(centers))?;
         }
         self.rates.pass_step();
         Ok(())

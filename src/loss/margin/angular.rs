@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::batch::PerSample;
-use crate::engine::OwnScores;
+use crate::engine::{Angles, OwnScores};
 
 /// What becomes of the own class's cosine where angle and margin together are more than pi, or where the
 /// margin does not apply.
@@ -56,7 +56,7 @@ pub(super) struct Angular {
 
 impl Angular {
     /// Value and slope at the given angles.
-    pub fn own_scores(self, theta: PerSample) -> OwnScores {
+    pub fn own_scores(self, angles: &Angles) -> OwnScores {
         let Self {
             factor,
             angle,
@@ -64,9 +64,19 @@ impl Angular {
             beyond_pi,
             gradient,
         } = self;
+        let (theta, cosine, sine) = (&angles.angle, &angles.cosine, &angles.sine);
         let moved = theta.clone() * factor + angle.clone();
-        let value = moved.clone().cos() - offset.clone();
-        let slope = moved.clone().sin() * factor;
+        let (value, slope) = if factor == 1.0 {
+            // Cosine and sine of the sum, from those that are at hand.
+            let (cos, sin) = (angle.clone().cos(), angle.clone().sin());
+            (
+                cosine.clone() * cos.clone() - sine.clone() * sin.clone(),
+                sine.clone() * cos + cosine.clone() * sin,
+            )
+        } else {
+            (moved.clone().cos(), moved.clone().sin() * factor)
+        };
+        let value = value - offset.clone();
         // Up to where this holds, and what the cosine is lowered by beyond.
         let beyond = match beyond_pi {
             BeyondPi::Reflect => None,
@@ -84,11 +94,10 @@ impl Angular {
             None => (value, slope),
             Some((angle, limit, lowered)) => {
                 let limit = angle.all(limit);
-                let (cosine, sine) = (theta.clone().cos(), theta.clone().sin());
                 let within = angle.clone();
                 (
-                    within.if_below(limit.clone(), value, cosine - lowered),
-                    angle.if_below(limit, slope, sine),
+                    within.if_below(limit.clone(), value, cosine.clone() - lowered),
+                    angle.if_below(limit, slope, sine.clone()),
                 )
             }
         };
@@ -96,7 +105,7 @@ impl Angular {
             value,
             slope: match gradient {
                 MarginGradient::Exact => exact,
-                MarginGradient::Detached => theta.sin(),
+                MarginGradient::Detached => sine.clone(),
             },
         }
     }

@@ -5,7 +5,7 @@ use super::angular::{Angular, BeyondPi, MarginGradient};
 use super::class_margins;
 use super::error::MarginSoftmaxError;
 use crate::batch::PerSample;
-use crate::engine::OwnScores;
+use crate::engine::{Angles, OwnScores};
 use crate::error::radians;
 
 /// The additive angular margin of ArcFace (AAM softmax): the angle between a feature and the vector of its
@@ -93,7 +93,7 @@ impl ArcFace {
     }
 
     /// `margins` has the margin of each sample.
-    pub(super) fn own_scores(&self, theta: PerSample, margins: PerSample) -> OwnScores {
+    pub(super) fn own_scores(&self, angles: &Angles, margins: PerSample) -> OwnScores {
         Angular {
             factor: 1.0,
             offset: margins.all(0.0),
@@ -101,6 +101,6 @@ impl ArcFace {
             beyond_pi: self.beyond_pi,
             gradient: self.gradient,
         }
-        .own_scores(theta)
+        .own_scores(angles)
     }
 }

@@ -2,8 +2,7 @@ use burn::config::Config;
 
 use super::angular::{Angular, BeyondPi, MarginGradient};
 use super::error::MarginSoftmaxError;
-use crate::batch::PerSample;
-use crate::engine::OwnScores;
+use crate::engine::{Angles, OwnScores};
 use crate::error::{SettingError, not_negative, radians, within};
 
 /// The combined margin: a multiple of the angle, an angle more, and a part of the cosine less.
@@ -95,14 +94,14 @@ impl CombinedMargin {
         1.0 + (self.m1 - 1.0) * factor
     }
 
-    pub(super) fn own_scores(&self, theta: PerSample, factor: f64) -> OwnScores {
+    pub(super) fn own_scores(&self, angles: &Angles, factor: f64) -> OwnScores {
         Angular {
             factor: self.m1_at(factor),
-            angle: theta.all(self.m2 * factor),
-            offset: theta.all(self.m3 * factor),
+            angle: angles.angle.all(self.m2 * factor),
+            offset: angles.angle.all(self.m3 * factor),
             beyond_pi: self.beyond_pi,
             gradient: self.gradient,
         }
-        .own_scores(theta)
+        .own_scores(angles)
     }
 }

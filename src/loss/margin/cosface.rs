@@ -5,7 +5,7 @@ use super::angular::{Angular, BeyondPi, MarginGradient};
 use super::class_margins;
 use super::error::MarginSoftmaxError;
 use crate::batch::PerSample;
-use crate::engine::OwnScores;
+use crate::engine::{Angles, OwnScores};
 use crate::error::not_negative;
 
 /// The additive cosine margin of CosFace (AM softmax): the cosine between a feature and the vector of its
@@ -78,7 +78,7 @@ impl CosFace {
     }
 
     /// `margins` has the margin of each sample.
-    pub(super) fn own_scores(theta: PerSample, margins: PerSample) -> OwnScores {
+    pub(super) fn own_scores(angles: &Angles, margins: PerSample) -> OwnScores {
         Angular {
             factor: 1.0,
             angle: margins.all(0.0),
@@ -86,6 +86,6 @@ impl CosFace {
             beyond_pi: BeyondPi::Reflect,
             gradient: MarginGradient::Exact,
         }
-        .own_scores(theta)
+        .own_scores(angles)
     }
 }

@@ -9,7 +9,7 @@ use super::cosface::CosFace;
 use super::error::MarginSoftmaxError;
 use super::sphereface::SphereFace;
 use crate::batch::PerSample;
-use crate::engine::{OwnScores, Scale};
+use crate::engine::{Angles, OwnScores, Scale};
 
 /// What a [`MarginSoftmax`](crate::MarginSoftmax) does to the cosine between a feature and the vector of its
 /// class.
@@ -99,17 +99,18 @@ impl Margin {
         }
     }
 
-    /// The changed cosines at angles `theta`, for a margin that is multiplied by `factor`.
+    /// The changed cosines at the given angles, for a margin that is multiplied by `factor`.
     ///
     /// `class_margins` has the margin of each sample where classes have their own, and `qualities` what
     /// AdaFace makes of the lengths.
     pub(super) fn own_scores(
         &self,
-        theta: PerSample,
+        angles: &Angles,
         factor: f64,
         class_margins: Option<PerSample>,
         qualities: Option<PerSample>,
     ) -> OwnScores {
+        let theta = &angles.angle;
         let margins = |margin: f64| match &class_margins {
             Some(margins) => margins.clone() * factor,
             None => theta.all(margin * factor),
@@ -122,20 +123,20 @@ impl Margin {
                 beyond_pi: BeyondPi::Reflect,
                 gradient: MarginGradient::Exact,
             }
-            .own_scores(theta),
+            .own_scores(angles),
             Self::ArcFace(margin) => {
                 let margins = margins(margin.margin);
-                margin.own_scores(theta, margins)
+                margin.own_scores(angles, margins)
             }
             Self::CosFace(margin) => {
                 let margins = margins(margin.margin);
-                CosFace::own_scores(theta, margins)
+                CosFace::own_scores(angles, margins)
             }
-            Self::Combined(margin) => margin.own_scores(theta, factor),
-            Self::SphereFace(margin) => margin.own_scores(theta),
+            Self::Combined(margin) => margin.own_scores(angles, factor),
+            Self::SphereFace(margin) => margin.own_scores(theta.clone()),
             Self::AdaFace(margin) => {
                 let qualities = qualities.unwrap_or_else(|| theta.all(0.0));
-                margin.own_scores(theta, qualities, factor)
+                margin.own_scores(theta.clone(), qualities, factor)
             }
         }
     }

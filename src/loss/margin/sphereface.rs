@@ -34,8 +34,7 @@ use crate::error::{SettingError, at_least_one};
 /// let loss = MarginSoftmaxConfig::sphereface(2, 2)
 ///     .init_with_centers(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device))?;
 ///
-/// // The angle is pi / 4, and m = 4 makes pi of it, where k is 1. |x| cos is sqrt(2) cos(pi / 4) = 1 for
-/// // the other class, and sqrt(2) * (1 - 2 * 2) for the own one, less what k was rounded down.
+/// // An angle of 0.001 counts as 0.004. The length of the feature is 1, up to rounding.
 /// let feature = Tensor::from_data([[1.0, 1e-3]], &device);
 /// let value = loss.forward(feature, Tensor::from_data([0], &device));
 /// let (own, other) = (4e-3_f32.cos(), 1e-3_f32);

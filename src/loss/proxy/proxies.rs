@@ -27,7 +27,7 @@ impl Proxies<'_> {
     ) -> Result<(Counted, Tensor<2>), BatchError> {
         let batch = self
             .rules
-            .fit(batch, &self.centers.device(), self.centers.dtype())?;
+            .fit(batch, self.centers.device(), self.centers.dtype())?;
         let proxies = if may_train && batch.is_autodiff {
             self.centers.tracked()
         } else {
@@ -42,7 +42,7 @@ impl Proxies<'_> {
         let labels = Tensor::zeros([rows], &features.device().without_autodiff());
         let batch = Batch::new(features, labels);
         let (device, dtype) = (self.centers.device(), self.centers.dtype());
-        Ok(self.rules.fit(batch, &device, dtype)?.features)
+        Ok(self.rules.fit(batch, device, dtype)?.features)
     }
 
     /// Notes what deferred checking has left out. Under strict checking, losses of samples that are not finite,
