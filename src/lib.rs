@@ -1,4 +1,5 @@
-//! Center loss for [Burn](https://burn.dev), and classification by distance on the same features.
+//! Center loss for [Burn](https://burn.dev), the losses that hold a vector per class beside it, and classification by
+//! distance and evaluation on the same features.
 //!
 //! Center loss keeps one center per class in feature space. It pulls every feature towards the center of its class and
 //! moves the centers after the features. Beside a softmax loss it gives features that cluster by class, which serve k-NN
@@ -18,8 +19,10 @@
 //! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`Batch`] |
 //! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_left_out`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
+//! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
 //! | the class of most of the nearest samples | [`KnnClassifier`] |
+//! | how good the features are: retrieval, verification, open set, clustering | [`evaluation`] |
 //!
 //! # Which margin when
 //!
@@ -92,7 +95,7 @@
 //! instructions of the processor at run time. The other backends and their accelerations are Burn's own, under Burn's
 //! names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`, `ndarray` (deprecated by Burn in favour of
 //! `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`, `blas-netlib`, `accelerate`, `apple-amx`. `train` adds
-//! `CenterMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
+//! `CenterMetric` and `EvaluationMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
