@@ -45,10 +45,9 @@ pub(crate) fn squared_euclidean(x: Tensor<2>, y: Tensor<2>, max_elements: usize)
 }
 
 /// Rows divided by their Euclidean norm; a zero row stays zero.
-///
-/// Each row is divided by its largest entry first, so that squares neither overflow nor vanish.
 pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
-    let scaled = rows.clone() / no_zero(largest(&rows));
+    let largest = largest(&rows);
+    let scaled = scaled_rows(rows, largest);
     let norms = scaled_norms(scaled.clone());
     scaled / norms
 }
@@ -56,7 +55,26 @@ pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
 /// Euclidean norms of the rows, `[rows, 1]`, with a gradient of zero at zero.
 pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
     let largest = largest(&rows);
-    scaled_norms(rows / no_zero(largest.clone())) * largest
+    let scaled = scaled_rows(rows.clone().without_autodiff(), largest.clone());
+    let scaled_norms = scaled_norms(scaled.clone());
+    let norms = scaled_norms.clone() * largest;
+    if !rows.is_autodiff() {
+        return norms;
+    }
+    // The slope of the norm is the direction. Zeros that are multiplied with it have this slope, and
+    // nothing on the way can overflow.
+    let zeros = rows.clone() - rows.without_autodiff();
+    (zeros * (scaled / scaled_norms)).sum_dim(1) + norms
+}
+
+/// Rows divided by their largest absolute entry, `[rows, 1]`, so that squares neither overflow nor
+/// vanish. A zero row stays zero.
+///
+/// Dividing by the root twice keeps gradients finite. The reciprocal of a subnormal number, which the
+/// gradient of a division is multiplied by, is infinite.
+fn scaled_rows(rows: Tensor<2>, largest: Tensor<2>) -> Tensor<2> {
+    let root = no_zero(largest).sqrt();
+    rows / root.clone() / root
 }
 
 /// The largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
@@ -96,13 +114,10 @@ pub(crate) fn half_squares(
     (one * other.mul_scalar(0.5)).sum_dim(1).squeeze_dim(1)
 }
 
-/// The part of each row that lies beyond the radius, `max(0, 1 - radius / norm)`, `[rows, 1]`.
+/// The part of each row that lies beyond the radius, `max(0, norm - radius) / norm`, `[rows, 1]`.
 pub(crate) fn beyond(rows: Tensor<2>, radius: f64) -> Tensor<2> {
-    norms(rows)
-        .clamp_min(radius)
-        .recip()
-        .mul_scalar(-radius)
-        .add_scalar(1.0)
+    let norms = norms(rows);
+    norms.clone().sub_scalar(radius).clamp_min(0.0) / no_zero(norms)
 }
 
 #[cfg(all(test, feature = "flex"))]

@@ -105,6 +105,7 @@ mod device;
 mod distance;
 mod engine;
 mod error;
+pub mod evaluation;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
@@ -119,12 +120,13 @@ pub use distance::CenterDistance;
 pub use error::SettingError;
 pub use loss::{
     AdaFace, ArcFace, BeyondPi, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics,
-    CenterUpdate, CombinedMargin, CosFace, DirectRule, Margin, MarginGradient, MarginSoftmax,
-    MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization, SphereFace, UpdateRule,
-    UpdateTiming, class_margins_from_counts,
+    CenterUpdate, CombinedMargin, CosFace, Denominator, DirectRule, Margin, MarginGradient,
+    MarginSoftmax, MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization,
+    ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
+    SoftTripleConfig, SphereFace, UpdateRule, UpdateTiming, class_margins_from_counts,
 };
 #[cfg(feature = "train")]
-pub use metric::CenterMetric;
+pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
     NearestCenter, NearestCenterData, Neighbors,

@@ -11,6 +11,10 @@ use burn::train::metric::{
 
 use crate::CenterStatistics;
 
+mod evaluation;
+
+pub use evaluation::{EvaluationInput, EvaluationMetric};
+
 /// One of the [`CenterStatistics`] as a metric of Burn's `Learner`, averaged over the samples.
 ///
 /// Its input is a [`CenterStatistics`]: the output of the training or inference step carries what

@@ -10,7 +10,7 @@ use syn::{Attribute, Item, UseTree, Visibility};
 
 /// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
 /// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     ("error", &[]),
     ("device", &[]),
     ("simd", &[]),
@@ -26,6 +26,10 @@ const ROOMS: [(&str, &[&str]); 14] = [
     (
         "neighbors",
         &["batch", "device", "distance", "parts", "simd"],
+    ),
+    (
+        "evaluation",
+        &["batch", "device", "distance", "neighbors", "parts", "simd"],
     ),
     ("loss", &[]),
     (
@@ -52,7 +56,18 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "schedule",
         ],
     ),
-    ("metric", &["loss::center"]),
+    (
+        "loss::proxy",
+        &[
+            "batch",
+            "centers",
+            "distance",
+            "engine",
+            "error",
+            "neighbors",
+        ],
+    ),
+    ("metric", &["evaluation", "loss::center", "neighbors"]),
 ];
 
 /// The path of a module from the crate's root: `["batch", "groups"]`.

@@ -1,9 +1,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use burn::module::Module;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use num_traits::Float;
 use thiserror::Error;
+
+use super::scaled::Scaled;
 
 /// Why class weights were refused.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -34,11 +36,10 @@ pub enum ClassWeightsError {
 pub(crate) struct ClassWeights {
     #[module(skip)]
     values: Arc<Vec<f64>>,
-    /// `[num_classes]`: the roots of the weights relative to the largest. A product of two roots
-    /// stays in the range of `f32` where a product of two weights leaves it.
-    roots: Tensor<1>,
-    #[module(skip)]
-    largest: f64,
+    /// `[num_classes]`: the roots of the weights are `mantissas * 2^exponents`, since they may be beyond
+    /// the data type of the device.
+    mantissas: Tensor<1>,
+    exponents: Tensor<1>,
 }
 
 impl ClassWeights {
@@ -49,20 +50,16 @@ impl ClassWeights {
         dtype: DType,
     ) -> Result<Self, ClassWeightsError> {
         Self::check(&values, num_classes)?;
-        let largest = values.iter().copied().fold(0.0, f64::max);
-        let root = |value: &f64| {
-            if largest > 0.0 {
-                Float::sqrt(value / largest)
-            } else {
-                0.0
-            }
-        };
-        let roots: Vec<f64> = values.iter().map(root).collect();
+        let (mantissas, exponents): (Vec<f64>, Vec<f64>) = values
+            .iter()
+            .map(|value| apart(Float::sqrt(*value)))
+            .unzip();
         let device = device.clone().without_autodiff();
+        let upload = |values: Vec<f64>| Tensor::from_data(values.as_slice(), (&device, dtype));
         Ok(Self {
-            roots: Tensor::from_data(roots.as_slice(), (&device, dtype)),
+            mantissas: upload(mantissas),
+            exponents: upload(exponents),
             values: Arc::new(values),
-            largest,
         })
     }
 
@@ -88,13 +85,25 @@ impl ClassWeights {
         self.values[class]
     }
 
-    /// The largest weight.
-    pub fn largest(&self) -> f64 {
-        self.largest
+    /// The roots of the weights of some classes, `[samples]`.
+    pub fn roots(&self, classes: &Tensor<1, Int>) -> Scaled {
+        let of_classes = |values: &Tensor<1>| {
+            let values = values.clone().without_autodiff();
+            values.select(0, classes.clone())
+        };
+        Scaled::from_parts(of_classes(&self.mantissas), of_classes(&self.exponents))
     }
+}
 
-    /// `[num_classes]`: the root of each weight's share of the largest.
-    pub fn roots(&self) -> Tensor<1> {
-        self.roots.clone().without_autodiff()
+/// A mantissa between 1 and 2, and the exponent of 2 that it is multiplied by. 0 has the mantissa 0. The
+/// value is 0 or a normal number.
+pub(super) fn apart(value: f64) -> (f64, f64) {
+    if value == 0.0 {
+        return (0.0, 0.0);
     }
+    let exponent = (value.to_bits() >> 52) as i32 - 1023;
+    // In two steps, since the power alone may be beyond `f64`.
+    let half = exponent / 2;
+    let mantissa = value * Float::powi(2.0, -half) * Float::powi(2.0, half - exponent);
+    (mantissa, f64::from(exponent))
 }

@@ -99,7 +99,7 @@ pub enum BatchError {
         sample: usize,
         /// An upper bound of what overflows.
         value: f64,
-        /// The largest number of the data type.
+        /// A little less than the largest number of the data type.
         limit: f64,
         /// The data type of the centers.
         dtype: String,

@@ -124,10 +124,18 @@ impl Groups {
         groups
     }
 
+    /// The places in `order` that each group takes, one group after the other.
+    pub fn each_places(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut start = 0;
+        self.ends
+            .iter()
+            .map(move |end| mem::replace(&mut start, *end)..*end)
+    }
+
     /// How many samples each group has.
     pub fn counts(&self) -> Vec<f64> {
-        (0..self.len())
-            .map(|group| self.samples(group).len() as f64)
+        self.each_places()
+            .map(|places| places.len() as f64)
             .collect()
     }
 }

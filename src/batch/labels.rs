@@ -16,11 +16,14 @@ pub(crate) enum Meaning {
 }
 
 impl BatchRules {
-    pub fn meaning(&self, label: i128) -> Meaning {
-        if self.ignore_label.map(i128::from) == Some(label) {
+    /// What a label of any integer type says.
+    pub fn meaning<L: Copy + Into<i128> + TryInto<usize>>(&self, label: L) -> Meaning {
+        if let Some(ignored) = self.ignore_label
+            && i128::from(ignored) == label.into()
+        {
             return Meaning::Ignored;
         }
-        match usize::try_from(label) {
+        match label.try_into() {
             Ok(class) if class < self.num_classes => Meaning::Class(class),
             _ => Meaning::Unknown,
         }

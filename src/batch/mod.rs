@@ -13,6 +13,7 @@ mod left_out;
 mod per_sample;
 mod rules;
 mod samples;
+mod scaled;
 mod weighing;
 mod wide;
 
@@ -30,6 +31,7 @@ pub(crate) use left_out::LeftOutCounter;
 pub(crate) use per_sample::PerSample;
 pub use rules::Checking;
 pub(crate) use rules::{BatchRules, FittedBatch};
-pub(crate) use samples::{DeviceSamples, HostSamples, index};
+pub(crate) use samples::{DeviceSamples, HostSamples, classes_on, index};
+pub(crate) use scaled::Scaled;
 pub use weighing::ClassBalance;
 pub(crate) use weighing::{PerGroup, Weighing, totals_and_shares};

@@ -17,9 +17,10 @@ pub enum Checking {
     Strict,
     /// No call reads from the device. Bad samples are left out of loss, gradients and centers, and
     /// counted on the device; `take_left_out` of the loss reads the counts. Under a direct rule the
-    /// centers stay finite whatever a batch holds. A loss or gradient that overflows is infinite, and
-    /// nothing reports it. The class totals of a batch come from a histogram over the classes or, where
-    /// that costs more, from comparing its labels with each other.
+    /// centers stay finite whatever a batch holds, and a step that overflows is left out. A loss or
+    /// gradient that overflows is infinite or NaN, and nothing reports it. The class totals of a batch
+    /// come from a histogram over the classes or, where that costs more, from comparing its labels with
+    /// each other.
     Deferred,
 }
 

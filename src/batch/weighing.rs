@@ -5,11 +5,10 @@ use burn::tensor::Tensor;
 use num_traits::Float;
 use serde::{Deserialize, Serialize};
 
-use super::class_weights::ClassWeights;
+use super::class_weights::{ClassWeights, apart};
 use super::groups::Groups;
 use super::samples::{DeviceSamples, HostSamples};
 use super::wide::Wide;
-use crate::distance::no_zero;
 
 /// Whether the loss of a sample is divided by the batch histogram of its class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +32,7 @@ pub enum ClassBalance {
 ///
 /// The division of the mean comes before the sum, so that a mean that is finite does not overflow on
 /// the way. Weights may be any finite numbers: on the host all of it is computed with more exponent
-/// than `f64` has, and on the device from roots relative to the largest weight.
+/// than `f64` has, and on the device with more than the data type has.
 pub(crate) struct Weighing<'a> {
     pub lambda: f64,
     /// `None` gives one value per sample.
@@ -133,39 +132,32 @@ impl Weighing<'_> {
     }
 
     /// The root of the coefficient of each sample, `[batch_size]`, without reading anything.
-    /// `relative_totals` gives for each sample the total weight of its class, for weights relative to
-    /// the largest.
+    /// `class_totals` gives for each sample the total of its class, of any numbers.
     pub fn roots_on_device(
         &self,
         samples: &DeviceSamples,
-        relative_totals: impl FnOnce(Tensor<1>) -> Tensor<1>,
+        class_totals: impl Fn(Tensor<1>) -> Tensor<1>,
     ) -> Tensor<1> {
-        let DeviceSamples { classes, weights } = samples;
-        let [batch_size] = weights.dims();
-        let mut roots = weights.clone().sqrt();
-        let mut scale = self.lambda;
+        let [batch_size] = samples.weights.dims();
+        let mut roots = samples.scaled_weights().sqrt();
         if let Some(class_weights) = self.class_weights {
-            roots = roots * class_weights.roots().select(0, classes.clone());
-            scale = (Wide::from(scale) * class_weights.largest().into()).to_f64();
+            roots = roots * class_weights.roots(&samples.classes);
         }
+        let mut root_of_scale = Float::sqrt(self.lambda);
         match self.reduction {
-            Some(Reduction::Mean | Reduction::Auto) => {
-                // Neither the largest weight nor the largest class weight changes a weighted mean.
-                scale = self.lambda;
-                roots = roots.clone() / no_zero(roots.max());
-                let total = (roots.clone() * roots.clone()).sum();
-                roots = roots / no_zero(total).sqrt();
-            }
-            Some(Reduction::BatchMean) => scale /= batch_size as f64,
+            Some(Reduction::Mean | Reduction::Auto) => roots = roots.normalized(),
+            Some(Reduction::BatchMean) => root_of_scale /= Float::sqrt(batch_size as f64),
             Some(Reduction::Sum) | None => {}
         }
         if self.class_balance == ClassBalance::Histogram {
-            let largest = no_zero(weights.clone().max());
-            let totals = relative_totals(weights.clone() / largest.clone());
-            roots = roots / no_zero(totals).sqrt() / largest.sqrt();
+            roots = roots / samples.scaled_totals(class_totals).sqrt();
         }
-        // Beyond the range of f32 the scale would turn zeros into NaN.
-        roots.mul_scalar(Float::sqrt(scale).min(f64::from(f32::MAX)))
+        if (1e-15..1e15).contains(&root_of_scale) {
+            roots.mul_scalar(root_of_scale).into_tensor()
+        } else {
+            let (mantissa, exponent) = apart(root_of_scale);
+            roots.mul_scalar(mantissa).shifted(exponent).into_tensor()
+        }
     }
 }
 
@@ -346,11 +338,12 @@ mod tests {
             let on_device = DeviceSamples {
                 classes: Tensor::from_data([0, 1, 2, 0, 1, 0], &device),
                 weights: Tensor::from_data(weights.as_slice(), (&device, DType::F64)),
+                are_weighted: true,
             };
             let index: Tensor<1, Int> = on_device.classes.clone();
-            let roots = weighing.roots_on_device(&on_device, |relative| {
+            let roots = weighing.roots_on_device(&on_device, |weights| {
                 Tensor::zeros([3], (&device, DType::F64))
-                    .select_assign(0, index.clone(), relative, IndexingUpdateOp::Add)
+                    .select_assign(0, index.clone(), weights, IndexingUpdateOp::Add)
                     .select(0, index.clone())
             });
             for (root, expected) in roots.into_data().iter::<f64>().zip(expected) {

@@ -23,11 +23,14 @@ pub(crate) struct Centers {
     /// `[num_classes, feature_dim]`
     shape: [usize; 2],
     dtype: FloatDType,
+    /// Without autodiff.
+    device: Device,
 }
 
 impl Centers {
     pub fn new(param: Param<Tensor<2>>, trainable: bool, dtype: FloatDType) -> Self {
         let shape = param.lazy_shape().dims();
+        let device = param.lazy_device().without_autodiff();
         let param = if trainable {
             param
         } else {
@@ -38,6 +41,7 @@ impl Centers {
             trainable,
             shape,
             dtype,
+            device,
         }
     }
 
@@ -52,8 +56,8 @@ impl Centers {
     }
 
     /// The device of the values, without autodiff.
-    pub fn device(&self) -> Device {
-        self.autodiff_device().without_autodiff()
+    pub fn device(&self) -> &Device {
+        &self.device
     }
 
     pub fn dtype(&self) -> FloatDType {
@@ -65,7 +69,7 @@ impl Centers {
         Target {
             shape: self.shape,
             dtype: self.dtype,
-            device: self.device(),
+            device: self.device.clone(),
         }
     }
 
@@ -91,16 +95,16 @@ impl Centers {
     /// as their only handle.
     ///
     /// The caller has checked all that `change` needs. If the backend fails in there all the same, the
-    /// values are gone, since only a copy of all centers could bring them back.
-    pub fn replace(&self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) {
+    /// values are gone, since only a copy of all centers could bring them back. From then on this is an
+    /// error.
+    pub fn replace(&self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Result<(), CentersError> {
         let mut cell = self.cell.lock();
-        if let Some(param) = cell.take() {
-            let (id, values, mapper) = param.consume();
-            let device = values.device();
-            let values = change(values.without_autodiff());
-            let values = with_autodiff_of(values, &device);
-            *cell = Some(Param::from_mapped_value(id, values, mapper));
-        }
+        let (id, values, mapper) = cell.take().ok_or(CentersError::Lost)?.consume();
+        let device = values.device();
+        let values = change(values.without_autodiff());
+        let values = with_autodiff_of(values, &device);
+        *cell = Some(Param::from_mapped_value(id, values, mapper));
+        Ok(())
     }
 
     /// The same parameter with other values; its id, device and place in the graph stay.
@@ -139,6 +143,7 @@ impl Clone for Centers {
             trainable: self.trainable,
             shape: self.shape,
             dtype: self.dtype,
+            device: self.device.clone(),
         }
     }
 }
@@ -171,6 +176,7 @@ impl Module for Centers {
             trainable: self.trainable,
             shape: self.shape,
             dtype: self.dtype,
+            device: self.device.clone(),
         }
     }
 
@@ -248,7 +254,7 @@ mod tests {
     #[test]
     fn replacing_gives_the_only_handle() {
         let centers = centers();
-        centers.replace(|values| values + 1.0);
+        centers.replace(|values| values + 1.0).unwrap();
         assert_eq!(centers.constant().into_data(), [[1.0_f32; 2]; 3].into());
         assert_eq!(centers.check_present(), Ok(()));
     }
@@ -258,10 +264,11 @@ mod tests {
     fn lost_centers_are_reported_and_can_still_be_shown() {
         let centers = centers();
         let failed = catch_unwind(AssertUnwindSafe(|| {
-            centers.replace(|_| panic!("out of memory"));
+            centers.replace(|_| panic!("out of memory"))
         }));
         assert!(failed.is_err());
         assert_eq!(centers.check_present(), Err(CentersError::Lost));
+        assert_eq!(centers.replace(|values| values), Err(CentersError::Lost));
         assert_eq!(
             format!("{centers:?}"),
             "Centers { shape: [3, 2], trainable: false }"

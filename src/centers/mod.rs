@@ -6,6 +6,7 @@
 )]
 mod centers;
 mod error;
+mod finite;
 mod precision;
 mod pulls;
 mod start;
@@ -13,9 +14,10 @@ mod step;
 
 pub(crate) use centers::{Centers, with_autodiff_of};
 pub use error::CentersError;
+pub(crate) use finite::check_finite;
 pub use precision::Precision;
 #[cfg(feature = "flex")]
 pub(crate) use pulls::Singles;
-pub(crate) use pulls::{Entries, Pulls};
+pub(crate) use pulls::{Entries, OnDevice, Pulls};
 pub(crate) use start::{accepted, drawn};
 pub(crate) use step::{Classes, Step, Target, largest_step};

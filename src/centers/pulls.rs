@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -16,7 +17,7 @@ pub(crate) struct Pulls {
     /// All classes are below this number.
     pub num_classes: usize,
     /// Entries that have no row. Only pulls for a step that is taken at once have them.
-    pub singles: Option<Singles>,
+    pub singles: Option<Box<Singles>>,
 }
 
 /// Entries of one sample, whose pull is not stored: it is the difference of the sample's features from
@@ -39,20 +40,16 @@ pub(crate) struct Singles {
 /// Strict checking knows the samples on the host. Deferred checking must not read them, so they stay
 /// on the device.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per batch, beside a matrix that is larger"
-)]
 pub(crate) enum Entries {
-    Host {
-        samples: HostSamples,
-        reach: f64,
-    },
-    Device {
-        samples: DeviceSamples,
-        /// `[entries]`
-        reach: Tensor<1>,
-    },
+    Host { samples: HostSamples, reach: f64 },
+    Device(Box<OnDevice>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct OnDevice {
+    pub samples: DeviceSamples,
+    /// `[entries]`
+    pub reach: Tensor<1>,
 }
 
 impl Pulls {
@@ -135,10 +132,10 @@ impl Pulls {
             rows: self.rows.to_device(device),
             entries: match self.entries {
                 Entries::Host { samples, reach } => Entries::Host { samples, reach },
-                Entries::Device { samples, reach } => Entries::Device {
-                    samples: samples.moved_to(device),
-                    reach: reach.to_device(device),
-                },
+                Entries::Device(entries) => Entries::Device(Box::new(OnDevice {
+                    samples: entries.samples.moved_to(device),
+                    reach: entries.reach.to_device(device),
+                })),
             },
             num_classes: self.num_classes,
             singles: self.singles,
@@ -166,10 +163,7 @@ impl Pulls {
 impl Entries {
     /// All entries one after the other, on the host if all are there.
     fn merge(all: Vec<Self>, device: &Device, dtype: DType) -> Self {
-        if all
-            .iter()
-            .any(|entries| matches!(entries, Self::Device { .. }))
-        {
+        if all.iter().any(|entries| matches!(entries, Self::Device(_))) {
             return Self::merge_on_device(all, device, dtype);
         }
         let (mut merged, mut largest) = (HostSamples::default(), 0.0_f64);
@@ -188,30 +182,34 @@ impl Entries {
 
     fn merge_on_device(all: Vec<Self>, device: &Device, dtype: DType) -> Self {
         let (mut classes, mut weights, mut reaches) = (vec![], vec![], vec![]);
+        let mut are_weighted = false;
         for entries in all {
             let (samples, reach) = entries.on(device, dtype);
+            are_weighted |= samples.are_weighted;
             classes.push(samples.classes);
             weights.push(samples.weights);
             reaches.push(reach);
         }
-        Self::Device {
+        Self::Device(Box::new(OnDevice {
             samples: DeviceSamples {
                 classes: Tensor::cat(classes, 0),
                 weights: Tensor::cat(weights, 0),
+                are_weighted,
             },
             reach: Tensor::cat(reaches, 0),
-        }
+        }))
     }
 
     fn on(self, device: &Device, dtype: DType) -> (DeviceSamples, Tensor<1>) {
         match self {
-            Self::Device { samples, reach } => (samples, reach),
+            Self::Device(on_device) => (on_device.samples, on_device.reach),
             Self::Host { samples, reach } => {
                 let entries = samples.classes.len();
                 let column = PerSample::Host(samples.weights).column(device, dtype);
                 let samples = DeviceSamples {
                     classes: index(&samples.classes, device),
                     weights: column.squeeze_dim(1),
+                    are_weighted: true,
                 };
                 (samples, Tensor::full([entries], reach, (device, dtype)))
             }

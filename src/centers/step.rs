@@ -1,10 +1,11 @@
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use super::error::CentersError;
 use super::pulls::Singles;
-use crate::batch::{PerSample, index};
+use crate::batch::{PerSample, classes_on, index};
 
 /// What is added to the centers: `factors[i] * pulls[i]` to center `classes[i]`. Classes may repeat.
 pub(crate) struct Step {
@@ -15,17 +16,13 @@ pub(crate) struct Step {
     /// All classes are below this number.
     pub num_classes: usize,
     /// Entries whose pulls are not in `pulls`; only the engine that left them out takes such a step.
-    pub singles: Option<Singles>,
+    pub singles: Option<Box<Singles>>,
 }
 
 /// The classes of a step.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "lives for one call, on the stack"
-)]
 pub(crate) enum Classes {
     Host(Vec<usize>),
-    Device(Tensor<1, Int>),
+    Device(Box<Tensor<1, Int>>),
 }
 
 /// The centers that a step is meant for.
@@ -97,7 +94,7 @@ impl Step {
         Self {
             classes: match self.classes {
                 Classes::Host(classes) => Classes::Host(classes),
-                Classes::Device(classes) => Classes::Device(classes.to_device(device)),
+                Classes::Device(classes) => Classes::Device(Box::new(classes_on(device, *classes))),
             },
             pulls: self.pulls.to_device(device),
             factors: match self.factors {
@@ -115,7 +112,7 @@ impl Classes {
     pub fn on(self, device: &Device) -> Tensor<1, Int> {
         match self {
             Self::Host(classes) => index(&classes, device),
-            Self::Device(classes) => classes,
+            Self::Device(classes) => *classes,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The faster engines against the tensor operations, on the same device and by the same cases.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -13,7 +14,7 @@ use super::{measure, prepare};
 use crate::batch::{
     Batch, BatchError, BatchRules, Checking, ClassBalance, ClassWeights, PerSample, Weighing,
 };
-use crate::centers::{Classes, Entries, Pulls, Step, Target};
+use crate::centers::{Classes, Entries, OnDevice, Pulls, Step, Target};
 use crate::distance::CenterDistance;
 
 /// Values that the samples of a case are spoiled with.
@@ -134,7 +135,7 @@ impl Case {
         &self,
         tensors: &Tensors,
         wants: Wants,
-        measure: fn(Problem) -> Result<Measured, BatchError>,
+        measure: fn(&Problem) -> Result<Measured, BatchError>,
     ) -> Result<Outcome, BatchError> {
         let features = tensors.features.clone().detach().require_grad();
         let measured = self.with_problem(tensors, features.clone(), wants, measure)?;
@@ -147,7 +148,7 @@ impl Case {
             },
             device: tensors.centers.device(),
         };
-        let addition = prepare(step(pulls), &target).expect("the step fits");
+        let addition = prepare(step(*pulls), &target).expect("the step fits");
         let centers = addition.add_to(tensors.centers.clone());
         // Unequal factors from further up the graph, which the gradient has to be multiplied by.
         let value = measured.value;
@@ -172,7 +173,7 @@ impl Case {
         tensors: &Tensors,
         features: Tensor<2>,
         wants: Wants,
-        measure: impl FnOnce(Problem) -> R,
+        measure: impl FnOnce(&Problem) -> R,
     ) -> R {
         let reductions = [Reduction::Mean, Reduction::Sum, Reduction::BatchMean];
         let rules = self.rules();
@@ -184,7 +185,7 @@ impl Case {
         if let Some(weights) = &tensors.weights {
             batch = batch.with_weights(weights.clone());
         }
-        measure(Problem {
+        measure(&Problem {
             batch: rules
                 .fit(batch, &tensors.centers.device(), dtype)
                 .expect("the shapes fit"),
@@ -311,10 +312,14 @@ fn step(pulls: Pulls) -> Step {
             let factors = samples.weights.iter().map(|weight| 0.01 * weight).collect();
             (Classes::Host(samples.classes), PerSample::Host(factors))
         }
-        Entries::Device { samples, reach } => {
+        Entries::Device(entries) => {
+            let OnDevice { samples, reach } = *entries;
             assert!(host(reach).iter().all(|reach| reach.is_finite()));
             let factors = samples.weights.mul_scalar(0.01);
-            (Classes::Device(samples.classes), PerSample::Device(factors))
+            (
+                Classes::Device(Box::new(samples.classes)),
+                PerSample::Device(factors),
+            )
         }
     };
     Step {

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor, TensorData, Transaction};
 
 use super::class_totals::class_totals;
-use super::overflow::{at_most, largest};
+use super::overflow::{at_most, exceeds, limit};
 use crate::batch::{
     BatchError, BatchRules, DeviceSamples, FittedBatch, HostSamples, Meaning, PerSample, Weighing,
     read_labels,
@@ -62,14 +62,14 @@ pub(super) fn count_strictly(
             None => unreachable!("the mean of finite magnitudes is finite"),
         })
     })?;
-    let root = num_traits::Float::sqrt(rules.feature_dim as f64);
+    let factor = 2.0 * num_traits::Float::sqrt(rules.feature_dim as f64);
     Ok(Counted {
         features,
         classes,
         coefficients: Coefficients::Host(weighing.of_samples(&read.samples)),
         samples: Samples::Host {
             samples: read.samples,
-            lengths: read.numbers.into_iter().map(|mean| mean * root).collect(),
+            lengths: read.numbers.into_iter().map(|half| half * factor).collect(),
         },
         left_out: None,
     })
@@ -87,6 +87,7 @@ pub(super) fn count_on_device(
     let samples = DeviceSamples {
         classes,
         weights: weights.mask_fill(states.masked(), 0.0),
+        are_weighted: batch.weights.is_some(),
     };
     Counted {
         features: zero_rows(batch.features.clone(), states.masked()),
@@ -148,7 +149,7 @@ impl Counted {
             return Ok(());
         };
         let counts = |i: &usize| coefficients[*i] > 0.0;
-        let limit = largest(dtype);
+        let limit = limit(dtype);
         let refuse = |what, (sample, value)| {
             Err(BatchError::Overflow {
                 what,
@@ -166,12 +167,12 @@ impl Counted {
         } else {
             most.1
         };
-        if total.is_nan() || total > limit {
+        if exceeds(total, limit) {
             return refuse("loss", (most.0, total));
         }
         let slopes = samples().filter(|i| lengths[*i] > 0.0);
         let most = at_most(slopes.map(|i| (i, coefficients[i] * slope / lengths[i])));
-        if most.1 > limit {
+        if exceeds(most.1, limit) {
             return refuse("gradient of the features", most);
         }
         Ok(())
@@ -195,12 +196,12 @@ pub(super) fn zero_rows(rows: Tensor<2>, masked: Tensor<1, Bool>) -> Tensor<2> {
     rows.mask_fill(masked.unsqueeze_dim::<2>(1).expand(shape), 0.0)
 }
 
-/// The mean absolute value of each row, `[rows]`: finite if and only if the row is, since each value is
-/// divided before they are added.
+/// Half of the mean absolute value of each row, `[rows]`: finite if and only if the row is. Each value is
+/// divided before they are added, and half of that leaves room for rounding.
 fn magnitudes(rows: Tensor<2>) -> Tensor<1> {
     let [_, columns] = rows.dims();
     rows.abs()
-        .mul_scalar(1.0 / columns as f64)
+        .mul_scalar(0.5 / columns as f64)
         .sum_dim(1)
         .squeeze_dim(1)
 }
@@ -366,8 +367,8 @@ pub(crate) enum Coefficients {
 impl Coefficients {
     /// Without reading anything.
     pub fn on_device(weighing: &Weighing, samples: &DeviceSamples, num_classes: usize) -> Self {
-        Self::Roots(weighing.roots_on_device(samples, |relative| {
-            class_totals(&samples.classes, &relative, num_classes)
+        Self::Roots(weighing.roots_on_device(samples, |weights| {
+            class_totals(&samples.classes, &weights, num_classes)
         }))
     }
 
@@ -376,8 +377,8 @@ impl Coefficients {
     pub fn pair(self, rows: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
         match self {
             Self::Host(coefficients) => {
-                let (ones, others) = factors(&coefficients);
-                (times(rows.clone(), ones), times(rows, others))
+                let [a, b, c, d] = factors(&coefficients, rows.dtype());
+                (times(times(rows.clone(), a), b), times(times(rows, c), d))
             }
             Self::Roots(roots) => {
                 let rows = rows * roots.unsqueeze_dim::<2>(1);
@@ -400,9 +401,11 @@ impl Coefficients {
     pub fn weigh_all(self, losses: Tensor<1>, is_reduced: bool) -> Tensor<1> {
         let weighed = match self {
             Self::Host(coefficients) => {
-                let (ones, others) = factors(&coefficients);
-                let losses = times(losses.unsqueeze_dim(1), ones);
-                times(losses, others).squeeze_dim(1)
+                let factors = factors(&coefficients, losses.dtype());
+                factors
+                    .into_iter()
+                    .fold(losses.unsqueeze_dim(1), times)
+                    .squeeze_dim(1)
             }
             Self::Roots(roots) => losses * roots.clone() * roots,
         };
@@ -413,8 +416,12 @@ impl Coefficients {
 /// The numbers that `f32` holds with all their digits, but for 0.
 const SINGLE: core::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
 
-fn factors(coefficients: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    coefficients.iter().map(|value| split(*value)).unzip()
+/// Four factors of each coefficient: the first, the second, the third and the fourth of all.
+fn factors(coefficients: &[f64], dtype: DType) -> [Vec<f64>; 4] {
+    [0, 1, 2, 3].map(|which| {
+        let factors = coefficients.iter().map(|value| split(*value, dtype)[which]);
+        factors.collect()
+    })
 }
 
 /// Each row times its factor.
@@ -429,12 +436,25 @@ fn times(rows: Tensor<2>, factors: Vec<f64>) -> Tensor<2> {
     }
 }
 
-/// Two factors whose product is the coefficient. A coefficient outside the normal range of `f32` is
-/// split, so that it is multiplied in two parts that are within.
-fn split(coefficient: f64) -> (f64, f64) {
-    if coefficient == 0.0 || SINGLE.contains(&coefficient) {
-        return (coefficient, 1.0);
+/// Four factors whose product is the coefficient.
+///
+/// A coefficient outside the normal range of `f32` becomes its fourth root four times. A product with
+/// two numbers then stays in range, step by step, if the result does.
+fn split(coefficient: f64, dtype: DType) -> [f64; 4] {
+    // A coefficient below 1 and a number above, or the reverse, may be multiplied at once.
+    let normal = f64::from(f32::MIN_POSITIVE)..=f64::from(f32::MAX) / 4.0;
+    if coefficient == 0.0 || normal.contains(&coefficient) {
+        return [coefficient, 1.0, 1.0, 1.0];
     }
-    let root = num_traits::Float::sqrt(coefficient);
-    (root, coefficient / root)
+    let root = num_traits::Float::sqrt(num_traits::Float::sqrt(coefficient));
+    // The last factor makes up for the rounding of the others to the data type.
+    let root = match dtype {
+        DType::F64 => root,
+        _ => f64::from(root as f32),
+    };
+    if root > 0.0 {
+        [root, root, root, coefficient / root / root / root]
+    } else {
+        [0.0; 4]
+    }
 }

@@ -3,6 +3,7 @@
 //! Which samples count is decided in `counting`. The centers of those that do not are replaced by zeros
 //! as well, so that they have exact zeros in the pulls too.
 
+use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -15,24 +16,24 @@ use super::counting::{
 use super::overflow::{self, Look};
 use super::problem::{Measured, Problem, Wants};
 use crate::batch::{BatchError, Checking, DeviceSamples, HostSamples};
-use crate::centers::{Entries, Pulls};
+use crate::centers::{Entries, OnDevice, Pulls};
 use crate::distance::{CenterDistance, beyond, half_squares, norms, unit_rows};
 
 /// Loss of a batch and the pulls on the centers, or what is wrong with the batch.
-pub(super) fn measure(problem: Problem) -> Result<Measured, BatchError> {
-    let own = own_centers(&problem);
+pub(super) fn measure(problem: &Problem) -> Result<Measured, BatchError> {
+    let own = own_centers(problem);
     match problem.rules.checking {
-        Checking::Strict => strict(&problem, own),
-        Checking::Deferred => Ok(deferred(&problem, own)),
+        Checking::Strict => strict(problem, own),
+        Checking::Deferred => Ok(deferred(problem, own)),
     }
 }
 
 /// The distance of every sample that counts from the center of its class, radius and weights aside.
-pub(crate) fn distances(problem: Problem) -> Result<Vec<f64>, BatchError> {
-    let own = own_centers(&problem);
+pub(crate) fn distances(problem: &Problem) -> Result<Vec<f64>, BatchError> {
+    let own = own_centers(problem);
     let Checked {
         samples, numbers, ..
-    } = check(&problem, &own)?;
+    } = check(problem, &own)?;
     Ok(numbers
         .distances
         .into_iter()
@@ -116,17 +117,19 @@ impl Geometry {
         }
     }
 
-    fn pulls(self, problem: &Problem, entries: Entries) -> Option<Pulls> {
-        (problem.wants != Wants::Nothing).then(|| Pulls {
-            rows: if problem.radius > 0.0 {
-                let offsets = self.offsets.without_autodiff();
-                self.pulls * beyond(offsets, problem.radius)
-            } else {
-                self.pulls
-            },
-            entries,
-            num_classes: problem.rules.num_classes,
-            singles: None,
+    fn pulls(self, problem: &Problem, entries: Entries) -> Option<Box<Pulls>> {
+        (problem.wants != Wants::Nothing).then(|| {
+            Box::new(Pulls {
+                rows: if problem.radius > 0.0 {
+                    let offsets = self.offsets.without_autodiff();
+                    self.pulls * beyond(offsets, problem.radius)
+                } else {
+                    self.pulls
+                },
+                entries,
+                num_classes: problem.rules.num_classes,
+                singles: None,
+            })
         })
     }
 }
@@ -177,7 +180,14 @@ fn strict(problem: &Problem, own: Own) -> Result<Measured, BatchError> {
         samples,
         numbers,
     } = check(problem, &own)?;
-    let coefficients = problem.weighing.of_samples(&samples);
+    let mut coefficients = problem.weighing.of_samples(&samples);
+    for (coefficient, distance) in coefficients.iter_mut().zip(&numbers.distances) {
+        // Such a sample has neither loss nor gradient. Its coefficient may be beyond the data type, and
+        // infinity times zero would be NaN.
+        if *distance <= problem.radius {
+            *coefficient = 0.0;
+        }
+    }
     let look = Look {
         distances: &numbers.distances,
         norms: match &numbers.cosine {
@@ -262,6 +272,7 @@ fn deferred(problem: &Problem, own: Own) -> Measured {
     let samples = DeviceSamples {
         classes: own.classes,
         weights: weights.mask_fill(masked, 0.0),
+        are_weighted: batch.weights.is_some(),
     };
     let coefficients =
         Coefficients::on_device(&problem.weighing, &samples, problem.rules.num_classes);
@@ -269,7 +280,10 @@ fn deferred(problem: &Problem, own: Own) -> Measured {
     let reach = norms(geometry.pulls.clone()).squeeze_dim(1);
     Measured {
         value,
-        pulls: geometry.pulls(problem, Entries::Device { samples, reach }),
-        left_out: Some(states.left_out()),
+        pulls: geometry.pulls(
+            problem,
+            Entries::Device(Box::new(OnDevice { samples, reach })),
+        ),
+        left_out: Some(Box::new(states.left_out())),
     }
 }

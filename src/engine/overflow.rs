@@ -20,12 +20,13 @@ pub(super) struct Look<'a> {
 /// Refuses a batch whose loss or gradient is not finite.
 ///
 /// The gradients are judged by an upper bound: their lengths are added, whatever their directions.
+/// Under the cosine distance the bound is also above all that is computed on the way to them.
 pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), BatchError> {
     let beyond = |i: usize| (look.distances[i] - problem.radius).max(0.0);
     let counts = |i: usize| look.coefficients[i] > 0.0;
     let samples = || (0..look.coefficients.len()).filter(|i| counts(*i));
     let loss = |i: usize| look.coefficients[i] * 0.5 * beyond(i) * beyond(i);
-    let limit = largest(dtype);
+    let limit = limit(dtype);
     let refuse = |what, (sample, value)| {
         Err(BatchError::Overflow {
             what,
@@ -48,7 +49,9 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
     let slope = |i: usize, norms: Option<&[f64]>| {
         let slope = look.coefficients[i] * beyond(i);
         match (problem.distance, norms) {
-            (CenterDistance::Cosine, Some(norms)) if norms[i] > 0.0 => slope / norms[i],
+            (CenterDistance::Cosine, Some(norms)) if norms[i] > 0.0 => {
+                4.0 * slope.max(slope / norms[i])
+            }
             _ => slope,
         }
     };
@@ -85,6 +88,12 @@ pub(super) fn at_most(values: impl Iterator<Item = (usize, f64)>) -> (usize, f64
         (0, 0.0),
         |most, next| if next.1 > most.1 { next } else { most },
     )
+}
+
+/// What loss and gradients must stay below: a little less than the largest number of the data type, which
+/// sums of rounded numbers may reach before exact sums do.
+pub(super) fn limit(dtype: DType) -> f64 {
+    0.999 * largest(dtype)
 }
 
 /// The largest number of a data type.

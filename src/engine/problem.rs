@@ -1,3 +1,4 @@
+use alloc::boxed::Box;
 use burn::tensor::{Int, Tensor};
 
 use crate::batch::{BatchRules, FittedBatch, Weighing};
@@ -35,8 +36,8 @@ pub(crate) struct Measured {
     /// autodiff graph of the features.
     pub value: Tensor<1>,
     /// There if asked for.
-    pub pulls: Option<Pulls>,
+    pub pulls: Option<Box<Pulls>>,
     /// `[4]`, under deferred checking: how many samples were left out for their label, features, weight
     /// and distance.
-    pub left_out: Option<Tensor<1, Int>>,
+    pub left_out: Option<Box<Tensor<1, Int>>>,
 }

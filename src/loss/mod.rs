@@ -2,6 +2,7 @@
 
 mod center;
 mod margin;
+mod proxy;
 
 pub use center::{
     CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate, DirectRule,
@@ -10,4 +11,8 @@ pub use center::{
 pub use margin::{
     AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, Margin, MarginGradient, MarginSoftmax,
     MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, SphereFace, class_margins_from_counts,
+};
+pub use proxy::{
+    Denominator, ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
+    SoftTripleConfig,
 };

@@ -243,7 +243,7 @@ impl KnnClassifier {
     /// device.
     pub fn kneighbors(&self, queries: Tensor<2>) -> Result<Neighbors, KnnError> {
         let dtype = full_precision_dtype(queries.dtype());
-        let neighbors = self.search(queries)?;
+        let neighbors = self.neighbors_of(queries)?;
         let shape = [neighbors.len() / self.config.k, self.config.k];
         let distances: Vec<f64> = neighbors
             .iter()
@@ -280,7 +280,7 @@ impl KnnClassifier {
     /// As [`kneighbors`](Self::kneighbors).
     pub fn predict_proba(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
         let dtype = full_precision_dtype(queries.dtype());
-        let neighbors = self.search(queries)?;
+        let neighbors = self.neighbors_of(queries)?;
         let shape = [neighbors.len() / self.config.k, self.classes.len()];
         let mut shares = Vec::with_capacity(shape[0] * shape[1]);
         self.for_each_vote(&neighbors, |votes| {
@@ -311,7 +311,7 @@ impl KnnClassifier {
     }
 
     fn predict_labels(&self, queries: Tensor<2>) -> Result<Vec<i128>, KnnError> {
-        let neighbors = self.search(queries)?;
+        let neighbors = self.neighbors_of(queries)?;
         let mut labels = Vec::with_capacity(neighbors.len() / self.config.k);
         self.for_each_vote(&neighbors, |votes| labels.push(self.classes[winner(votes)]));
         Ok(labels)
@@ -332,7 +332,16 @@ impl KnnClassifier {
         }
     }
 
-    fn search(&self, queries: Tensor<2>) -> Result<Vec<Neighbor>, KnnError> {
+    /// The search for the k nearest references.
+    pub(crate) fn search(&self) -> &Search {
+        &self.search
+    }
+
+    pub(crate) fn k(&self) -> usize {
+        self.config.k
+    }
+
+    fn neighbors_of(&self, queries: Tensor<2>) -> Result<Vec<Neighbor>, KnnError> {
         self.search.answer(queries, "references", self.config.k)
     }
 }

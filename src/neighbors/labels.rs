@@ -1,6 +1,7 @@
 //! Labels of every integer type.
 
 use super::error::KnnError;
+use crate::batch::read_labels;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use burn::tensor::{DType, Int, Tensor, TensorData};
@@ -48,19 +49,15 @@ impl Labels {
     }
 
     fn widened(data: &TensorData) -> Result<Self, KnnError> {
-        let values = match data.dtype() {
-            DType::U64 => data.iter::<u64>().map(i128::from).collect(),
-            dtype if dtype.is_int() || dtype.is_uint() => {
-                data.iter::<i64>().map(i128::from).collect()
-            }
-            dtype => {
-                return Err(KnnError::StoredDType {
-                    name: "labels",
-                    dtype,
-                    expected: "an integer type",
-                });
-            }
-        };
+        let dtype = data.dtype();
+        if !(dtype.is_int() || dtype.is_uint()) {
+            return Err(KnnError::StoredDType {
+                name: "labels",
+                dtype,
+                expected: "an integer type",
+            });
+        }
+        let values = read_labels(data);
         Ok(Self {
             values,
             dtype: data.dtype(),

@@ -294,6 +294,11 @@ impl NearestCenter {
         ))
     }
 
+    /// The search for the nearest center.
+    pub(crate) fn search(&self) -> &Search {
+        &self.search
+    }
+
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
         let centers = self.search.references();
         let mut nearest: Vec<i64> = if centers.len() <= MAX_CENTERS {

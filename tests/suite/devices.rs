@@ -23,6 +23,15 @@ pub fn devices_with(dtype: DType) -> Vec<Device> {
         .collect()
 }
 
+/// One in how many cases a test over thousands of them runs. Kernels on software Vulkan take a hundred times as long as
+/// the host, so a build that has them runs fewer. A prime, which meets every setting of a grid.
+pub const ONE_IN: usize = if cfg!(feature = "wgpu") { 13 } else { 1 };
+
+/// The configuration of a property test of this many cases, of which [`ONE_IN`] decides how many run.
+pub fn property_cases(count: u32) -> proptest::test_runner::Config {
+    proptest::test_runner::Config::with_cases(count / ONE_IN as u32)
+}
+
 /// The values of a tensor of any float type.
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter::<f64>().collect()

@@ -1,15 +1,17 @@
 //! One kernel walks features and centers. It writes the differences, which are both the gradient, up to
 //! a number per sample, and the pulls. What remains is arithmetic on one number per sample.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor, TensorData, Transaction};
+use core::f64::consts::SQRT_2;
 use num_traits::Float;
 
 use super::extension::CenterKernels;
 use super::known_labels::{KnownLabels, State};
 use crate::batch::{Checking, DeviceSamples, HostSamples};
-use crate::centers::{Entries, Pulls};
+use crate::centers::{Entries, OnDevice, Pulls};
 use crate::distance::CenterDistance;
 use crate::engine::autodiff::with_gradient_of_rows;
 use crate::engine::class_totals::class_totals;
@@ -27,7 +29,7 @@ pub(in crate::engine) fn measure(problem: &Problem) -> Option<Measured> {
     let left_out = found.left_out();
     let (weighed, left_out) = match problem.rules.checking {
         Checking::Strict => (weigh_on_host(problem, found)?, None),
-        Checking::Deferred => (weigh_on_device(problem, found), Some(left_out)),
+        Checking::Deferred => (weigh_on_device(problem, found), Some(Box::new(left_out))),
     };
     let features = &problem.batch.features;
     let value = if problem.batch.is_autodiff {
@@ -42,11 +44,13 @@ pub(in crate::engine) fn measure(problem: &Problem) -> Option<Measured> {
     };
     Some(Measured {
         value,
-        pulls: (problem.wants != Wants::Nothing).then_some(Pulls {
-            rows: offsets,
-            entries: weighed.entries,
-            num_classes: problem.rules.num_classes,
-            singles: None,
+        pulls: (problem.wants != Wants::Nothing).then(|| {
+            Box::new(Pulls {
+                rows: offsets,
+                entries: weighed.entries,
+                num_classes: problem.rules.num_classes,
+                singles: None,
+            })
         }),
         left_out,
     })
@@ -137,14 +141,11 @@ fn weigh_on_host(problem: &Problem, found: Found) -> Option<Weighed> {
     }
     let (one, rest) = numbers.split_at(batch_size);
     let (other, weights) = rest.split_at(batch_size);
-    let half_squares: Vec<f64> = one
+    // Roots and products of one number at a time: the square of a distance may overflow.
+    let distances: Vec<f64> = one
         .iter()
         .zip(other)
-        .map(|(one, other)| one * other)
-        .collect();
-    let distances: Vec<f64> = half_squares
-        .iter()
-        .map(|half| Float::sqrt(2.0 * half))
+        .map(|(one, other)| SQRT_2 * Float::sqrt(*one) * Float::sqrt(*other))
         .collect();
     let samples = HostSamples {
         classes: classes.iter().map(|class| *class as usize).collect(),
@@ -165,8 +166,8 @@ fn weigh_on_host(problem: &Problem, found: Found) -> Option<Weighed> {
     }
     let losses = coefficients
         .iter()
-        .zip(&half_squares)
-        .map(|(coefficient, half_square)| coefficient * half_square);
+        .zip(one.iter().zip(other))
+        .map(|(coefficient, (one, other))| coefficient * one * other);
     let values: Vec<f64> = match problem.weighing.reduction {
         Some(_) => alloc::vec![losses.sum()],
         None => losses.collect(),
@@ -190,23 +191,25 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
     let samples = DeviceSamples {
         classes: found.mark(0),
         weights: found.number(2),
+        are_weighted: problem.batch.weights.is_some(),
     };
-    let roots = problem.weighing.roots_on_device(&samples, |relative| {
-        class_totals(&samples.classes, &relative, problem.rules.num_classes)
+    let roots = problem.weighing.roots_on_device(&samples, |weights| {
+        class_totals(&samples.classes, &weights, problem.rules.num_classes)
     });
     let (one, other) = (found.number(0), found.number(1));
     let losses = (roots.clone() * one.clone()) * (roots.clone() * other.clone());
     // Infinity times the zero difference of a sample on its center would be NaN.
-    let coefficients = (roots.clone() * roots).clamp_max(f64::from(f32::MAX));
+    let largest = overflow::largest(roots.dtype());
+    let coefficients = (roots.clone() * roots).clamp_max(largest);
     Weighed {
         value: match problem.weighing.reduction {
             Some(_) => losses.sum(),
             None => losses,
         },
         coefficients,
-        entries: Entries::Device {
+        entries: Entries::Device(Box::new(OnDevice {
             samples,
-            reach: one.sqrt() * other.sqrt() * core::f64::consts::SQRT_2,
-        },
+            reach: one.sqrt() * other.sqrt() * SQRT_2,
+        })),
     }
 }

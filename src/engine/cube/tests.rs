@@ -37,7 +37,7 @@ fn ask(
     lambda: f64,
     features: Tensor<2>,
     labels: Tensor<1, Int>,
-    measure: fn(Problem) -> Measured,
+    measure: fn(&Problem) -> Measured,
 ) -> Measured {
     let device = features.device().without_autodiff();
     let [_, feature_dim] = features.dims();
@@ -48,7 +48,7 @@ fn ask(
         checking,
     };
     let batch = rules.fit(Batch::new(features, labels), &device, FloatDType::F32);
-    measure(Problem {
+    measure(&Problem {
         batch: batch.expect("the shapes fit"),
         centers: Tensor::zeros([num_classes, feature_dim], &device),
         tracked: false,
@@ -65,11 +65,11 @@ fn ask(
     })
 }
 
-fn by_kernels(problem: Problem) -> Measured {
-    super::measure(&problem).expect("the kernels take the batch")
+fn by_kernels(problem: &Problem) -> Measured {
+    super::measure(problem).expect("the kernels take the batch")
 }
 
-fn by_operations(problem: Problem) -> Measured {
+fn by_operations(problem: &Problem) -> Measured {
     operations::measure(problem).expect("the batch is in order")
 }
 

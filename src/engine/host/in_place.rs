@@ -6,7 +6,7 @@ use burn::tensor::{DType, Tensor};
 use num_traits::Float;
 
 use crate::batch::PerSample;
-use crate::centers::{Classes, Singles, Step};
+use crate::centers::{Classes, Step};
 use crate::simd::{Loops, vectorized};
 
 /// A step that changes centers in memory that the host reaches.
@@ -26,33 +26,27 @@ struct InPlaceSingles {
 }
 
 impl InPlace {
-    /// The step itself if its classes are not on the host, or its data type is neither `f32` nor `f64`.
+    /// A step on the device of this engine; the step itself if its classes or factors are not on the host,
+    /// or its data type is neither `f32` nor `f64`.
     pub fn new(step: Step) -> Result<Self, Box<Step>> {
-        let Step {
-            classes,
-            pulls,
-            factors,
-            num_classes,
-            singles,
-        } = step;
-        match (classes, factors, pulls.clone().try_into_primitive::<Flex>()) {
-            (Classes::Host(classes), PerSample::Host(factors), Ok(pulls))
-                if matches!(pulls.dtype(), DType::F32 | DType::F64) =>
-            {
-                Ok(Self {
-                    classes,
-                    factors,
-                    pulls: pulls.to_contiguous(),
-                    singles: singles.map(InPlaceSingles::new),
-                })
-            }
-            (classes, factors, _) => Err(Box::new(Step {
-                classes,
+        let is_supported = matches!(step.pulls.dtype(), DType::F32 | DType::F64);
+        match step {
+            Step {
+                classes: Classes::Host(classes),
+                factors: PerSample::Host(factors),
                 pulls,
-                factors,
-                num_classes,
                 singles,
-            })),
+                ..
+            } if is_supported => Ok(Self {
+                classes,
+                factors,
+                pulls: contiguous(pulls),
+                singles: singles.map(|singles| InPlaceSingles {
+                    features: contiguous(singles.features),
+                    samples: singles.samples,
+                }),
+            }),
+            step => Err(Box::new(step)),
         }
     }
 
@@ -98,14 +92,15 @@ impl InPlace {
     }
 }
 
-impl InPlaceSingles {
-    fn new(singles: Singles) -> Self {
-        let features = singles.features.try_into_primitive::<Flex>();
-        let features = features.expect("only the host engine leaves out pulls");
-        Self {
-            features: features.to_contiguous(),
-            samples: singles.samples,
-        }
+/// The tensor, which is on the device of this engine, without gaps between its rows.
+fn contiguous(tensor: Tensor<2>) -> FloatTensor<Flex> {
+    let primitive = tensor
+        .try_into_primitive::<Flex>()
+        .expect("the step is on the device of its engine");
+    if primitive.is_contiguous() {
+        primitive
+    } else {
+        primitive.to_contiguous()
     }
 }
 
@@ -140,6 +135,12 @@ impl<T: Float> Loops for Adding<'_, T> {
             let factor = T::from(*factor).unwrap_or_else(T::nan);
             let center = &mut self.centers[class * self.feature_dim..][..self.feature_dim];
             match single {
+                // Between center and feature nothing is beyond what is finite.
+                Some(_) if factor <= T::one() => {
+                    for (center, x) in center.iter_mut().zip(row) {
+                        *center = *center + (*x - *center) * factor;
+                    }
+                }
                 Some(_) => {
                     for (center, x) in center.iter_mut().zip(row) {
                         add(center, (*x - *center) * factor);

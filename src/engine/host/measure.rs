@@ -1,5 +1,6 @@
 //! One pass over the batch: it reads features and centers once, and writes gradient and pulls once.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
@@ -76,7 +77,7 @@ fn measure_in<T: Element + Float>(
         FloatTensor::<Flex>::from_data(TensorData::new(values, [rows, problem.rules.feature_dim]))
     };
     let steepest = coefficients.largest() * longest;
-    if batch.is_autodiff && overflow::exceeds(steepest, overflow::largest(dtype)) {
+    if batch.is_autodiff && overflow::exceeds(steepest, overflow::limit(dtype)) {
         return None;
     }
     let value = if batch.is_autodiff {
@@ -85,21 +86,25 @@ fn measure_in<T: Element + Float>(
     } else {
         value
     };
-    let singles = (problem.wants == Wants::Step).then(|| Singles {
-        samples: only_samples(&groups),
-        features: Tensor::from_primitive::<Flex>(features.clone()),
+    let singles = (problem.wants == Wants::Step).then(|| {
+        Box::new(Singles {
+            samples: only_samples(&groups),
+            features: Tensor::from_primitive::<Flex>(features.clone()),
+        })
     });
-    let pulls = (problem.wants != Wants::Nothing).then(|| Pulls {
-        rows: Tensor::from_primitive::<Flex>(matrix(pulls)),
-        entries: Entries::Host {
-            samples: HostSamples {
-                classes: groups.classes,
-                weights: totals,
+    let pulls = (problem.wants != Wants::Nothing).then(|| {
+        Box::new(Pulls {
+            rows: Tensor::from_primitive::<Flex>(matrix(pulls)),
+            entries: Entries::Host {
+                samples: HostSamples {
+                    classes: groups.classes,
+                    weights: totals,
+                },
+                reach: longest,
             },
-            reach: longest,
-        },
-        num_classes: problem.rules.num_classes,
-        singles,
+            num_classes: problem.rules.num_classes,
+            singles,
+        })
     });
     Some(Measured {
         value,
@@ -110,15 +115,16 @@ fn measure_in<T: Element + Float>(
 
 /// The only sample of each group, if it has just one.
 fn only_samples(groups: &Groups) -> Vec<Option<usize>> {
-    (0..groups.len())
-        .map(|group| match groups.samples(group) {
-            [sample] => Some(*sample),
+    groups
+        .each_places()
+        .map(|places| match groups.order[places] {
+            [sample] => Some(sample),
             _ => None,
         })
         .collect()
 }
 
-/// The loss, of squared distances in the order of the groups; `None` if it is not finite.
+/// The loss, of squared distances in the order of the groups; `None` if it overflows.
 fn loss<T: Element + Float>(
     problem: &Problem,
     groups: &Groups,
@@ -126,24 +132,42 @@ fn loss<T: Element + Float>(
     squares: &[T],
     batch_size: usize,
 ) -> Option<Tensor<1>> {
-    let each = (0..groups.len()).flat_map(|group| {
-        let samples = groups.samples(group).iter();
-        let squares = &squares[groups.places(group..group + 1)];
-        samples.zip(squares).map(move |(sample, square)| {
-            let coefficient = coefficients.of(group, *sample);
-            (*sample, 0.5 * coefficient * square.elem::<f64>())
-        })
-    });
     let values: Vec<T> = match problem.weighing.reduction {
-        Some(_) => alloc::vec![each.map(|(_, loss)| loss).sum::<f64>().elem()],
+        Some(_) => alloc::vec![sum(groups, coefficients, squares).elem()],
         None => {
             let mut losses = alloc::vec![T::zero(); batch_size];
-            each.for_each(|(sample, loss)| losses[sample] = loss.elem());
+            for group in 0..groups.len() {
+                let squares = &squares[groups.places(group..group + 1)];
+                for (sample, square) in groups.samples(group).iter().zip(squares) {
+                    let coefficient = coefficients.of(group, *sample);
+                    losses[*sample] = (0.5 * coefficient * square.elem::<f64>()).elem();
+                }
+            }
             losses
         }
     };
-    values.iter().all(|value| value.is_finite()).then(|| {
+    let limit = overflow::limit(problem.batch.features.dtype());
+    let is_in_range = values
+        .iter()
+        .all(|value| !overflow::exceeds(value.elem(), limit));
+    is_in_range.then(|| {
         let values = TensorData::from(values.as_slice());
         Tensor::from_primitive::<Flex>(FloatTensor::<Flex>::from_data(values))
     })
+}
+
+/// The loss of all samples.
+fn sum<T: Element>(groups: &Groups, coefficients: &PerGroup, squares: &[T]) -> f64 {
+    let square = |place: usize| squares[place].elem::<f64>();
+    let twice: f64 = match coefficients {
+        PerGroup::Same(coefficients) => coefficients
+            .iter()
+            .zip(groups.each_places())
+            .map(|(coefficient, places)| coefficient * places.map(square).sum::<f64>())
+            .sum(),
+        PerGroup::Each(coefficients) => (0..groups.order.len())
+            .map(|place| coefficients[groups.order[place]] * square(place))
+            .sum(),
+    };
+    0.5 * twice
 }

@@ -42,16 +42,12 @@ pub(super) enum PerSample<T> {
 impl<T: Element + Float> PerSample<T> {
     /// `None` if a number is beyond the type, or so small that the type holds only some of its digits.
     pub fn new(numbers: &PerGroup) -> Option<Self> {
+        let held = T::min_positive_value().elem::<f64>()..=T::max_value().elem::<f64>();
         let convert = |numbers: &[f64]| -> Option<Vec<T>> {
-            let mut converted = Vec::with_capacity(numbers.len());
-            for number in numbers {
-                let value: T = number.elem();
-                if !(value.is_normal() || *number == 0.0) {
-                    return None;
-                }
-                converted.push(value);
-            }
-            Some(converted)
+            let are_held = numbers.iter().fold(true, |all, number| {
+                all & (*number == 0.0 || held.contains(number))
+            });
+            are_held.then(|| numbers.iter().map(|number| number.elem()).collect())
         };
         Some(match numbers {
             PerGroup::Same(numbers) => Self::Same(convert(numbers)?),

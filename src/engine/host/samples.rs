@@ -16,13 +16,13 @@ pub(super) fn host_classes(rules: &BatchRules, labels: &Tensor<1, Int>) -> Optio
     }
 }
 
-fn classes<L: Into<i128>>(
+fn classes<L: Copy + Into<i128> + TryInto<usize>>(
     rules: &BatchRules,
     labels: impl ExactSizeIterator<Item = L>,
 ) -> Option<Vec<usize>> {
     let mut classes = Vec::with_capacity(labels.len());
     for label in labels {
-        classes.push(match rules.meaning(label.into()) {
+        classes.push(match rules.meaning(label) {
             Meaning::Class(class) => class,
             Meaning::Ignored => NO_CLASS,
             Meaning::Unknown => return None,

@@ -28,7 +28,7 @@ fn with_problem<R>(
     features: Tensor<2>,
     labels: Tensor<1, Int>,
     weights: Option<Tensor<1>>,
-    ask: impl FnOnce(Problem) -> R,
+    ask: impl FnOnce(&Problem) -> R,
 ) -> R {
     let device = features.device().without_autodiff();
     let [_, feature_dim] = features.dims();
@@ -43,7 +43,7 @@ fn with_problem<R>(
         Some(weights) => batch.with_weights(weights),
         None => batch,
     };
-    ask(Problem {
+    ask(&Problem {
         batch: rules.fit(batch, &device, FloatDType::F32).unwrap(),
         centers: Tensor::zeros([num_classes, feature_dim], &device),
         tracked: false,
@@ -69,7 +69,7 @@ fn the_number_of_threads_changes_no_bit() {
         let features = Tensor::random([batch_size, feature_dim], Distribution::Default, &device);
         let labels =
             Tensor::<1, Int>::arange(0..batch_size as i64, &device) * 37 % num_classes as i64;
-        let outcome = |measure: fn(Problem) -> Measured| {
+        let outcome = |measure: fn(&Problem) -> Measured| {
             let features = features.clone().detach().require_grad();
             let measured =
                 with_problem(num_classes, features.clone(), labels.clone(), None, measure);
@@ -81,7 +81,7 @@ fn the_number_of_threads_changes_no_bit() {
                 host(measured.pulls.unwrap().rows),
             )
         };
-        let fast = |problem: Problem| super::measure(&problem).unwrap();
+        let fast = |problem: &Problem| super::measure(problem).unwrap();
         let [one, four] = [1, 4].map(|threads| {
             let pool = rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
@@ -104,7 +104,7 @@ fn a_batch_with_a_bad_sample_is_left_to_the_operations() {
         let labels = Tensor::<1, Int>::from_data([label], &device);
         let weights = Tensor::<1>::from_data([weight], &device);
         with_problem(2, features, labels, Some(weights), |problem| {
-            super::measure(&problem).is_some()
+            super::measure(problem).is_some()
         })
     };
     assert!(is_taken(1.0, 1, 1.0));

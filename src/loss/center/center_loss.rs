@@ -164,7 +164,7 @@ impl CenterLoss {
     /// of another shape or on another device than the centers. Under [`Checking::Strict`] also for a
     /// label outside `0..num_classes` that is not the ignored one, a feature that is not finite, a weight
     /// that is negative or not finite, a center that is not finite, and a loss or gradient that would not
-    /// be finite. [`CentersError`](crate::CentersError) for an update that would overflow.
+    /// be finite, and [`CentersError`](crate::CentersError) for an update that would overflow.
     /// [`CenterLossError::PendingNotApplied`] when 4096 updates wait. The centers and the schedules are
     /// unchanged then.
     ///
@@ -237,10 +237,9 @@ impl CenterLoss {
     ///
     /// The [`BatchError`](crate::BatchError)s of [`try_forward`](Self::try_forward).
     pub fn try_evaluate(&self, batch: impl Into<Batch>) -> Result<Tensor<1>, CenterLossError> {
-        let batch = self.fit(batch.into())?;
         let reduction = Some(&self.config.reduction);
         Ok(self
-            .measure_fitted(batch, reduction, false, Wants::Nothing)?
+            .measure_batch(batch.into(), reduction, false, Wants::Nothing)?
             .value)
     }
 
@@ -257,11 +256,10 @@ impl CenterLoss {
         &self,
         batch: impl Into<Batch>,
     ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
-        let batch = self.fit(batch.into())?;
         let reduction = Some(&self.config.reduction);
-        let measured = self.measure_fitted(batch, reduction, false, Wants::Pulls)?;
+        let measured = self.measure_batch(batch.into(), reduction, false, Wants::Pulls)?;
         let pulls = measured.pulls.expect("the pulls were asked for");
-        Ok((measured.value, CenterUpdate { pulls }))
+        Ok((measured.value, CenterUpdate { pulls: *pulls }))
     }
 
     /// Moves the centers by an update that [`measure`](Self::measure) gave, at the current alpha; one
@@ -416,7 +414,7 @@ impl CenterLoss {
     pub(super) fn fit(&self, batch: Batch) -> Result<FittedBatch, CenterLossError> {
         self.centers.check_present()?;
         let rules = self.rules(self.config.checking);
-        Ok(rules.fit(batch, &self.centers.device(), self.centers.dtype())?)
+        Ok(rules.fit(batch, self.centers.device(), self.centers.dtype())?)
     }
 
     pub(super) fn rules(&self, checking: Checking) -> BatchRules {
@@ -434,9 +432,9 @@ impl CenterLoss {
         batch: Batch,
         reduction: Option<&Reduction>,
     ) -> Result<Tensor<1>, CenterLossError> {
-        let batch = self.fit(batch)?;
-        let trains = batch.is_autodiff && self.updating.is_enabled();
-        let tracked = batch.is_autodiff && self.config.update_rule == UpdateRule::Gradient;
+        let is_autodiff = batch.features.is_autodiff();
+        let trains = is_autodiff && self.updating.is_enabled();
+        let tracked = is_autodiff && self.config.update_rule == UpdateRule::Gradient;
         let rule = match &self.config.update_rule {
             UpdateRule::Direct(rule) if trains => Some(rule),
             _ => None,
@@ -446,25 +444,25 @@ impl CenterLoss {
             Some(UpdateTiming::Immediate) => Wants::Step,
             Some(UpdateTiming::OnStep | UpdateTiming::OnStepShared) => Wants::Pulls,
         };
-        let measured = self.measure_fitted(batch, reduction, tracked, wants)?;
+        let measured = self.measure_batch(batch, reduction, tracked, wants)?;
         match (rule, measured.pulls) {
-            (Some(rule), Some(pulls)) if wants == Wants::Step => self.apply_pulls(rule, pulls)?,
-            (Some(_), Some(pulls)) => self.pending.push(pulls)?,
+            (Some(rule), Some(pulls)) if wants == Wants::Step => self.apply_pulls(rule, *pulls)?,
+            (Some(_), Some(pulls)) => self.pending.push(*pulls)?,
             _ if trains => self.rates.pass_step(),
             _ => {}
         }
         Ok(measured.value)
     }
 
-    fn measure_fitted(
+    fn measure_batch(
         &self,
-        batch: FittedBatch,
+        batch: Batch,
         reduction: Option<&Reduction>,
         tracked: bool,
         wants: Wants,
     ) -> Result<Measured, CenterLossError> {
-        let measured = engine::measure(Problem {
-            batch,
+        let measured = engine::measure(&Problem {
+            batch: self.fit(batch)?,
             centers: if tracked {
                 self.centers.tracked()
             } else {
@@ -483,7 +481,7 @@ impl CenterLoss {
             wants,
         })?;
         if let Some(left_out) = &measured.left_out {
-            self.left_out.add(left_out.clone());
+            self.left_out.add((**left_out).clone());
         }
         Ok(measured)
     }
@@ -500,14 +498,15 @@ impl CenterLoss {
     /// Moves the centers; one step of the schedules passes. Everything that can fail comes before the
     /// centers are touched.
     fn apply_pulls(&self, rule: &DirectRule, pulls: Pulls) -> Result<(), CenterLossError> {
-        self.centers.check_present()?;
         let target = self.centers.target();
         target.check(&pulls.rows, pulls.num_classes)?;
         let alpha = self.alpha_of(rule);
         if alpha > 0.0 {
-            let step = rule.normalization.step(pulls, alpha)?;
+            let step = rule
+                .normalization
+                .step(pulls, alpha, self.config.checking)?;
             let addition = engine::prepare(step, &target)?;
-            self.centers.replace(|centers| addition.add_to(centers));
+            self.centers.replace(|centers| addition.add_to(centers))?;
         }
         self.rates.pass_step();
         Ok(())

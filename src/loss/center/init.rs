@@ -147,8 +147,8 @@ impl CenterLoss {
         seen: &mut [f64],
     ) -> Result<Step, CenterLossError> {
         let rules = self.rules(Checking::Strict);
-        let measured = engine::measure(Problem {
-            batch: rules.fit(batch, &self.centers.device(), self.centers.dtype())?,
+        let measured = engine::measure(&Problem {
+            batch: rules.fit(batch, self.centers.device(), self.centers.dtype())?,
             centers: means,
             tracked: false,
             rules: &rules,
@@ -201,7 +201,7 @@ impl CenterLoss {
         config.num_classes = new_classes;
         let added = config
             .accept_centers(centers)?
-            .to_device(&self.centers.device());
+            .to_device(self.centers.device());
         config.num_classes = self.num_classes() + new_classes;
         if let Some(weights) = &mut config.class_weights {
             weights.resize(config.num_classes, 1.0);

@@ -1,11 +1,13 @@
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use burn::config::Config;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{DeviceSamples, HostSamples, PerGroup, PerSample, totals_and_shares};
-use crate::centers::{CentersError, Classes, Entries, Pulls, Step, largest_step};
-use crate::distance::no_zero;
+use crate::batch::{
+    Checking, DeviceSamples, HostSamples, PerGroup, PerSample, Scaled, totals_and_shares,
+};
+use crate::centers::{CentersError, Classes, Entries, OnDevice, Pulls, Step, largest_step};
 use crate::engine::class_totals;
 use crate::error::{SettingError, not_negative};
 use crate::schedule::Schedule;
@@ -140,17 +142,27 @@ impl Normalization {
         }
     }
 
-    /// What the rule adds to the centers.
-    pub(super) fn step(self, pulls: Pulls, alpha: f64) -> Result<Step, CentersError> {
+    /// What the rule adds to the centers. Strict checking refuses a step that might carry a center beyond
+    /// what is finite, and deferred checking leaves its pulls out.
+    pub(super) fn step(
+        self,
+        pulls: Pulls,
+        alpha: f64,
+        checking: Checking,
+    ) -> Result<Step, CentersError> {
         let dtype = pulls.dtype();
         let (classes, factors) = match pulls.entries {
             Entries::Host { samples, reach } => {
-                let factors = self.host_factors(&samples, reach, alpha, dtype)?;
+                let factors = self.host_factors(&samples, reach, alpha, dtype, checking)?;
                 (Classes::Host(samples.classes), PerSample::Host(factors))
             }
-            Entries::Device { samples, reach } => {
+            Entries::Device(entries) => {
+                let OnDevice { samples, reach } = *entries;
                 let factors = self.device_factors(&samples, reach, alpha, pulls.num_classes);
-                (Classes::Device(samples.classes), PerSample::Device(factors))
+                (
+                    Classes::Device(Box::new(samples.classes)),
+                    PerSample::Device(factors),
+                )
             }
         };
         Ok(Step {
@@ -162,13 +174,14 @@ impl Normalization {
         })
     }
 
-    /// What each pull is multiplied by; an error if the centers might not stay finite.
+    /// What each pull is multiplied by.
     fn host_factors(
         self,
         samples: &HostSamples,
         reach: f64,
         alpha: f64,
         dtype: DType,
+        checking: Checking,
     ) -> Result<Vec<f64>, CentersError> {
         // No center goes further than the total of its factors times the longest pull.
         let mut largest = 0.0_f64;
@@ -203,9 +216,18 @@ impl Normalization {
         };
         let (step, limit) = (largest * reach, largest_step(dtype));
         if step < limit && largest < limit {
-            Ok(factors)
-        } else {
-            Err(CentersError::UpdateOverflow { step, limit, alpha })
+            return Ok(factors);
+        }
+        match checking {
+            Checking::Strict => Err(CentersError::UpdateOverflow { step, limit, alpha }),
+            Checking::Deferred => {
+                let share = limit / factors.len() as f64;
+                let is_small = |factor: &f64| factor * reach < share && *factor < limit;
+                Ok(factors
+                    .into_iter()
+                    .map(|factor| if is_small(&factor) { factor } else { 0.0 })
+                    .collect())
+            }
         }
     }
 
@@ -218,23 +240,15 @@ impl Normalization {
         alpha: f64,
         num_classes: usize,
     ) -> Tensor<1> {
-        let DeviceSamples { classes, weights } = samples;
+        let of_classes = |weights: Tensor<1>| class_totals(&samples.classes, &weights, num_classes);
+        let divided_by = |totals: Scaled| (samples.scaled_weights() / totals).into_tensor();
         let factors = match self {
-            Self::Sum => weights.clone(),
-            Self::Paper | Self::Mean => {
-                // Relative to the largest weight, so that no total overflows.
-                let largest = no_zero(weights.clone().max());
-                let relative = weights.clone() / largest.clone();
-                let totals = no_zero(class_totals(classes, &relative, num_classes));
-                let divisors = match self {
-                    Self::Paper => totals + largest.recip(),
-                    _ => totals,
-                };
-                relative / divisors
-            }
+            Self::Sum => samples.weights.clone(),
+            Self::Paper => divided_by(samples.scaled_totals(of_classes).plus_one()),
+            Self::Mean => divided_by(samples.scaled_totals(of_classes)),
         };
         let factors = factors.mul_scalar(alpha);
-        let [entries] = weights.dims();
+        let [entries] = samples.weights.dims();
         let limit = largest_step(reach.dtype()) / entries as f64;
         let is_small = (factors.clone() * reach).lower_elem(limit);
         factors.mask_fill(is_small.bool_not(), 0.0)
@@ -272,6 +286,7 @@ mod tests {
         let on_device = DeviceSamples {
             classes: Tensor::<1, Int>::from_data(classes.as_slice(), &device),
             weights: Tensor::from_data(samples.weights.as_slice(), &device),
+            are_weighted: true,
         };
         let reach = Tensor::full([classes.len()], reach, &device);
         let factors = rule.device_factors(&on_device, reach, alpha, 100);
@@ -287,7 +302,9 @@ mod tests {
             [0.2 / 4.0, 0.1 / 0.5, 0.6 / 4.0],
             [0.2, 0.1, 0.6],
         ]) {
-            let factors = rule.host_factors(&samples, 1.0, 0.2, DType::F32).unwrap();
+            let factors = rule
+                .host_factors(&samples, 1.0, 0.2, DType::F32, Checking::Strict)
+                .unwrap();
             for (factor, expected) in factors.iter().zip(expected) {
                 approx::assert_relative_eq!(*factor, expected, max_relative = 1e-14);
             }
@@ -299,17 +316,20 @@ mod tests {
         let samples = on_host(&[0, 0], &[1.0, 1.0]);
         let limit = largest_step(DType::F32);
         for rule in RULES {
-            let refused = |reach: f64| rule.host_factors(&samples, reach, 1.0, DType::F32).is_err();
+            let refused = |reach: f64| {
+                rule.host_factors(&samples, reach, 1.0, DType::F32, Checking::Strict)
+                    .is_err()
+            };
             let longest = limit / rule.of_mean(2.0);
             assert!(!refused(longest * 0.999));
             assert!(refused(longest * 1.001));
             assert!(refused(f64::INFINITY) && refused(f64::NAN));
             assert!(
-                rule.host_factors(&samples, 0.0, f64::MAX, DType::F32)
+                rule.host_factors(&samples, 0.0, f64::MAX, DType::F32, Checking::Strict)
                     .is_err()
             );
             assert!(
-                rule.host_factors(&samples, longest, 1.0, DType::F64)
+                rule.host_factors(&samples, longest, 1.0, DType::F64, Checking::Strict)
                     .is_ok()
             );
             // On the device such pulls are left out.
@@ -327,7 +347,7 @@ mod tests {
             let (classes, weights): (Vec<usize>, Vec<f64>) = entries.into_iter().unzip();
             let samples = on_host(&classes, &weights);
             for rule in RULES {
-                let host = rule.host_factors(&samples, 1.0, alpha, DType::F32).unwrap();
+                let host = rule.host_factors(&samples, 1.0, alpha, DType::F32, Checking::Strict).unwrap();
                 let device = device_factors(rule, &samples, 1.0, alpha);
                 for (host, device) in host.iter().zip(device) {
                     approx::assert_relative_eq!(*host, device, max_relative = 1e-5);

@@ -6,7 +6,9 @@ use burn::tensor::{Int, Tensor};
 use super::center_loss::CenterLoss;
 use super::error::CenterLossError;
 use crate::batch::{Batch, BatchError, Checking, ClassBalance, Weighing};
+#[cfg(doc)]
 use crate::centers::CentersError;
+use crate::centers::check_finite;
 use crate::distance::{CenterDistance, squared_euclidean, unit_rows};
 use crate::engine::{self, Problem, Wants};
 
@@ -94,7 +96,7 @@ impl CenterLoss {
         labels: Tensor<1, Int>,
     ) -> Result<CenterStatistics, CenterLossError> {
         let batch = self.fit(Batch::new(features.without_autodiff(), labels))?;
-        let distances = engine::distances(Problem {
+        let distances = engine::distances(&Problem {
             batch,
             centers: self.centers.constant(),
             tracked: false,
@@ -122,14 +124,12 @@ impl CenterLoss {
             CenterDistance::Cosine => unit_rows(self.centers.constant()),
         };
         let rows = (MAX_ELEMENTS / (num_classes * feature_dim)).clamp(1, num_classes);
+        check_finite(&self.centers.constant())?;
         let mut smallest: Option<f64> = None;
         for (piece, part) in centers.clone().split(rows, 0).into_iter().enumerate() {
             let squared = read(squared_euclidean(part, centers.clone(), MAX_ELEMENTS))?;
             for (i, squared) in squared.into_iter().enumerate() {
                 let class = piece * rows + i / num_classes;
-                if squared.is_nan() {
-                    return Err(CentersError::NotFinite { class }.into());
-                }
                 let is_other = class != i % num_classes;
                 if is_other && smallest.is_none_or(|smallest| squared < smallest) {
                     smallest = Some(squared);

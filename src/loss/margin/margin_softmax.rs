@@ -244,7 +244,7 @@ impl MarginSoftmax {
         let rules = self.rules();
         let batch = rules.fit(
             Batch::new(features, labels),
-            &self.centers.device(),
+            self.centers.device(),
             self.centers.dtype(),
         )?;
         Ok(engine::logits(
@@ -357,7 +357,7 @@ impl MarginSoftmax {
         may_train: bool,
     ) -> Result<Tensor<1>, MarginSoftmaxError> {
         let rules = self.rules();
-        let batch = rules.fit(batch, &self.centers.device(), self.centers.dtype())?;
+        let batch = rules.fit(batch, self.centers.device(), self.centers.dtype())?;
         let trains = may_train && batch.is_autodiff && self.updating.is_enabled();
         let centers = if may_train && batch.is_autodiff {
             self.centers.tracked()
@@ -401,7 +401,7 @@ impl MarginSoftmax {
         self.check(&counted, each, reduction.is_some())?;
         if trains {
             if let (Some(norms), Some(running)) = (norms, &self.norms) {
-                running.replace(norms);
+                running.replace(norms)?;
             }
             self.rates.pass_step();
         }
@@ -440,9 +440,9 @@ impl MarginSoftmax {
         };
         let dtype = DType::from(self.centers.dtype());
         let device = self.centers.device();
-        let lengths = clipped(&angles.length, &device, dtype);
+        let lengths = clipped(&angles.length, device, dtype);
         let statistics = if trains {
-            let weights = counted.samples.weights(&device, dtype);
+            let weights = counted.samples.weights(device, dtype);
             running.after(lengths.clone(), weights, margin.t_alpha)
         } else {
             running.values()

@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::adaface::{AdaFace, EPSILON};
 use crate::batch::PerSample;
-use crate::centers::Centers;
+use crate::centers::{Centers, CentersError};
 use crate::distance::no_zero;
 
 /// Mean and standard deviation of the lengths of the features, as [`AdaFace`] keeps them.
@@ -43,8 +43,8 @@ impl RunningNorms {
         self.values.constant()
     }
 
-    pub fn replace(&self, values: Tensor<2>) {
-        self.values.replace(|_| values);
+    pub fn replace(&self, values: Tensor<2>) -> Result<(), CentersError> {
+        self.values.replace(|_| values)
     }
 
     /// The statistics after a batch with these lengths and weights, `[batch_size]`, `[1, 2]`.

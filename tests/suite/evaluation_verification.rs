@@ -1,0 +1,470 @@
+//! Verification against golden numbers, plain loops, its properties and each of its errors.
+
+use crate::devices::devices;
+use crate::fixtures::{assert_close, cases};
+use crate::tensors::{labels, matrix};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use burn_center_loss::KnnMetric;
+use burn_center_loss::evaluation::{
+    DetectionCost, EvaluationError, RocCurve, all_pair_scores, lfw_accuracy, pair_distances,
+    pair_scores,
+};
+use proptest::prelude::*;
+use serde::Deserialize;
+
+const TOLERANCE: f64 = 1e-9;
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    scores: Vec<f32>,
+    same: Vec<u8>,
+    roc_auc: f64,
+    average_precision: f64,
+    eer: f64,
+    eer_argmin: f64,
+    tar_at_far: Vec<Tar>,
+    best_accuracy: f64,
+}
+
+#[derive(Deserialize)]
+struct Tar {
+    far: f64,
+    tar: f64,
+    achieved_far: f64,
+    threshold: Option<f64>,
+}
+
+fn flags(numbers: &[u8]) -> Vec<bool> {
+    numbers.iter().map(|number| *number == 1).collect()
+}
+
+#[test]
+fn golden_verification() {
+    for case in cases::<Case>("verification.json") {
+        let name = &case.name;
+        let curve = RocCurve::new(&case.scores, &flags(&case.same)).unwrap();
+        assert_close(
+            name,
+            &[
+                curve.auc(),
+                curve.average_precision(),
+                curve.equal_error_rate(),
+                curve.equal_error_rate_argmin(),
+                curve.best_accuracy().accuracy,
+            ],
+            &[
+                case.roc_auc,
+                case.average_precision,
+                case.eer,
+                case.eer_argmin,
+                case.best_accuracy,
+            ],
+            TOLERANCE,
+        );
+        for expected in &case.tar_at_far {
+            let found = curve.tar_at_far(expected.far).unwrap();
+            assert_eq!(found.far, expected.far);
+            assert_close(
+                name,
+                &[found.tar, found.achieved_far],
+                &[expected.tar, expected.achieved_far],
+                TOLERANCE,
+            );
+            assert_eq!(
+                found.threshold.map(|threshold| threshold as f32),
+                expected.threshold.map(|threshold| threshold as f32),
+                "{name} at {}",
+                expected.far
+            );
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct FoldCase {
+    name: String,
+    folds: usize,
+    left: Vec<Vec<f32>>,
+    right: Vec<Vec<f32>>,
+    same: Vec<u8>,
+    fold_accuracies: Vec<f64>,
+    accuracy_mean: f64,
+    accuracy_std: f64,
+}
+
+#[test]
+fn golden_folds() {
+    for case in cases::<FoldCase>("verification_folds.json") {
+        for device in devices() {
+            let left = matrix(&case.left, &device);
+            let right = matrix(&case.right, &device);
+            let distances = pair_distances(left, right, KnnMetric::SquaredEuclidean).unwrap();
+            let result = lfw_accuracy(&distances, &flags(&case.same), case.folds).unwrap();
+            let accuracies: Vec<f64> = result.folds.iter().map(|fold| fold.accuracy).collect();
+            assert_close(&case.name, &accuracies, &case.fold_accuracies, TOLERANCE);
+            assert_close(
+                &case.name,
+                &[result.mean, result.std],
+                &[case.accuracy_mean, case.accuracy_std],
+                TOLERANCE,
+            );
+        }
+    }
+}
+
+/// Rates by counting all pairs at each distinct score, from the strictest threshold on, after none.
+fn naive_points(scores: &[f64], same: &[bool]) -> Vec<(f64, f64)> {
+    let count = |kind: bool, threshold: f64| {
+        let of_kind = scores.iter().zip(same).filter(|(_, same)| **same == kind);
+        let accepted = of_kind.clone().filter(|(score, _)| **score >= threshold);
+        accepted.count() as f64 / of_kind.count() as f64
+    };
+    let mut thresholds = scores.to_vec();
+    thresholds.sort_by(|a, b| b.total_cmp(a));
+    thresholds.dedup_by(|a, b| a == b);
+    let mut points = vec![(0.0, 0.0)];
+    points.extend(
+        thresholds
+            .iter()
+            .map(|threshold| (count(false, *threshold), count(true, *threshold))),
+    );
+    points
+}
+
+fn naive_auc(scores: &[f64], same: &[bool]) -> f64 {
+    let (mut right, mut pairs) = (0.0, 0.0);
+    for (genuine, _) in scores.iter().zip(same).filter(|(_, same)| **same) {
+        for (impostor, _) in scores.iter().zip(same).filter(|(_, same)| !**same) {
+            pairs += 1.0;
+            if genuine > impostor {
+                right += 1.0;
+            }
+            if genuine == impostor {
+                right += 0.5;
+            }
+        }
+    }
+    right / pairs
+}
+
+fn naive_eer(points: &[(f64, f64)]) -> f64 {
+    for pair in points.windows(2) {
+        let [(far_before, frr_before), (far, frr)] = [pair[0], pair[1]].map(|(f, t)| (f, 1.0 - t));
+        if frr <= far {
+            let before = frr_before - far_before;
+            return far_before + before / (before + far - frr) * (far - far_before);
+        }
+    }
+    unreachable!("the last point accepts everything")
+}
+
+fn naive_min_cost(points: &[(f64, f64)], prior: f64, miss: f64, false_accept: f64) -> f64 {
+    points
+        .iter()
+        .map(|(far, tar)| miss * (1.0 - tar) * prior + false_accept * far * (1.0 - prior))
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// Scores with many ties, and which pairs are genuine; both kinds occur.
+fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
+    let score = prop_oneof![
+        3 => (-3_i8..=3).prop_map(f64::from),
+        1 => -3.0..3.0,
+        1 => Just(-0.0),
+    ];
+    prop::collection::vec((score, any::<bool>()), 2..60)
+        .prop_map(|pairs| pairs.into_iter().unzip())
+        .prop_filter("both kinds", |(_, same): &(Vec<f64>, Vec<bool>)| {
+            same.contains(&true) && same.contains(&false)
+        })
+}
+
+proptest! {
+    #[test]
+    fn against_plain_loops((scores, same) in scored_pairs(), far in 0.0..=1.0) {
+        let curve = RocCurve::new(&scores, &same).unwrap();
+        let points = naive_points(&scores, &same);
+        let found: Vec<(f64, f64)> = curve
+            .points()
+            .map(|point| (point.false_accept_rate, point.true_accept_rate))
+            .collect();
+        prop_assert_eq!(&found, &points);
+        prop_assert!((curve.auc() - naive_auc(&scores, &same)).abs() < TOLERANCE);
+        prop_assert!((curve.equal_error_rate() - naive_eer(&points)).abs() < TOLERANCE);
+
+        let difference = |(far, tar): &(f64, f64)| (far - (1.0 - tar)).abs();
+        let least = points.iter().map(difference).fold(f64::INFINITY, f64::min);
+        let (f, t) = points.iter().find(|point| difference(point) <= least + 1e-12).unwrap();
+        prop_assert!((curve.equal_error_rate_argmin() - (f + 1.0 - t) / 2.0).abs() < TOLERANCE);
+
+        let best = curve.tar_at_far(far).unwrap();
+        let within = points.iter().filter(|(f, _)| *f <= far).map(|(_, t)| *t);
+        prop_assert_eq!(best.tar, within.fold(0.0, f64::max));
+        let strictest = points.iter().position(|(_, t)| *t == best.tar).unwrap();
+        prop_assert_eq!(best.achieved_far, points[strictest].0);
+        let accepted = |threshold: f64| scores.iter().filter(|score| **score >= threshold).count();
+        let expected = (points[strictest].0 + points[strictest].1 > 0.0).then_some(());
+        prop_assert_eq!(best.threshold.map(|_| ()), expected);
+        if let Some(threshold) = best.threshold {
+            prop_assert!(accepted(threshold) > 0);
+        }
+
+        let cost = DetectionCost::new().with_target_prior(0.2).with_miss_cost(3.0);
+        let found = curve.min_detection_cost(&cost).unwrap();
+        let expected = naive_min_cost(&points, 0.2, 3.0, 1.0);
+        prop_assert!((found.raw - expected).abs() < TOLERANCE);
+        prop_assert!((found.normalized - expected / 0.6).abs() < TOLERANCE);
+
+        let genuine = same.iter().filter(|same| **same).count() as f64;
+        let impostors = same.len() as f64 - genuine;
+        let right = |(f, t): &(f64, f64)| (t * genuine + (1.0 - f) * impostors) / same.len() as f64;
+        let most = points.iter().map(right).fold(0.0, f64::max);
+        prop_assert!((curve.best_accuracy().accuracy - most).abs() < TOLERANCE);
+    }
+
+    /// The order of the pairs changes nothing, and a strictly monotone change of the scores only the thresholds.
+    #[test]
+    fn order_and_scale_change_nothing((scores, same) in scored_pairs(), shift in 0_usize..60) {
+        let values = |curve: &RocCurve| {
+            let tar = [0.0, 0.01, 0.1, 1.0].map(|far| {
+                let found = curve.tar_at_far(far).unwrap();
+                (found.tar, found.achieved_far)
+            });
+            let cost = curve.min_detection_cost(&DetectionCost::new()).unwrap();
+            (
+                [
+                    curve.auc(),
+                    curve.average_precision(),
+                    curve.equal_error_rate(),
+                    curve.equal_error_rate_argmin(),
+                    curve.best_accuracy().accuracy,
+                    cost.raw,
+                    cost.normalized,
+                ],
+                tar,
+            )
+        };
+        let curve = RocCurve::new(&scores, &same).unwrap();
+
+        let (mut turned, mut turned_same) = (scores.clone(), same.clone());
+        turned.rotate_left(shift % scores.len());
+        turned_same.rotate_left(shift % scores.len());
+        prop_assert_eq!(&RocCurve::new(&turned, &turned_same).unwrap(), &curve);
+
+        let changed: Vec<f64> = scores.iter().map(|score| (score + 0.0).exp() * 1e3 - 7.0).collect();
+        let changed = RocCurve::new(&changed, &same).unwrap();
+        prop_assert_eq!(values(&changed), values(&curve));
+    }
+
+    #[test]
+    fn folds_against_plain_loops(
+        pairs in prop::collection::vec(((0_u16..420).prop_map(|n| f64::from(n) * 0.01), any::<bool>()), 2..50),
+        folds in 2_usize..12,
+    ) {
+        let (distances, same): (Vec<f64>, Vec<bool>) = pairs.into_iter().unzip();
+        prop_assume!(folds <= same.len());
+        let result = lfw_accuracy(&distances, &same, folds).unwrap();
+        let right = |pair: usize, threshold: f64| (distances[pair] < threshold) == same[pair];
+        let mut start = 0;
+        for (fold, found) in result.folds.iter().enumerate() {
+            let size = same.len() / folds + usize::from(fold < same.len() % folds);
+            let inside = start..start + size;
+            let mut best = (0, 0.0);
+            for number in 0..400 {
+                let threshold = f64::from(number) * 0.01;
+                let outside = (0..same.len()).filter(|pair| !inside.contains(pair));
+                let hits = outside.filter(|pair| right(*pair, threshold)).count();
+                if number == 0 || hits > best.0 {
+                    best = (hits, threshold);
+                }
+            }
+            let hits = inside.clone().filter(|pair| right(*pair, best.1)).count();
+            prop_assert_eq!(found.threshold, best.1);
+            prop_assert_eq!(found.accuracy, hits as f64 / size as f64);
+            start += size;
+        }
+        prop_assert_eq!(start, same.len());
+    }
+}
+
+#[test]
+fn infinite_scores_are_ordinary_scores() {
+    let scores = [f64::INFINITY, 1.0, f64::NEG_INFINITY];
+    let curve = RocCurve::new(&scores, &[true, false, false]).unwrap();
+    assert_eq!(curve.auc(), 1.0);
+    assert_eq!(
+        curve.tar_at_far(0.0).unwrap().threshold,
+        Some(f64::INFINITY)
+    );
+}
+
+#[test]
+fn nothing_accepted_has_no_threshold() {
+    let curve = RocCurve::from_groups(&[0.1], &[0.9]).unwrap();
+    let found = curve.tar_at_far(0.5).unwrap();
+    assert_eq!((found.tar, found.threshold), (0.0, None));
+    assert_eq!(found.smallest_measurable_far, 1.0);
+    assert_eq!(curve.far_at_tar(0.0).unwrap(), 0.0);
+    assert_eq!(curve.far_at_tar(1.0).unwrap(), 1.0);
+    assert_eq!((curve.genuine(), curve.impostors()), (1, 1));
+}
+
+#[test]
+fn scores_of_pairs_by_every_metric() {
+    for device in devices() {
+        let left = || matrix(&[vec![3.0, 4.0], vec![0.0, 0.0]], &device);
+        let right = || matrix(&[vec![6.0, 8.0], vec![1.0, 0.0]], &device);
+        for (metric, distances, scores) in [
+            (KnnMetric::SquaredEuclidean, [25.0, 1.0], [-25.0, -1.0]),
+            (KnnMetric::Euclidean, [5.0, 1.0], [-5.0, -1.0]),
+            (KnnMetric::Cosine, [0.0, 1.0], [1.0, 0.0]),
+            (KnnMetric::InnerProduct, [50.0, 0.0], [50.0, 0.0]),
+        ] {
+            assert_eq!(pair_distances(left(), right(), metric).unwrap(), distances);
+            assert_eq!(pair_scores(left(), right(), metric).unwrap(), scores);
+        }
+    }
+}
+
+#[test]
+fn all_pairs_of_a_set_in_order() {
+    for device in devices() {
+        let features = matrix(&[vec![0.0], vec![1.0], vec![3.0]], &device);
+        let pairs =
+            all_pair_scores(features, labels(&[1, 2, 1], &device), KnnMetric::Euclidean).unwrap();
+        assert_eq!(pairs.scores, [-1.0, -3.0, -2.0]);
+        assert_eq!(pairs.same, [false, true, false]);
+    }
+}
+
+/// 2^24 and 2^24 + 1 are equal as `f32`, and the last two labels do not fit into `i64`.
+#[test]
+fn labels_keep_their_value() {
+    let device = Device::flex();
+    for values in [vec![1 << 24, (1 << 24) + 1], vec![u64::MAX, u64::MAX - 1]] {
+        let labels = TensorData::new(values, [2]);
+        let labels = Tensor::<1, Int>::from_data(labels, (&device, DType::U64));
+        let features = matrix(&[vec![0.0], vec![1.0]], &device);
+        let pairs = all_pair_scores(features, labels, KnnMetric::Euclidean).unwrap();
+        assert_eq!(pairs.same, [false]);
+    }
+}
+
+fn message<T: std::fmt::Debug>(result: Result<T, EvaluationError>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn bad_scores_are_named() {
+    assert_eq!(
+        message(RocCurve::new::<f64>(&[], &[])),
+        "scores is empty; it must hold at least 1 value"
+    );
+    assert_eq!(
+        message(RocCurve::new(&[1.0, 2.0], &[true])),
+        "scores has 2 entries and same has 1; the numbers must be equal"
+    );
+    assert_eq!(
+        message(RocCurve::new(&[1.0, f64::NAN], &[true, false])),
+        "scores holds NaN at index 1; every value must be a number"
+    );
+    assert_eq!(
+        message(RocCurve::new(&[1.0, 2.0], &[true, true])),
+        "same holds 2 times true and 0 times false; each must occur"
+    );
+    assert_eq!(
+        message(RocCurve::from_groups(&[1.0], &[])),
+        "impostors is empty; it must hold at least 1 value"
+    );
+    assert_eq!(
+        message(RocCurve::from_groups(&[f32::NAN], &[1.0])),
+        "genuine holds NaN at index 0; every value must be a number"
+    );
+}
+
+#[test]
+fn bad_settings_are_named() {
+    let curve = RocCurve::from_groups(&[1.0], &[0.0]).unwrap();
+    assert_eq!(
+        message(curve.tar_at_far(1.5)),
+        "far is 1.5; it must be in 0..=1"
+    );
+    assert_eq!(
+        message(curve.tar_at_far(f64::NAN)),
+        "far is NaN; it must be in 0..=1"
+    );
+    assert_eq!(
+        message(curve.far_at_tar(-0.5)),
+        "tar is -0.5; it must be in 0..=1"
+    );
+    let cost = DetectionCost::new();
+    for prior in [0.0, 1.0, f64::NAN] {
+        assert_eq!(
+            message(curve.min_detection_cost(&cost.with_target_prior(prior))),
+            format!("target_prior is {prior}; it must be above 0 and below 1")
+        );
+    }
+    assert_eq!(
+        message(curve.min_detection_cost(&cost.with_miss_cost(0.0))),
+        "miss_cost is 0; it must be finite and above 0"
+    );
+    assert_eq!(
+        message(curve.min_detection_cost(&cost.with_false_accept_cost(f64::INFINITY))),
+        "false_accept_cost is inf; it must be finite and above 0"
+    );
+}
+
+#[test]
+fn bad_folds_are_named() {
+    let same = [true, false, true];
+    assert_eq!(
+        message(lfw_accuracy(&[0.1, 0.2, 0.3], &same, 1)),
+        "folds is 1; it must be at least 2 and at most 3, the number of pairs"
+    );
+    assert_eq!(
+        message(lfw_accuracy(&[0.1, 0.2, 0.3], &same, 4)),
+        "folds is 4; it must be at least 2 and at most 3, the number of pairs"
+    );
+    assert_eq!(
+        message(lfw_accuracy(&[0.1, -0.2, 0.3], &same, 2)),
+        "squared_distances holds -0.2 at index 1; a distance must be at least 0"
+    );
+    assert_eq!(
+        message(lfw_accuracy(&[0.1, 0.2], &same, 2)),
+        "squared_distances has 2 entries and same has 3; the numbers must be equal"
+    );
+}
+
+#[test]
+fn bad_pairs_are_named() {
+    for device in devices() {
+        let one = || matrix(&[vec![1.0, 2.0]], &device);
+        let two = matrix(&[vec![1.0, 2.0], vec![3.0, 4.0]], &device);
+        assert_eq!(
+            message(pair_scores(one(), two.clone(), KnnMetric::Cosine)),
+            "left has shape [1, 2] and right has shape [2, 2]; the shapes must be equal"
+        );
+        let nan = matrix(&[vec![1.0, f32::NAN]], &device);
+        assert_eq!(
+            message(pair_scores(one(), nan, KnnMetric::Cosine)),
+            "right holds NaN in row 0, column 1; every value must be finite"
+        );
+        assert_eq!(
+            message(all_pair_scores(
+                two,
+                labels(&[1], &device),
+                KnnMetric::Cosine
+            )),
+            "labels has 1 entries and features has 2; the numbers must be equal"
+        );
+        assert_eq!(
+            message(all_pair_scores(
+                one(),
+                labels(&[1], &device),
+                KnnMetric::Cosine
+            )),
+            "pairs is empty; it must hold at least 1 value"
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! Proxy losses against the numbers of pytorch-metric-learning 2.9.
+
+use burn::tensor::{DType, Device};
+use burn_center_loss::{ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTripleConfig};
+use serde::Deserialize;
+
+use crate::devices::{devices, values};
+use crate::fixtures::{assert_close, cases};
+use crate::proxy_plain::Config;
+use crate::tensors::{labels, typed_matrix};
+
+const TOLERANCE: f64 = 1e-5;
+
+/// What all cases have.
+#[derive(Deserialize)]
+struct Batch {
+    name: String,
+    num_classes: usize,
+    feature_dim: usize,
+    labels: Vec<i64>,
+    embeddings: Vec<Vec<f64>>,
+    loss: f64,
+    grad_embeddings: Vec<Vec<f64>>,
+}
+
+impl Batch {
+    /// Compares the loss and both gradients with those of the file.
+    fn check(&self, config: &Config, proxies: &[Vec<f64>], grad_proxies: &[Vec<f64>]) {
+        for device in devices().into_iter().map(Device::autodiff) {
+            let name = |what: &str| format!("{}, {device:?}: {what}", self.name);
+            let loss = config
+                .try_with_centers(typed_matrix(proxies, DType::F32, &device))
+                .unwrap();
+            let features = typed_matrix(&self.embeddings, DType::F32, &device).require_grad();
+            let batch = (features.clone(), labels(&self.labels, &device));
+            let value = loss.try_forward(batch).unwrap();
+            let gradients = value.backward();
+            assert_close(&name("loss"), &values(value), &[self.loss], TOLERANCE);
+            let gradient = features.grad(&gradients).unwrap();
+            let expected = self.grad_embeddings.concat();
+            assert_close(&name("features"), &values(gradient), &expected, TOLERANCE);
+            let gradient = loss.centers_gradient(gradients).unwrap();
+            let expected = grad_proxies.concat();
+            assert_close(&name("proxies"), &values(gradient), &expected, TOLERANCE);
+        }
+    }
+}
+
+#[test]
+fn pml_proxy_anchor() {
+    #[derive(Deserialize)]
+    struct Case {
+        #[serde(flatten)]
+        batch: Batch,
+        alpha: f64,
+        margin: f64,
+        proxies: Vec<Vec<f64>>,
+        grad_proxies: Vec<Vec<f64>>,
+        positive_term_per_class: Vec<f64>,
+        negative_term_per_class: Vec<f64>,
+    }
+    for case in cases::<Case>("pml_proxy_anchor.json") {
+        let config = ProxyAnchorConfig::new(case.batch.num_classes, case.batch.feature_dim)
+            .with_alpha(case.alpha)
+            .with_margin(case.margin);
+        let config = Config::Anchor(config);
+        case.batch.check(&config, &case.proxies, &case.grad_proxies);
+
+        // The terms of the file are those of the formula.
+        let mut classes = case.batch.labels.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        let positive: f64 = case.positive_term_per_class.iter().sum();
+        let negative: f64 = case.negative_term_per_class.iter().sum();
+        let of_terms = positive / classes.len() as f64 + negative / case.batch.num_classes as f64;
+        assert_close(&case.batch.name, &[of_terms], &[case.batch.loss], 1e-6);
+    }
+}
+
+#[test]
+fn pml_proxy_nca() {
+    #[derive(Deserialize)]
+    struct Case {
+        #[serde(flatten)]
+        batch: Batch,
+        softmax_scale: f64,
+        proxies: Vec<Vec<f64>>,
+        grad_proxies: Vec<Vec<f64>>,
+        per_sample_loss: Vec<f64>,
+    }
+    for case in cases::<Case>("pml_proxy_nca.json") {
+        for budget in [usize::MAX, 0] {
+            let config = ProxyNcaConfig::new(case.batch.num_classes, case.batch.feature_dim)
+                .with_softmax_scale(case.softmax_scale)
+                .with_score_budget(budget);
+            for device in devices() {
+                let loss: ProxyNca = config
+                    .init_with_centers(typed_matrix(&case.proxies, DType::F32, &device))
+                    .unwrap();
+                let features = typed_matrix(&case.batch.embeddings, DType::F32, &device);
+                let each = loss.forward_no_reduction(features, labels(&case.batch.labels, &device));
+                assert_close(
+                    &case.batch.name,
+                    &values(each),
+                    &case.per_sample_loss,
+                    TOLERANCE,
+                );
+            }
+            let config = Config::Nca(config);
+            case.batch.check(&config, &case.proxies, &case.grad_proxies);
+        }
+    }
+}
+
+#[test]
+fn pml_soft_triple() {
+    #[derive(Deserialize)]
+    struct Case {
+        #[serde(flatten)]
+        batch: Batch,
+        centers_per_class: usize,
+        la: f64,
+        gamma: f64,
+        margin: f64,
+        weight: Vec<Vec<f64>>,
+        grad_weight: Vec<Vec<f64>>,
+    }
+    for case in cases::<Case>("pml_soft_triple.json") {
+        let config = SoftTripleConfig::new(case.batch.num_classes, case.batch.feature_dim)
+            .with_sub_centers(case.centers_per_class)
+            .with_scale(case.la)
+            .with_gamma(case.gamma)
+            .with_margin(case.margin);
+        let config = Config::SoftTriple(config);
+        let (proxies, gradient) = (columns(&case.weight), columns(&case.grad_weight));
+        case.batch.check(&config, &proxies, &gradient);
+    }
+}
+
+/// The columns of a matrix.
+fn columns(matrix: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    (0..matrix[0].len())
+        .map(|column| matrix.iter().map(|row| row[column]).collect())
+        .collect()
+}
