@@ -14,6 +14,9 @@ import sys
 import time
 
 ALPHA = 0.5
+# ArcFace's, in radians, and what its cosines are multiplied by.
+MARGIN = 0.5
+SCALE = 64
 # At least so many repetitions, unless they take longer than PATIENCE, in seconds.
 MIN_REPETITIONS = 3
 PATIENCE = 20
@@ -135,6 +138,54 @@ def torch_full_matrix(*shape):
         return (squared * own).clamp(min=1e-12, max=1e12).sum() / len(features)
 
     return torch_training(*shape, centers_parameter, forward)
+
+
+def torch_margin(batch_size, num_classes, feature_dim, loss_of):
+    """Value and both gradients of a loss with one vector per class, from normal features and vectors."""
+    import torch
+
+    torch.manual_seed(1)
+    features = torch.randn(batch_size, feature_dim, requires_grad=True)
+    labels = torch.randint(num_classes, (batch_size,))
+    parameters, loss = loss_of(torch, num_classes, feature_dim)
+
+    def forward_backward():
+        for parameter in [features, *parameters]:
+            parameter.grad = None
+        loss(features, labels).backward()
+
+    return forward_backward
+
+
+def torch_arcface(*shape):
+    """The straightforward way: normalize, matrix product, the margin by gather and scatter, cross-entropy."""
+
+    def loss_of(torch, num_classes, feature_dim):
+        weight = torch.randn(num_classes, feature_dim, requires_grad=True)
+        functional = torch.nn.functional
+
+        def loss(features, labels):
+            cosines = functional.normalize(features) @ functional.normalize(weight).t()
+            labels = labels.unsqueeze(1)
+            own = cosines.gather(1, labels).clamp(-1 + 1e-7, 1 - 1e-7)
+            scores = cosines.scatter(1, labels, (own.acos() + MARGIN).cos())
+            return functional.cross_entropy(SCALE * scores, labels.squeeze(1))
+
+        return [weight], loss
+
+    return torch_margin(*shape, loss_of)
+
+
+def torch_pml_arcface(*shape):
+    """pytorch-metric-learning's."""
+
+    def loss_of(torch, num_classes, feature_dim):
+        from pytorch_metric_learning.losses import ArcFaceLoss
+
+        loss = ArcFaceLoss(num_classes, feature_dim, margin=MARGIN * 180 / torch.pi, scale=SCALE)
+        return loss.parameters(), loss
+
+    return torch_margin(*shape, loss_of)
 
 
 def mxnet_training(batch_size, num_classes, feature_dim, forward):
@@ -275,6 +326,8 @@ CONTESTANTS = {
         torch_embedding_dense,
         torch_embedding_sparse,
         torch_full_matrix,
+        torch_arcface,
+        torch_pml_arcface,
         mxnet_step,
         memory_copy,
         sklearn_kd_tree,
@@ -325,6 +378,7 @@ def versions():
         for module, label in [
             ("numpy", "numpy"),
             ("torch", "torch"),
+            ("pytorch_metric_learning", "pytorch-metric-learning"),
             ("faiss", "faiss-cpu"),
             ("sklearn", "scikit-learn"),
             ("mxnet", "mxnet"),

@@ -27,7 +27,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 # threadpoolctl comes with scikit-learn too; it tells which kernels faiss computes with.
-PACKAGES = ["torch", "faiss-cpu", "scikit-learn", "threadpoolctl"]
+PACKAGES = ["torch", "pytorch-metric-learning", "faiss-cpu", "scikit-learn", "threadpoolctl"]
 # The last release of mxnet uses names that numpy 1.24 took away; numpy 1.23 has wheels for Python 3.8 to 3.11.
 MXNET_PACKAGES = ["mxnet==1.9.1", "numpy==1.23.5"]
 MXNET_PYTHONS = [(3, 11), (3, 10), (3, 9), (3, 8)]
@@ -65,6 +65,13 @@ LOSS_PEERS = [
     ("step", "torch_full_matrix", "torch, B x C matrix and SGD (KaiyangZhou's formula)"),
     ("step", "mxnet_step", "MXNet, `take` and SGD (the MXNet programs' formula)"),
     ("step", "memory_copy", "a copy of as many bytes as the step has to move"),
+]
+MARGIN_SHAPES = [(128, 10, 2), (256, 1_000, 128), (256, 10_000, 512), (512, 100_000, 128)]
+MARGIN_PEERS = [
+    ("torch_arcface", "torch, normalize, product, margin by gather and scatter, cross-entropy"),
+    ("torch_pml_arcface", "pytorch-metric-learning `ArcFaceLoss`"),
+    ("rust:plain_arcface", "Burn, the same by plain tensor operations"),
+    ("rust:products", "Burn, three matrix products alone"),
 ]
 KNN_PEERS = [
     ("faiss_flat", "faiss `IndexFlatL2`, search alone"),
@@ -108,6 +115,10 @@ def cases():
             if theirs != "torch_full_matrix" or batch_size * num_classes <= MAX_FULL_MATRIX
         ]
         found.append(Case(f"loss B{batch_size} C{num_classes} D{feature_dim}", pairs))
+    for numbers in MARGIN_SHAPES:
+        batch_size, num_classes, feature_dim = numbers
+        pairs = [("ArcFace", ("rust:arcface", *numbers), what, (theirs, *numbers)) for theirs, what in MARGIN_PEERS]
+        found.append(Case(f"margin B{batch_size} C{num_classes} D{feature_dim}", pairs))
     for numbers, peers in KNN_CASES:
         references, queries, feature_dim, k = numbers
         pairs = [("predict", ("rust:knn", *numbers), what, (theirs, *numbers)) for theirs, what in peers]
@@ -380,7 +391,7 @@ def compare(arguments, venv, binary):
     chosen = [case for case in cases() if arguments.only is None or arguments.only in case.name]
     if not chosen:
         sys.exit(f"no case has {arguments.only!r} in its name; there are: " + ", ".join(c.name for c in cases()))
-    python = environment(venv, [sys.executable], PACKAGES, "torch, faiss, sklearn")
+    python = environment(venv, [sys.executable], PACKAGES, "torch, pytorch_metric_learning, faiss, sklearn")
     mxnet_python = mxnet_environment(venv.with_name(f"{venv.name}-mxnet"))
     seconds = arguments.seconds or (0.1 if arguments.quick else 1.0)
     rounds = arguments.rounds or (1 if arguments.quick else 3)

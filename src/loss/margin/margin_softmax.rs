@@ -154,7 +154,9 @@ impl MarginSoftmax {
     ///
     /// [`BatchError`] for shapes or devices that do not fit. Under [`Checking::Strict`] also for a label
     /// outside `0..num_classes`, a feature, weight or class vector that is not finite, a negative weight, and
-    /// a loss or gradient that would not be finite. Statistics and schedules are unchanged then.
+    /// a loss or gradient of the features that would not be finite. Statistics and schedules are unchanged
+    /// then. Gradients of class vectors are not checked: one that is shorter than about 1e-36 may get an
+    /// infinite one in `f32`.
     ///
     /// # Example
     ///
