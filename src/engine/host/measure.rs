@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element, ElementConversion, Tensor, TensorData};
+use core::ops::Range;
 use num_traits::Float;
 
 use super::memory::contiguous;
@@ -86,12 +87,11 @@ fn measure_in<T: Element + Float>(
     } else {
         value
     };
-    let singles = (problem.wants == Wants::Step).then(|| {
-        Box::new(Singles {
-            samples: only_samples(&groups),
-            features: Tensor::from_primitive::<Flex>(features.clone()),
-        })
-    });
+    let singles = if problem.wants == Wants::Step {
+        singles(&groups, &features)
+    } else {
+        None
+    };
     let pulls = (problem.wants != Wants::Nothing).then(|| {
         Box::new(Pulls {
             rows: Tensor::from_primitive::<Flex>(matrix(pulls)),
@@ -113,15 +113,19 @@ fn measure_in<T: Element + Float>(
     })
 }
 
-/// The only sample of each group, if it has just one.
-fn only_samples(groups: &Groups) -> Vec<Option<usize>> {
-    groups
-        .each_places()
-        .map(|places| match groups.order[places] {
-            [sample] => Some(sample),
-            _ => None,
-        })
-        .collect()
+/// The groups of one sample, if there are any.
+fn singles(groups: &Groups, features: &FloatTensor<Flex>) -> Option<Box<Singles>> {
+    if groups.each_places().all(|places| places.len() > 1) {
+        return None;
+    }
+    let only_sample = |places: Range<usize>| match groups.order[places] {
+        [sample] => Some(sample),
+        _ => None,
+    };
+    Some(Box::new(Singles {
+        samples: groups.each_places().map(only_sample).collect(),
+        features: Tensor::from_primitive::<Flex>(features.clone()),
+    }))
 }
 
 /// The loss, of squared distances in the order of the groups; `None` if it overflows.
