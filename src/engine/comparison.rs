@@ -277,7 +277,8 @@ impl Case {
         let largest = super::overflow::largest(dtype);
         let values = match self.spoiled {
             Spoiled::Features => vec![f64::NAN, f64::INFINITY, f64::NEG_INFINITY],
-            // Some samples have this for every entry, so that the norm overflows too.
+            // The norm overflows, unless there is one column: then the distance is as large as can be.
+            Spoiled::Distances if columns == 1 => vec![0.9 * largest],
             Spoiled::Distances => vec![largest],
             Spoiled::Loss => vec![largest.sqrt() * 3.0],
             _ => vec![],

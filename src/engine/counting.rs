@@ -30,9 +30,9 @@ pub(crate) struct Counted {
 }
 
 /// Class and weight of each sample, where checking knows them.
-#[expect(
+#[allow(
     clippy::large_enum_variant,
-    reason = "lives for one call, on the stack"
+    reason = "lives for one call, on the stack; which backends are on decides how large it is"
 )]
 pub(crate) enum Samples {
     /// Under strict checking, with a lower bound of the length of each feature.
@@ -354,9 +354,9 @@ pub(super) fn all_finite(rows: Tensor<2>) -> Tensor<1, Bool> {
 
 /// What the losses of the samples are multiplied by.
 #[derive(Clone)]
-#[expect(
+#[allow(
     clippy::large_enum_variant,
-    reason = "lives for one call, on the stack"
+    reason = "lives for one call, on the stack; which backends are on decides how large it is"
 )]
 pub(crate) enum Coefficients {
     Host(Vec<f64>),
@@ -414,6 +414,7 @@ impl Coefficients {
 }
 
 /// The numbers that `f32` holds with all their digits, but for 0.
+#[cfg(feature = "flex")]
 const SINGLE: core::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
 
 /// Four factors of each coefficient: the first, the second, the third and the fourth of all.
