@@ -9,7 +9,7 @@ use core::ops::Range;
 use num_traits::Float;
 
 use super::memory::contiguous;
-use super::pass::{Found, Pass, PerSample, largest};
+use super::pass::{Found, Pass, Weights, largest};
 use super::samples::{host_classes, host_weights};
 use crate::batch::{Groups, HostSamples, PerGroup, totals_and_shares};
 use crate::centers::{Entries, Pulls, Singles};
@@ -63,8 +63,7 @@ fn measure_in<T: Element + Float>(
         features: values(&features)?,
         centers: values(&centers)?,
         groups: &groups,
-        coefficients: &PerSample::new(&coefficients)?,
-        shares: &PerSample::new(&shares)?,
+        weights: &Weights::new(&coefficients, &shares)?,
         wants_gradient: batch.is_autodiff,
         wants: problem.wants,
     }

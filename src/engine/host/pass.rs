@@ -25,44 +25,39 @@ pub(super) struct Pass<'a, T> {
     pub features: &'a [T],
     pub centers: &'a [T],
     pub groups: &'a Groups,
-    /// What the half squared distance of each sample counts in the loss.
-    pub coefficients: &'a PerSample<T>,
-    /// Each sample's share in the mean of its group.
-    pub shares: &'a PerSample<T>,
+    pub weights: &'a Weights<T>,
     pub wants_gradient: bool,
     pub wants: Wants,
 }
 
-/// [`PerGroup`] in the type of the features.
-pub(super) enum PerSample<T> {
-    Same(Vec<T>),
-    Each(Vec<T>),
+/// What each sample counts, in the type of the features.
+pub(super) struct Weights<T> {
+    /// Whether there is one number for each sample of the batch, rather than one for each group.
+    per_sample: bool,
+    /// What the half squared distance counts in the loss.
+    coefficients: Vec<T>,
+    /// The share in the mean of the group.
+    shares: Vec<T>,
 }
 
-impl<T: Element + Float> PerSample<T> {
+impl<T: Element + Float> Weights<T> {
     /// `None` if a number is beyond the type, or so small that the type holds only some of its digits.
-    pub fn new(numbers: &PerGroup) -> Option<Self> {
-        let held = T::min_positive_value().elem::<f64>()..=T::max_value().elem::<f64>();
-        let convert = |numbers: &[f64]| -> Option<Vec<T>> {
-            let are_held = numbers.iter().fold(true, |all, number| {
-                all & (*number == 0.0 || held.contains(number))
-            });
-            are_held.then(|| numbers.iter().map(|number| number.elem()).collect())
+    pub fn new(coefficients: &PerGroup, shares: &PerGroup) -> Option<Self> {
+        let (per_sample, coefficients, shares) = match (coefficients, shares) {
+            (PerGroup::Same(coefficients), PerGroup::Same(shares)) => (false, coefficients, shares),
+            (PerGroup::Each(coefficients), PerGroup::Each(shares)) => (true, coefficients, shares),
+            _ => return None,
         };
-        Some(match numbers {
-            PerGroup::Same(numbers) => Self::Same(convert(numbers)?),
-            PerGroup::Each(numbers) => Self::Each(convert(numbers)?),
+        let held = T::min_positive_value().elem::<f64>()..=T::max_value().elem::<f64>();
+        let are_held = coefficients.iter().fold(true, |all, number| {
+            all & (*number == 0.0 || held.contains(number))
+        });
+        let convert = |numbers: &[f64]| numbers.iter().map(|number| number.elem()).collect();
+        are_held.then(|| Self {
+            per_sample,
+            coefficients: convert(coefficients),
+            shares: convert(shares),
         })
-    }
-}
-
-impl<T: Float> PerSample<T> {
-    #[inline(always)]
-    fn of(&self, group: usize, sample: usize) -> T {
-        match self {
-            Self::Same(numbers) => numbers[group],
-            Self::Each(numbers) => numbers[sample],
-        }
     }
 }
 
@@ -247,7 +242,7 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
     }
 
     #[inline(always)]
-    fn work_through(&self, mut part: Part<'_, '_, T>, feature_dim: usize) {
+    fn work_through<const PER_SAMPLE: bool>(&self, mut part: Part<'_, '_, T>, feature_dim: usize) {
         let (mut place, mut pulls) = (0, part.pulls.chunks_exact_mut(feature_dim));
         for group in part.groups.clone() {
             let center = row(self.centers, self.groups.classes[group], feature_dim);
@@ -265,8 +260,9 @@ impl<T: Float + Send + Sync> Pass<'_, T> {
                     Rows::Some(rows) => Some(&mut *rows[place]),
                 };
                 let differences = Differences { features, center };
-                let gradient = gradient.map(|row| (row, self.coefficients.of(group, *sample)));
-                let share = self.shares.of(group, *sample);
+                let number = if PER_SAMPLE { *sample } else { group };
+                let gradient = gradient.map(|row| (row, self.weights.coefficients[number]));
+                let share = self.weights.shares[number];
                 let pull = match (&mut pull, nth) {
                     (None, _) => Pull::None,
                     (Some(pull), 0) => Pull::First(pull, share),
@@ -290,10 +286,13 @@ impl<T: Float + Send + Sync> Loops for Through<'_, '_, '_, T> {
 
     #[inline(always)]
     fn run(self) {
-        match self.pass.feature_dim {
-            // Feature maps have two columns. A known number of columns leaves no loop over them.
-            2 => self.pass.work_through(self.part, 2),
-            feature_dim => self.pass.work_through(self.part, feature_dim),
+        let Self { pass, part } = self;
+        // Feature maps have two columns. A known number of columns leaves no loop over them.
+        match (pass.feature_dim, pass.weights.per_sample) {
+            (2, false) => pass.work_through::<false>(part, 2),
+            (2, true) => pass.work_through::<true>(part, 2),
+            (feature_dim, false) => pass.work_through::<false>(part, feature_dim),
+            (feature_dim, true) => pass.work_through::<true>(part, feature_dim),
         }
     }
 }
