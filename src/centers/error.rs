@@ -56,6 +56,12 @@ pub enum CentersError {
         /// The rate of the centers.
         alpha: f64,
     },
+    /// The device computes in `f64`, but has no exponentials or angles in it, as GPUs under Vulkan.
+    #[error("precision is F64: {device} must have exponentials, logarithms and angles in f64")]
+    Precision {
+        /// The device.
+        device: String,
+    },
     /// The backend failed in the middle of an earlier update.
     #[error(
         "the centers were lost when the backend failed during an update: load the last checkpoint"

@@ -18,18 +18,12 @@ use proptest::prelude::*;
 use crate::center_plain::Plain;
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::assert_close;
+use crate::margin_plain::f64_devices;
 use crate::proxy_plain::{Case, Config, Loss, batch, every_case};
 use crate::tensors::{ints, labels, typed_matrix};
 
 fn autodiff_devices() -> Vec<Device> {
     devices().into_iter().map(Device::autodiff).collect()
-}
-
-fn f64_devices() -> Vec<Device> {
-    devices_with(DType::F64)
-        .into_iter()
-        .map(Device::autodiff)
-        .collect()
 }
 
 /// Every loss with its defaults, in single precision; the class vectors of [`SoftTriple`] are two per class.

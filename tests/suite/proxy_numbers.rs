@@ -8,6 +8,7 @@ use burn_center_loss::{
 use crate::center_plain::Plain;
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::assert_close;
+use crate::margin_plain::f64_devices;
 use crate::proxy_contract::every_loss;
 use crate::proxy_plain::{Case, Config, expected};
 use crate::tensors::{labels, typed_matrix};
@@ -171,7 +172,7 @@ fn half_precision_features() {
 
 #[test]
 fn single_precision_equals_double_precision() {
-    for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
+    for device in f64_devices() {
         for config in every_loss(4, 3) {
             let plain = rounded(&sized(&config, 8), DType::F32, &device);
             let single = run(&config, &plain, DType::F32, &device);

@@ -9,8 +9,9 @@ use burn_center_loss::{
 };
 
 use crate::center_plain::Plain;
-use crate::devices::{devices_with, values};
+use crate::devices::values;
 use crate::fixtures::assert_close;
+use crate::margin_plain::f64_devices;
 use crate::storage::centers_id;
 use crate::tensors::typed_matrix;
 
@@ -429,13 +430,6 @@ impl Formulas<'_> {
 pub fn expected(case: &Case, plain: &Plain) -> Vec<f64> {
     let config = &case.config;
     Formulas { config, plain }.values(case.per_sample)
-}
-
-fn f64_devices() -> Vec<Device> {
-    devices_with(DType::F64)
-        .into_iter()
-        .map(Device::autodiff)
-        .collect()
 }
 
 /// The batch, weighted, and with zero vectors.

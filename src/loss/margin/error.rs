@@ -1,4 +1,3 @@
-use alloc::string::String;
 use thiserror::Error;
 
 use crate::batch::{BatchError, ClassWeightsError};
@@ -36,12 +35,6 @@ pub enum MarginSoftmaxError {
         class: usize,
         /// Its margin.
         value: f64,
-    },
-    /// The device computes in `f64`, but has no exponentials in it, as GPUs under Vulkan.
-    #[error("precision is F64: {device} must have exponentials and logarithms in f64")]
-    Precision {
-        /// The device.
-        device: String,
     },
     /// The batch was refused.
     #[error(transparent)]

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use burn::module::Param;
 use burn::nn::Initializer;
-use burn::tensor::{DType, Device, Tensor};
+use burn::tensor::{Device, Tensor};
 
 use super::config::MarginSoftmaxConfig;
 use super::error::MarginSoftmaxError;
@@ -11,7 +11,7 @@ use super::margin::Margin;
 use super::margin_softmax::MarginSoftmax;
 use super::norm_statistics::RunningNorms;
 use crate::batch::{ClassWeights, LeftOutCounter};
-use crate::centers::{Centers, Precision, accepted, drawn, with_autodiff_of};
+use crate::centers::{Centers, accepted, drawn, with_autodiff_of};
 use crate::schedule::Rates;
 
 impl MarginSoftmaxConfig {
@@ -32,8 +32,9 @@ impl MarginSoftmaxConfig {
     /// [`SettingError`](crate::SettingError) for a number of classes, columns or sub-centers of zero, and
     /// for a margin, scale, smoothing or schedule outside its range.
     /// [`ClassWeightsError`](crate::ClassWeightsError) for class weights, and
-    /// [`MarginSoftmaxError`] for class margins, that are not one per class or not in their range, and for
-    /// [`Precision::F64`](crate::Precision) on a device that has no exponentials in it.
+    /// [`MarginSoftmaxError`] for class margins, that are not one per class or not in their range.
+    /// [`CentersError`](crate::CentersError) for [`Precision::F64`](crate::Precision) on a device that has no
+    /// exponentials in it.
     pub fn try_init(&self, device: &Device) -> Result<MarginSoftmax, MarginSoftmaxError> {
         self.validate()?;
         let initializer = self.initializer.clone().unwrap_or(Initializer::Normal {
@@ -74,9 +75,7 @@ impl MarginSoftmaxConfig {
         let device = centers.lazy_device();
         let dtype = self.precision.dtype();
         let plain = device.clone().without_autodiff();
-        if self.precision == Precision::F64 {
-            check_exponentials(&plain)?;
-        }
+        self.precision.check_functions(&plain)?;
         let class_weights = match &self.class_weights {
             Some(weights) => Some(ClassWeights::new(
                 weights.clone(),
@@ -99,21 +98,5 @@ impl MarginSoftmaxConfig {
             config: Arc::new(self.clone()),
             left_out: LeftOutCounter::default(),
         })
-    }
-}
-
-/// Checks that the device has exponentials in `f64`: some compute in that type, and give wrong values for
-/// functions. Reads a number back from it.
-fn check_exponentials(device: &Device) -> Result<(), MarginSoftmaxError> {
-    let found = device.supports_dtype(DType::F64).then(|| {
-        let one = Tensor::<1>::ones([1], (device, DType::F64));
-        let data = one.exp().log().try_into_data().ok();
-        data.and_then(|data| data.iter::<f64>().next())
-    });
-    match found.flatten() {
-        Some(one) if (one - 1.0).abs() < 1e-14 => Ok(()),
-        _ => Err(MarginSoftmaxError::Precision {
-            device: alloc::format!("{device:?}"),
-        }),
     }
 }

@@ -28,7 +28,7 @@ macro_rules! making {
                     self.initializer.clone(),
                     self.precision,
                     device,
-                ))
+                )?)
             }
 
             /// Makes the loss around the given proxies, on their device: one row per class, and where a

@@ -16,6 +16,7 @@ use crate::batch::{
     Batch, BatchError, BatchRules, Checking, ClassBalance, LeftOut, LeftOutCounter, Weighing,
 };
 use crate::centers::{Centers, Precision};
+use crate::distance::no_zero;
 use crate::distance::norms;
 use crate::engine::Counted;
 use crate::error::{at_least_one, not_negative, within};
@@ -301,7 +302,25 @@ fn log_of_one_and_exponentials(exponents: Tensor<2>, counts: Tensor<2, Bool>) ->
     // The exponential of the 1, less 1: what is exactly 0 where no exponent is above 0, so that small sums
     // keep their digits.
     let one = largest.clone().neg().exp().sub_scalar(1.0);
-    ((sums + one).log1p() + largest).squeeze_dim(0)
+    (log_of_one_plus(sums + one) + largest).squeeze_dim(0)
+}
+
+/// `log(1 + x)` of numbers that are not negative, with all digits of a small `x`. Some backends compute
+/// `log1p` as the logarithm of a sum that has lost them.
+fn log_of_one_plus(x: Tensor<2>) -> Tensor<2> {
+    let sums = x.clone().add_scalar(1.0);
+    let logarithms = sums.clone().log();
+    let (x, sums, rounded) = (
+        x.without_autodiff(),
+        sums.without_autodiff(),
+        logarithms.clone().without_autodiff(),
+    );
+    // What rounding the sum has made of x makes up for the error of the logarithm.
+    let of_sum = sums.sub_scalar(1.0);
+    let is_lost = of_sum.clone().equal_elem(0.0);
+    let exact = (rounded.clone() * x.clone() / no_zero(of_sum)).mask_where(is_lost, x);
+    // The slope is that of the logarithm.
+    logarithms + (exact - rounded)
 }
 
 impl ModuleDisplay for ProxyAnchor {

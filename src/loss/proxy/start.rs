@@ -13,14 +13,16 @@ pub(super) fn drawn_proxies(
     initializer: Option<Initializer>,
     precision: Precision,
     device: &Device,
-) -> Centers {
+) -> Result<Centers, CentersError> {
+    precision.check_functions(&device.clone().without_autodiff())?;
     let [_, feature_dim] = shape;
     let initializer = initializer.unwrap_or(Initializer::Normal {
         mean: 0.0,
         std: 1.0 / num_traits::Float::sqrt(feature_dim as f64),
     });
     let dtype = precision.dtype();
-    Centers::new(drawn(shape, initializer, dtype, device, true), true, dtype)
+    let param = drawn(shape, initializer, dtype, device, true);
+    Ok(Centers::new(param, true, dtype))
 }
 
 /// Given proxies on their device, if they are of the shape and finite.
@@ -30,6 +32,7 @@ pub(super) fn given_proxies(
     precision: Precision,
 ) -> Result<Centers, CentersError> {
     let (device, dtype) = (proxies.device(), precision.dtype());
+    precision.check_functions(&device.clone().without_autodiff())?;
     let proxies = accepted(proxies, shape, dtype)?;
     let param = Param::from_tensor(with_autodiff_of(proxies, &device));
     Ok(Centers::new(param, true, dtype))
