@@ -1,7 +1,6 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec;
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, ParamGroup};
 use burn::nn::Initializer;
@@ -16,8 +15,7 @@ use crate::batch::{
     Batch, BatchError, BatchRules, Checking, ClassBalance, LeftOut, LeftOutCounter, Weighing,
 };
 use crate::centers::{Centers, Precision};
-use crate::distance::no_zero;
-use crate::distance::norms;
+use crate::distance::{no_zero, norms};
 use crate::engine::Counted;
 use crate::error::{at_least_one, not_negative, within};
 use crate::neighbors::{KnnError, NearestCenter};
@@ -258,13 +256,9 @@ impl ProxyAnchor {
             return Ok(());
         }
         let lengths = norms(counted.features.clone().without_autodiff()).squeeze_dim(1);
-        let read = read(Tensor::cat(
-            vec![lengths, loss.clone().without_autodiff()],
-            0,
-        ))?;
-        let (lengths, of_loss) = read.split_at(read.len() - 1);
+        let [lengths, of_loss] = read([lengths, loss.clone().without_autodiff()])?;
         // By the range of alpha the loss is finite if the proxies are.
-        self.proxies().check_finite(of_loss)?;
+        self.proxies().check_finite(&of_loss)?;
         let (dtype, limit) = (loss.dtype(), largest(loss));
         // A feature has a share of at most 1 in the term of its class and in each negative term.
         let steepest = |length: f64| 2.0 * self.config.alpha / length;
