@@ -226,7 +226,14 @@ fn a_sum_beyond_the_type_is_refused() {
             let features = Tensor::<2>::from_data([[1.0, 0.0], [-1.0, 0.0]], &device);
             let batch = Batch::new(features, labels(&[0, 0], &device));
             let batch = batch.with_weights(weights);
-            let error = config.make(&device).try_forward(batch).unwrap_err();
+            // The second sample lies opposite the proxies of its class: drawn ones may be near both.
+            let [rows, _] = config.make(&device).centers().dims();
+            let of_classes = [[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]];
+            let proxies = of_classes.map(|of_class| Tensor::<2>::from_data([of_class], &device));
+            let proxies = proxies.map(|of_class| of_class.repeat_dim(0, rows / 3));
+            let proxies = Tensor::cat(proxies.to_vec(), 0);
+            let loss = config.try_with_centers(proxies).unwrap();
+            let error = loss.try_forward(batch).unwrap_err();
             let error = error.to_string();
             assert!(error.starts_with("the loss overflows F32"), "{error}");
         }
