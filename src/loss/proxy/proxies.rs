@@ -2,7 +2,7 @@
 
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use burn::tensor::{Tensor, Transaction};
+use burn::tensor::Tensor;
 
 use crate::batch::{Batch, BatchError, BatchRules, Checking, LeftOutCounter, PerSample, Weighing};
 use crate::centers::Centers;
@@ -60,10 +60,7 @@ impl Proxies<'_> {
         if self.rules.checking == Checking::Strict {
             let losses = match losses {
                 PerSample::Host(losses) => losses,
-                PerSample::Device(losses) => {
-                    let [losses] = read([losses])?;
-                    losses
-                }
+                PerSample::Device(losses) => read(losses)?,
             };
             self.check_finite(&losses)?;
             let dtype = self.centers.dtype().into();
@@ -104,15 +101,10 @@ pub(super) fn weighed(losses: Tensor<1>, counted: &Counted, is_reduced: bool) ->
     }
 }
 
-/// The values of tensors on the host, by one read.
-pub(super) fn read<const N: usize>(tensors: [Tensor<1>; N]) -> Result<[Vec<f64>; N], BatchError> {
-    let reads = tensors
-        .into_iter()
-        .fold(Transaction::default(), |reads, tensor| {
-            reads.register(tensor)
-        });
-    let data = reads
-        .try_execute()
+/// The values of a tensor on the host.
+pub(super) fn read(tensor: Tensor<1>) -> Result<Vec<f64>, BatchError> {
+    let data = tensor
+        .try_into_data()
         .map_err(|error| BatchError::Read(error.to_string()))?;
-    Ok(core::array::from_fn(|i| data[i].iter::<f64>().collect()))
+    Ok(data.iter::<f64>().collect())
 }

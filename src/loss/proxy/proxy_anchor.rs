@@ -1,6 +1,7 @@
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec;
 use burn::config::Config;
 use burn::module::{Content, DisplaySettings, Module, ModuleDisplay, ParamGroup};
 use burn::nn::Initializer;
@@ -256,9 +257,13 @@ impl ProxyAnchor {
             return Ok(());
         }
         let lengths = norms(counted.features.clone().without_autodiff()).squeeze_dim(1);
-        let [lengths, of_loss] = read([lengths, loss.clone().without_autodiff()])?;
+        let read = read(Tensor::cat(
+            vec![lengths, loss.clone().without_autodiff()],
+            0,
+        ))?;
+        let (lengths, of_loss) = read.split_at(read.len() - 1);
         // By the range of alpha the loss is finite if the proxies are.
-        self.proxies().check_finite(&of_loss)?;
+        self.proxies().check_finite(of_loss)?;
         let (dtype, limit) = (loss.dtype(), largest(loss));
         // A feature has a share of at most 1 in the term of its class and in each negative term.
         let steepest = |length: f64| 2.0 * self.config.alpha / length;
