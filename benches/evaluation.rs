@@ -3,36 +3,15 @@
 //!
 //! Counts every allocation on the host.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+#[path = "../tests/allocations/mod.rs"]
+mod allocations;
+
 use std::time::Instant;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve};
 
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use allocations::with_peak;
 
 const SCORES: usize = 10_000_000;
 const SAMPLES: usize = 60_000;
@@ -52,12 +31,12 @@ impl Uniform {
 
 /// Prints a row with the seconds that `work` takes and the most that it allocates at one time.
 fn observe<T>(what: &str, work: impl FnOnce() -> T) {
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
     let start = Instant::now();
-    drop(work());
-    let seconds = start.elapsed().as_secs_f64();
-    let megabytes = (PEAK.load(Relaxed) - before) as f64 / 1e6;
+    let (seconds, peak) = with_peak(|| {
+        drop(work());
+        start.elapsed().as_secs_f64()
+    });
+    let megabytes = peak as f64 / 1e6;
     println!("| {what} | {seconds:.2} | {megabytes:.0} |");
 }
 

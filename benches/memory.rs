@@ -3,41 +3,19 @@
 //!
 //! The step is one of a model that an optimizer steps. Counts every allocation on the host, and so runs on the backends that compute there.
 
+#[path = "../tests/allocations/mod.rs"]
+mod allocations;
+
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
 mod cases;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 
+use allocations::with_peak;
 use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
-
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 const SHAPES: [Shape; 2] = [
     Shape::new(512, 100_000, 128),
@@ -49,10 +27,7 @@ const STEPS: usize = 31;
 fn observe<T>(mut step: impl FnMut() -> T) -> (usize, Duration) {
     // The first step starts the threads.
     drop(step());
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    drop(step());
-    let peak = PEAK.load(Relaxed) - before;
+    let ((), peak) = with_peak(|| drop(step()));
     let mut times: Vec<Duration> = (0..STEPS)
         .map(|_| {
             let start = Instant::now();

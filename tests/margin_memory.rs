@@ -4,8 +4,7 @@
 //! The only test of its file, since it counts every allocation of the process.
 #![cfg(feature = "flex")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod allocations;
 
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor};
@@ -13,29 +12,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_center_loss::AdaFace;
 use burn_center_loss::{ArcFace, Checking, Margin, MarginSoftmaxConfig, SphereFace};
 
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use allocations::with_peak;
 
 const BATCH_SIZE: usize = 64;
 const FEATURE_DIM: usize = 16;
@@ -58,11 +35,9 @@ fn peak_of_a_step(config: &MarginSoftmaxConfig, device: &Device) -> usize {
     };
     // The first step draws the class vectors and starts the threads.
     drop(step());
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    drop(step());
+    let (_, peak) = with_peak(step);
     let rows = BATCH_SIZE + config.num_classes * config.sub_centers;
-    PEAK.load(Relaxed) - before - rows * FEATURE_DIM * size_of::<f32>()
+    peak - rows * FEATURE_DIM * size_of::<f32>()
 }
 
 /// Checks that four times as many classes take no more than a quarter more, and that a budget is kept.

@@ -3,35 +3,12 @@
 //! The only test of its file, since it counts every allocation of the process.
 #![cfg(feature = "flex")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod allocations;
 
 use burn::tensor::{Device, Int, Tensor};
 use burn_center_loss::{CenterLossConfig, Checking, DirectRule};
 
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use allocations::with_peak;
 
 /// The most that one training step allocates at one time beyond what lived before it.
 fn peak_of_a_step(num_classes: usize, rule: DirectRule, checking: Checking) -> usize {
@@ -50,10 +27,8 @@ fn peak_of_a_step(num_classes: usize, rule: DirectRule, checking: Checking) -> u
     };
     // The first step draws the centers and starts the threads.
     step();
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    step();
-    PEAK.load(Relaxed) - before
+    let ((), peak) = with_peak(step);
+    peak
 }
 
 #[test]

@@ -3,35 +3,12 @@
 //! The only test of its file, since it counts every allocation of the process.
 #![cfg(feature = "flex")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod allocations;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet};
 
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call is handed on to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let live = LIVE.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(live, Relaxed);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of `dealloc`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use allocations::with_peak;
 
 const COLUMNS: usize = 8;
 
@@ -45,10 +22,7 @@ fn peak(samples: usize, class_size: usize, average_precision: bool) -> usize {
     let labels = Tensor::<1, Int>::arange(0..samples as i64, &device) / class_size as i64;
     let set = RetrievalSet::new(features, labels);
     let config = RetrievalConfig::new().with_average_precision(average_precision);
-    let before = LIVE.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let report = config.evaluate(&set).unwrap();
-    let peak = PEAK.load(Relaxed) - before;
+    let (report, peak) = with_peak(|| config.evaluate(&set).unwrap());
     assert_eq!(report.queries_with_match(), samples);
     peak
 }
