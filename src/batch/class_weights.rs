@@ -63,6 +63,18 @@ impl ClassWeights {
         })
     }
 
+    /// The weights of a configuration, where it has some.
+    pub fn of_config(
+        values: Option<&[f64]>,
+        num_classes: usize,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Option<Self>, ClassWeightsError> {
+        values
+            .map(|values| Self::new(values.to_vec(), num_classes, device, dtype))
+            .transpose()
+    }
+
     /// Checks that there is one weight per class, finite and not negative.
     pub fn check(values: &[f64], num_classes: usize) -> Result<(), ClassWeightsError> {
         if values.len() != num_classes {

@@ -75,15 +75,12 @@ impl CenterLossConfig {
     fn assemble(&self, centers: Param<Tensor<2>>) -> Result<CenterLoss, CenterLossError> {
         let device = centers.lazy_device();
         let dtype = self.precision.dtype();
-        let class_weights = match &self.class_weights {
-            Some(weights) => Some(ClassWeights::new(
-                weights.clone(),
-                self.num_classes,
-                &device,
-                dtype.into(),
-            )?),
-            None => None,
-        };
+        let class_weights = ClassWeights::of_config(
+            self.class_weights.as_deref(),
+            self.num_classes,
+            &device,
+            dtype.into(),
+        )?;
         let (alpha, timing) = match &self.update_rule {
             UpdateRule::Direct(rule) => (rule.alpha, rule.timing),
             UpdateRule::Gradient | UpdateRule::Frozen => (0.0, UpdateTiming::Immediate),

@@ -76,15 +76,12 @@ impl MarginSoftmaxConfig {
         let dtype = self.precision.dtype();
         let plain = device.clone().without_autodiff();
         self.precision.check_functions(&plain)?;
-        let class_weights = match &self.class_weights {
-            Some(weights) => Some(ClassWeights::new(
-                weights.clone(),
-                self.num_classes,
-                &device,
-                dtype.into(),
-            )?),
-            None => None,
-        };
+        let class_weights = ClassWeights::of_config(
+            self.class_weights.as_deref(),
+            self.num_classes,
+            &device,
+            dtype.into(),
+        )?;
         let norms = match &self.margin {
             Margin::AdaFace(_) => Some(RunningNorms::new(&device, dtype)),
             _ => None,

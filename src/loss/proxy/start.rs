@@ -45,7 +45,5 @@ pub(super) fn class_weights(
     proxies: &Centers,
 ) -> Result<Option<ClassWeights>, ClassWeightsError> {
     let (device, dtype) = (proxies.autodiff_device(), proxies.dtype());
-    weights
-        .map(|weights| ClassWeights::new(weights.to_vec(), num_classes, &device, dtype.into()))
-        .transpose()
+    ClassWeights::of_config(weights, num_classes, &device, dtype.into())
 }
