@@ -3,8 +3,7 @@
 use super::error::EvaluationError;
 use super::scores::check_lengths;
 use crate::batch;
-use crate::neighbors::{KnnError, KnnMetric, Rows, check_device};
-use alloc::string::ToString;
+use crate::neighbors::{KnnError, KnnMetric, Rows, check_device, read_label_data};
 use alloc::vec::Vec;
 use burn::tensor::{Int, Tensor};
 
@@ -69,13 +68,7 @@ pub(crate) fn read_labels(
 ///
 /// [`EvaluationError`] where the device does not hand out the values.
 pub fn label_values(labels: Tensor<1, Int>) -> Result<Vec<i128>, EvaluationError> {
-    let data = labels
-        .without_autodiff()
-        .try_into_data()
-        .map_err(|error| KnnError::Read {
-            name: "labels",
-            reason: error.to_string(),
-        })?;
+    let data = read_label_data(labels)?;
     Ok(batch::read_labels(&data))
 }
 

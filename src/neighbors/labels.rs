@@ -12,6 +12,17 @@ pub(crate) struct Labels {
     pub(crate) dtype: DType,
 }
 
+/// The data of a tensor of labels, read back from the device.
+pub(crate) fn read_label_data(labels: Tensor<1, Int>) -> Result<TensorData, KnnError> {
+    labels
+        .without_autodiff()
+        .try_into_data()
+        .map_err(|error| KnnError::Read {
+            name: "labels",
+            reason: error.to_string(),
+        })
+}
+
 impl Labels {
     /// Reads one label for each of the `rows` rows of the matrix called `name`.
     pub(crate) fn read(
@@ -21,13 +32,7 @@ impl Labels {
     ) -> Result<Self, KnnError> {
         let [count] = labels.dims();
         check_count(count, name, rows)?;
-        let data = labels
-            .without_autodiff()
-            .try_into_data()
-            .map_err(|error| KnnError::Read {
-                name: "labels",
-                reason: error.to_string(),
-            })?;
+        let data = read_label_data(labels)?;
         Self::widened(&data)
     }
 

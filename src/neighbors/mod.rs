@@ -31,6 +31,7 @@ pub use classifier::{KnnClassifier, Neighbors};
 pub use classifier_data::KnnClassifierData;
 pub use config::KnnClassifierConfig;
 pub use error::KnnError;
+pub(crate) use labels::read_label_data;
 pub use metric::KnnMetric;
 pub(crate) use metric::is_zero;
 pub(crate) use nearest::Neighbor;
