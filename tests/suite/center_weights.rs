@@ -329,3 +329,47 @@ proptest! {
         weighted.check(Checking::Deferred);
     }
 }
+
+/// Weights of samples and classes whose products the data type cannot hold, on a batch whose distances bring some
+/// gradients back into its range.
+#[test]
+fn products_of_weights_beyond_the_type() {
+    let reductions = [
+        None,
+        Some(Reduction::Mean),
+        Some(Reduction::Sum),
+        Some(Reduction::BatchMean),
+    ];
+    let balances = [ClassBalance::None, ClassBalance::Histogram];
+    let class_weights = [0.3, 7.0, 1e160, 1e-160, 1e-310, f64::MAX];
+    let weights = [1e-40, 1e-30, 1.0, 1e30, 1.7e38];
+    for (reduction, balance) in reductions
+        .iter()
+        .flat_map(|reduction| balances.map(|balance| (reduction, balance)))
+    {
+        for (class_weight, weight) in class_weights
+            .iter()
+            .flat_map(|class_weight| weights.map(|weight| (class_weight, weight)))
+        {
+            let config = CenterLossConfig::new(CENTERS.len(), 2)
+                .with_class_balance(balance)
+                .with_class_weights(Some(vec![1.0, *class_weight, 1.0]));
+            let weighted = Weighted {
+                case: Case {
+                    config: match reduction {
+                        Some(reduction) => config.with_reduction(reduction.clone()),
+                        None => config,
+                    },
+                    per_sample: reduction.is_none(),
+                },
+                dtype: DType::F32,
+                // The last one stands 0.125 beside the center of its class.
+                features: vec![vec![0.5, 0.5], vec![0.5, 0.5], vec![2.0, 0.125]],
+                labels: vec![0, 0, 1],
+                weights: vec![0.0, weight, weight],
+            };
+            weighted.check(Checking::Strict);
+            weighted.check(Checking::Deferred);
+        }
+    }
+}

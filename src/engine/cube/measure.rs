@@ -36,7 +36,7 @@ pub(in crate::engine) fn measure(problem: &Problem) -> Option<Measured> {
         with_gradient_of_rows(
             features.clone(),
             weighed.value,
-            offsets.clone(),
+            weighed.directions,
             weighed.coefficients,
         )
     } else {
@@ -118,6 +118,8 @@ impl Found {
 /// What the kernel's numbers come to under the weighing of the loss.
 struct Weighed {
     value: Tensor<1>,
+    /// `[batch_size, feature_dim]`: the gradient of the features, but for the coefficients.
+    directions: Tensor<2>,
     /// `[batch_size]`
     coefficients: Tensor<1>,
     entries: Entries,
@@ -178,6 +180,7 @@ fn weigh_on_host(problem: &Problem, found: Found) -> Option<Weighed> {
     };
     Some(Weighed {
         value: upload(values),
+        directions: found.offsets,
         coefficients: upload(coefficients),
         entries: Entries::Host {
             reach: distances.into_iter().fold(0.0, f64::max),
@@ -198,15 +201,14 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
     });
     let (one, other) = (found.number(0), found.number(1));
     let losses = (roots.clone() * one.clone()) * (roots.clone() * other.clone());
-    // Infinity times the zero difference of a sample on its center would be NaN.
-    let largest = overflow::largest(roots.dtype());
-    let coefficients = (roots.clone() * roots).clamp_max(largest);
     Weighed {
         value: match problem.weighing.reduction {
             Some(_) => losses.sum(),
             None => losses,
         },
-        coefficients,
+        // One root at a time: their product may be beyond the data type where the gradient is not.
+        directions: found.offsets * roots.clone().unsqueeze_dim(1),
+        coefficients: roots,
         entries: Entries::Device(Box::new(OnDevice {
             samples,
             reach: one.sqrt() * other.sqrt() * SQRT_2,
