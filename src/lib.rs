@@ -125,7 +125,7 @@ pub use loss::{
     AdaFace, ArcFace, BeyondPi, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics,
     CenterUpdate, CombinedMargin, CosFace, Denominator, DirectRule, Margin, MarginGradient,
     MarginSoftmax, MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization,
-    ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
+    Outliers, ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
     SoftTripleConfig, SphereFace, UpdateRule, UpdateTiming, class_margins_from_counts,
 };
 #[cfg(feature = "train")]

@@ -5,6 +5,9 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use core::ops::{Add, Mul, Sub};
 use num_traits::Float;
 
+use super::error::BatchError;
+use super::read::read_values;
+
 /// One number per sample.
 #[derive(Clone, Debug)]
 #[allow(
@@ -31,6 +34,14 @@ impl PerSample {
                 Tensor::from_data(TensorData::new(values, [rows]), (device, dtype))
             }
             Self::Device(values) => values,
+        }
+    }
+
+    /// The numbers on the host.
+    pub fn into_values(self) -> Result<Vec<f64>, BatchError> {
+        match self {
+            Self::Host(values) => Ok(values),
+            Self::Device(values) => read_values(values),
         }
     }
 

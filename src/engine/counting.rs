@@ -112,7 +112,7 @@ impl Samples {
 
 /// Refuses centers, `[rows, feature_dim]` and without autodiff, if one of them is not finite. Goes through
 /// them in blocks, so that no copy of them is made.
-pub(crate) fn check_finite(centers: Tensor<2>) -> Result<(), BatchError> {
+fn check_finite(centers: &Tensor<2>) -> Result<(), BatchError> {
     const VALUES: usize = 1 << 20;
     let [rows, columns] = centers.dims();
     let step = (VALUES / columns).max(1);
@@ -123,7 +123,7 @@ pub(crate) fn check_finite(centers: Tensor<2>) -> Result<(), BatchError> {
             .map_err(|error| BatchError::Read(error.to_string()))?;
         if let Some(row) = data.iter::<f64>().position(|value| !value.is_finite()) {
             let class = first + row;
-            if let Some((dim, value)) = not_finite(&centers, class)? {
+            if let Some((dim, value)) = not_finite(centers, class)? {
                 return Err(BatchError::Center { class, dim, value });
             }
         }
@@ -131,23 +131,35 @@ pub(crate) fn check_finite(centers: Tensor<2>) -> Result<(), BatchError> {
     Ok(())
 }
 
+/// Refuses centers that are not finite, where losses are not.
+pub(crate) fn check_losses(losses: &[f64], centers: &Tensor<2>) -> Result<(), BatchError> {
+    if losses.iter().all(|loss| loss.is_finite()) {
+        return Ok(());
+    }
+    check_finite(centers)
+}
+
 impl Counted {
     /// Refuses a batch whose loss or gradient of the features is not finite, under strict checking.
     ///
-    /// `losses` are those of the samples before they are weighed, read from the device. `slope` is the
-    /// most that the loss of a sample changes with the direction of its feature, per radian.
-    pub fn check_overflow(
+    /// `losses` are those of the samples before they are weighed. If one of them is not finite, the first class
+    /// vector of `centers` that is not is named. `slope` is the most that the loss of a sample changes with the
+    /// direction of its feature, per radian.
+    pub fn check(
         &self,
-        losses: &[f64],
+        losses: PerSample,
+        centers: &Tensor<2>,
         slope: f64,
         is_reduced: bool,
-        dtype: DType,
     ) -> Result<(), BatchError> {
         let (Samples::Host { lengths, .. }, Coefficients::Host(coefficients)) =
             (&self.samples, &self.coefficients)
         else {
             return Ok(());
         };
+        let losses = losses.into_values()?;
+        check_losses(&losses, centers)?;
+        let dtype = centers.dtype();
         let counts = |i: &usize| coefficients[*i] > 0.0;
         let limit = limit(dtype);
         let refuse = |what, (sample, value)| {

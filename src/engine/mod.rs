@@ -25,7 +25,7 @@ mod softmax;
 pub(crate) use addition::prepare;
 pub(crate) use class_totals::class_totals;
 pub(crate) use count::count;
-pub(crate) use counting::{Counted, check_finite};
+pub(crate) use counting::{Counted, Samples, check_losses};
 pub(crate) use measure::measure;
 pub(crate) use operations::distances;
 pub(crate) use problem::{Measured, Problem, Wants};

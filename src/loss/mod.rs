@@ -10,7 +10,8 @@ pub use center::{
 };
 pub use margin::{
     AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, Margin, MarginGradient, MarginSoftmax,
-    MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, SphereFace, class_margins_from_counts,
+    MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Outliers, SphereFace,
+    class_margins_from_counts,
 };
 pub use proxy::{
     Denominator, ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,

@@ -26,6 +26,7 @@ mod margin_contract;
 mod margin_errors;
 mod margin_golden;
 mod margin_numbers;
+mod margin_outliers;
 mod margin_plain;
 mod nearest_center;
 mod numbers;

@@ -1,11 +1,11 @@
-use alloc::string::ToString;
-use alloc::vec::Vec;
 use burn::nn::loss::Reduction;
 use burn::tensor::{Int, Tensor};
 
 use super::center_loss::CenterLoss;
 use super::error::CenterLossError;
-use crate::batch::{Batch, BatchError, Checking, ClassBalance, Weighing};
+#[cfg(doc)]
+use crate::batch::BatchError;
+use crate::batch::{Batch, Checking, ClassBalance, Weighing, read_values};
 #[cfg(doc)]
 use crate::centers::CentersError;
 use crate::centers::check_finite;
@@ -127,7 +127,7 @@ impl CenterLoss {
         check_finite(&self.centers.constant())?;
         let mut smallest: Option<f64> = None;
         for (piece, part) in centers.clone().split(rows, 0).into_iter().enumerate() {
-            let squared = read(squared_euclidean(part, centers.clone(), MAX_ELEMENTS))?;
+            let squared = read_values(squared_euclidean(part, centers.clone(), MAX_ELEMENTS))?;
             for (i, squared) in squared.into_iter().enumerate() {
                 let class = piece * rows + i / num_classes;
                 let is_other = class != i % num_classes;
@@ -138,11 +138,4 @@ impl CenterLoss {
         }
         Ok(smallest.map(num_traits::Float::sqrt))
     }
-}
-
-fn read(tensor: Tensor<2>) -> Result<Vec<f64>, BatchError> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| BatchError::Read(error.to_string()))?;
-    Ok(data.iter::<f64>().collect())
 }

@@ -1,4 +1,4 @@
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::loss::Reduction;
@@ -8,10 +8,9 @@ use super::config::MarginSoftmaxConfig;
 use super::error::MarginSoftmaxError;
 use super::margin::Margin;
 use super::norm_statistics::{NormStatistics, RunningNorms, clipped, qualities};
-use crate::batch::{
-    Batch, BatchError, BatchRules, Checking, ClassWeights, LeftOut, LeftOutCounter, PerSample,
-    Weighing,
-};
+use crate::batch::{Batch, BatchRules, ClassWeights, LeftOut, LeftOutCounter, PerSample, Weighing};
+#[cfg(doc)]
+use crate::batch::{BatchError, Checking};
 use crate::centers::Centers;
 use crate::engine::{self, Angles, Counted, Losses, Scale, Softmax};
 use crate::error::not_negative;
@@ -338,7 +337,7 @@ impl MarginSoftmax {
         ParamGroup::from_path(path)
     }
 
-    fn rules(&self) -> BatchRules {
+    pub(super) fn rules(&self) -> BatchRules {
         BatchRules {
             num_classes: self.config.num_classes,
             feature_dim: self.config.feature_dim,
@@ -398,9 +397,15 @@ impl MarginSoftmax {
             own,
             budget: self.config.score_budget,
         };
+        let is_reduced = reduction.is_some();
         let Losses { value, each } =
-            engine::losses(softmax, counted.coefficients.clone(), reduction.is_some());
-        self.check(&counted, each, reduction.is_some())?;
+            engine::losses(softmax, counted.coefficients.clone(), is_reduced);
+        let slope = match self.scale() {
+            Scale::Fixed(scale) => 2.0 * scale * self.config.margin.steepest(),
+            // Scores grow with the length, so that the gradient does not grow as the length falls.
+            Scale::Length(_) => 0.0,
+        };
+        counted.check(each, &self.centers.constant(), slope, is_reduced)?;
         if trains {
             if let (Some(norms), Some(running)) = (norms, &self.norms) {
                 running.replace(norms)?;
@@ -451,37 +456,6 @@ impl MarginSoftmax {
         };
         let qualities = qualities(margin, lengths, statistics.clone(), &angles.angle);
         (Some(qualities), trains.then_some(statistics))
-    }
-
-    /// Refuses a batch whose loss or gradient is not finite, under strict checking.
-    fn check(
-        &self,
-        counted: &Counted,
-        losses: PerSample,
-        is_reduced: bool,
-    ) -> Result<(), BatchError> {
-        if self.config.checking == Checking::Deferred {
-            return Ok(());
-        }
-        let values = match losses {
-            PerSample::Host(losses) => losses,
-            PerSample::Device(losses) => {
-                let read = losses
-                    .try_into_data()
-                    .map_err(|error| BatchError::Read(error.to_string()))?;
-                read.iter::<f64>().collect()
-            }
-        };
-        if !values.iter().all(|loss| loss.is_finite()) {
-            engine::check_finite(self.centers.constant())?;
-        }
-        let slope = match self.scale() {
-            Scale::Fixed(scale) => 2.0 * scale * self.config.margin.steepest(),
-            // Scores grow with the length, so that the gradient does not grow as the length falls.
-            Scale::Length(_) => 0.0,
-        };
-        let dtype = self.centers.dtype().into();
-        counted.check_overflow(&values, slope, is_reduced, dtype)
     }
 }
 

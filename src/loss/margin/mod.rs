@@ -17,6 +17,7 @@ mod margin;
 mod margin_softmax;
 mod nearest_center;
 mod norm_statistics;
+mod outliers;
 mod sphereface;
 
 pub use adaface::AdaFace;
@@ -30,4 +31,5 @@ pub use error::MarginSoftmaxError;
 pub use margin::Margin;
 pub use margin_softmax::MarginSoftmax;
 pub use norm_statistics::NormStatistics;
+pub use outliers::Outliers;
 pub use sphereface::SphereFace;

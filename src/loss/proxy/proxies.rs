@@ -1,10 +1,8 @@
 //! What every proxy loss does with a batch besides its formula.
 
-use alloc::string::ToString;
-use alloc::vec::Vec;
 use burn::tensor::Tensor;
 
-use crate::batch::{Batch, BatchError, BatchRules, Checking, LeftOutCounter, PerSample, Weighing};
+use crate::batch::{Batch, BatchError, BatchRules, LeftOutCounter, PerSample, Weighing};
 use crate::centers::Centers;
 use crate::engine::{self, Counted, Losses};
 use crate::neighbors::{KnnError, NearestCenter};
@@ -57,25 +55,14 @@ impl Proxies<'_> {
         slope: f64,
         is_reduced: bool,
     ) -> Result<(), BatchError> {
-        if self.rules.checking == Checking::Strict {
-            let losses = match losses {
-                PerSample::Host(losses) => losses,
-                PerSample::Device(losses) => read(losses)?,
-            };
-            self.check_finite(&losses)?;
-            let dtype = self.centers.dtype().into();
-            counted.check_overflow(&losses, slope, is_reduced, dtype)?;
-        }
+        counted.check(losses, &self.centers.constant(), slope, is_reduced)?;
         self.note(counted);
         Ok(())
     }
 
     /// Refuses proxies that are not finite, where losses are not.
     pub fn check_finite(&self, losses: &[f64]) -> Result<(), BatchError> {
-        if losses.iter().all(|loss| loss.is_finite()) {
-            return Ok(());
-        }
-        engine::check_finite(self.centers.constant())
+        engine::check_losses(losses, &self.centers.constant())
     }
 
     /// Adds to the counts of what deferred checking has left out.
@@ -99,12 +86,4 @@ pub(super) fn weighed(losses: Tensor<1>, counted: &Counted, is_reduced: bool) ->
         value: coefficients.weigh_all(losses, is_reduced),
         each,
     }
-}
-
-/// The values of a tensor on the host.
-pub(super) fn read(tensor: Tensor<1>) -> Result<Vec<f64>, BatchError> {
-    let data = tensor
-        .try_into_data()
-        .map_err(|error| BatchError::Read(error.to_string()))?;
-    Ok(data.iter::<f64>().collect())
 }

@@ -9,11 +9,12 @@ use burn::tensor::{Bool, Device, Int, Tensor};
 
 use super::error::ProxyError;
 use super::methods::{calling, making};
-use super::proxies::{Proxies, read};
+use super::proxies::Proxies;
 use super::scores::{NO_EXPONENT, is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
     Batch, BatchError, BatchRules, Checking, ClassBalance, LeftOut, LeftOutCounter, Weighing,
+    read_values,
 };
 use crate::centers::{Centers, Precision};
 use crate::distance::{no_zero, norms};
@@ -257,7 +258,7 @@ impl ProxyAnchor {
             return Ok(());
         }
         let lengths = norms(counted.features.clone().without_autodiff()).squeeze_dim(1);
-        let read = read(Tensor::cat(
+        let read = read_values(Tensor::cat(
             vec![lengths, loss.clone().without_autodiff()],
             0,
         ))?;
