@@ -5,29 +5,18 @@
 
 #[path = "../tests/allocations/mod.rs"]
 mod allocations;
+#[allow(dead_code, reason = "every bench runs a part of the cases")]
+mod cases;
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve};
-
 use allocations::with_peak;
+use cases::devices::devices;
+use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
 
 const SCORES: usize = 10_000_000;
 const SAMPLES: usize = 60_000;
 const FEATURE_DIM: usize = 128;
-
-/// Numbers in 0..1 that are the same in every run.
-struct Uniform(u64);
-
-impl Uniform {
-    fn next(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1 << 24) as f32
-    }
-}
 
 /// Prints a row with the seconds that `work` takes and the most that it allocates at one time.
 fn observe<T>(what: &str, work: impl FnOnce() -> T) {
@@ -40,46 +29,29 @@ fn observe<T>(what: &str, work: impl FnOnce() -> T) {
     println!("| {what} | {seconds:.2} | {megabytes:.0} |");
 }
 
-/// Samples around one center per class, half as far apart as the centers are.
-fn samples(num_classes: usize, uniform: &mut Uniform) -> RetrievalSet {
-    let centers: Vec<f32> = (0..num_classes * FEATURE_DIM)
-        .map(|_| uniform.next())
-        .collect();
-    let features: Vec<f32> = (0..SAMPLES * FEATURE_DIM)
-        .map(|at| {
-            let (sample, column) = (at / FEATURE_DIM, at % FEATURE_DIM);
-            centers[sample % num_classes * FEATURE_DIM + column] + uniform.next() / 2.0
-        })
-        .collect();
-    let device = Device::flex();
-    RetrievalSet::new(
-        Tensor::from_data(TensorData::new(features, [SAMPLES, FEATURE_DIM]), &device),
-        Tensor::<1, Int>::arange(0..SAMPLES as i64, &device) % num_classes as i64,
-    )
-}
-
 fn main() {
-    let mut uniform = Uniform(88_172_645_463_325_252);
+    let Some((_, device)) = devices().into_iter().next() else {
+        panic!("this build has no backend");
+    };
     println!("| what | seconds | MB beyond the input |\n|---|---|---|");
 
-    let scores: Vec<f32> = (0..SCORES).map(|_| uniform.next()).collect();
-    let same: Vec<bool> = (0..SCORES).map(|_| uniform.next() < 0.5).collect();
+    let case = RocCase::new(SCORES, &device);
     observe("ROC curve and EER of 10 000 000 scores", || {
-        let curve = RocCurve::new(&scores, &same).unwrap();
+        let curve = case.curve();
         assert!((curve.equal_error_rate() - 0.5).abs() < 0.01);
         curve
     });
-    drop((scores, same));
+    drop(case);
 
     for (num_classes, average_precision) in [(10, true), (12_000, false)] {
-        let set = samples(num_classes, &mut uniform);
-        let config = RetrievalConfig::new().with_average_precision(average_precision);
+        let shape = RetrievalShape::new(SAMPLES, num_classes, FEATURE_DIM);
+        let case = RetrievalCase::new(shape, &device);
         let values = if average_precision {
             "all values"
         } else {
             "without average precision"
         };
         let what = format!("60 000 against itself, {num_classes} classes, {values}");
-        observe(&what, || config.evaluate(&set).unwrap());
+        observe(&what, || case.evaluate(average_precision));
     }
 }

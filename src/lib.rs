@@ -35,7 +35,7 @@
 //! | what most published speaker and face models have | [`ArcFace`], the default | wespeaker, SpeechBrain, pyannote, OpenMetricLearning |
 //! | the same with fewer surprises at obtuse angles | [`CosFace`] | most configurations of insightface |
 //! | numbers that compare with another program | [`MarginSoftmaxConfig::insightface`], [`pytorch_metric_learning`](MarginSoftmaxConfig::pytorch_metric_learning), [`speechbrain`](MarginSoftmaxConfig::speechbrain), [`wespeaker`](MarginSoftmaxConfig::wespeaker) | |
-//! | classes of several clusters, or with wrong labels | [`sub_centers`](MarginSoftmaxConfig::sub_centers) | mmpretrain, wespeaker |
+//! | classes of several clusters, or with wrong labels | [`sub_centers`](MarginSoftmaxConfig::sub_centers), then [`outliers`](MarginSoftmax::outliers) | mmpretrain, wespeaker |
 //! | classes of very different sizes | [`class_margins_from_counts`] | winners of landmark recognition contests |
 //! | images of very different quality | [`AdaFace`] | its authors' face models |
 //! | parity with older models | [`SphereFace`] | |

@@ -3,5 +3,6 @@
 
 pub mod center_loss;
 pub mod devices;
+pub mod evaluation;
 pub mod margin;
 pub mod neighbors;

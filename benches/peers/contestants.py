@@ -316,6 +316,30 @@ def torch_nearest_center(centers, queries, feature_dim):
     return lambda: torch.cdist(batch, stored).argmin(1)
 
 
+def torch_pml_accuracy_calculator(samples, num_classes, feature_dim):
+    """The values that need no more neighbors than a class has samples; by default it searches with faiss."""
+    import faiss  # noqa: F401, for its version
+    import torch
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
+
+    torch.manual_seed(1)
+    labels = torch.arange(samples) % num_classes
+    features = torch.rand(num_classes, feature_dim)[labels] + torch.rand(samples, feature_dim) / 2
+    include = ("precision_at_1", "r_precision", "mean_average_precision_at_r")
+    calculator = AccuracyCalculator(include=include, k="max_bin_count", device=torch.device("cpu"))
+    return lambda: calculator.get_accuracy(features, labels)
+
+
+def sklearn_roc_curve(scores):
+    import numpy
+    from sklearn.metrics import roc_curve
+
+    generator = numpy.random.default_rng(1)
+    values = generator.random(scores, dtype=numpy.float32)
+    same = generator.random(scores) < 0.5
+    return lambda: roc_curve(same, values, drop_intermediate=False)
+
+
 CONTESTANTS = {
     function.__name__: function
     for function in [
@@ -336,6 +360,8 @@ CONTESTANTS = {
         torch_knn,
         sklearn_nearest_centroid,
         torch_nearest_center,
+        torch_pml_accuracy_calculator,
+        sklearn_roc_curve,
     ]
 }
 

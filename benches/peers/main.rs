@@ -4,6 +4,8 @@
 //! peers OPERATION SECONDS B C D                       one of `time_loss` and `time_margin`
 //! peers knn|plain_knn SECONDS REFERENCES QUERIES D K
 //! peers nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
+//! peers retrieval SECONDS SAMPLES CLASSES D
+//! peers roc_curve SECONDS SCORES
 //! ```
 
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
@@ -20,6 +22,7 @@ use serde_json::{Value, json};
 
 use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
+use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
 use cases::margin::{MarginCase, PlainArcFace, Products};
 use cases::neighbors::{
     CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
@@ -146,6 +149,15 @@ fn time_operation(
             let shape = CentersShape::new(centers, queries, feature_dim);
             let case = PlainNearestCenter::new(shape, device);
             time(seconds, || case.predict())
+        }
+        ("retrieval", &[samples, num_classes, feature_dim]) => {
+            let shape = RetrievalShape::new(samples, num_classes, feature_dim);
+            let case = RetrievalCase::new(shape, device);
+            time(seconds, || case.evaluate(false))
+        }
+        ("roc_curve", &[scores]) => {
+            let case = RocCase::new(scores, device);
+            time(seconds, || case.curve())
         }
         (operation, &[batch_size, num_classes, feature_dim]) => {
             let shape = Shape::new(batch_size, num_classes, feature_dim);

@@ -39,9 +39,14 @@ MAX_FULL_MATRIX = 1 << 28
 # What `--write` looks for in a document, and puts between the two marks.
 TABLE_MARKS = ("<!-- peers.py --write: from here -->", "<!-- peers.py --write: to here -->")
 SHORT_TABLE_MARKS = ("<!-- peers.py --write, short: from here -->", "<!-- peers.py --write, short: to here -->")
-# The short table has what most would use otherwise, at the shapes that differ most.
-SHORT_TABLE_PEERS = ["torch_paper_unique", "torch_embedding_dense", "sklearn_kd_tree", "faiss_flat"]
-SHORT_TABLE_WITHOUT = "C100000 D128"
+# The rows of the short table: what most would use otherwise, at one shape each.
+SHORT_TABLE = [
+    ("loss B256 C1000 D128", "torch_paper_unique"),
+    ("loss B256 C100000 D512", "torch_embedding_dense"),
+    ("margin B512 C100000 D128", "torch_arcface"),
+    ("k-NN k5 N60000 Q10000 D2", "sklearn_kd_tree"),
+    ("k-NN k5 N60000 Q1000 D128", "faiss_flat"),
+]
 
 LOSS_SHAPES = [
     (128, 10, 2),
@@ -84,6 +89,8 @@ KNN_CASES = [
     ((60_000, 1_000, 512, 10), [("sklearn_brute", "scikit-learn, brute force"), *KNN_PEERS]),
 ]
 NEAREST_SHAPES = [(10, 10_000, 2)]
+RETRIEVAL_SHAPES = [(10_000, 1_000, 128), (60_000, 6_000, 128)]
+ROC_SCORES = [10_000_000]
 
 # What grows, the sizes (B, C, D), and what is held.
 SWEEPS = [
@@ -135,6 +142,16 @@ def cases():
             ]
         ]
         found.append(Case(f"nearest center C{centers} Q{queries} D{feature_dim}", pairs))
+    for numbers in RETRIEVAL_SHAPES:
+        samples, num_classes, feature_dim = numbers
+        theirs = ("torch_pml_accuracy_calculator", *numbers)
+        what = "pytorch-metric-learning `AccuracyCalculator` with faiss"
+        pairs = [("precision@1, R-precision, MAP@R", ("rust:retrieval", *numbers), what, theirs)]
+        found.append(Case(f"retrieval N{samples} C{num_classes} D{feature_dim}", pairs))
+    for scores in ROC_SCORES:
+        theirs = ("sklearn_roc_curve", scores)
+        pairs = [("curve", ("rust:roc_curve", scores), "scikit-learn `roc_curve`, all points", theirs)]
+        found.append(Case(f"ROC N{scores}", pairs))
     return found
 
 
@@ -406,7 +423,7 @@ def compare(arguments, venv, binary):
         all_summaries.update(summaries)
         for pair in case.pairs:
             rows.append(row(case, summaries, pair))
-            if pair[3][0] in SHORT_TABLE_PEERS and SHORT_TABLE_WITHOUT not in case.name:
+            if (case.name, pair[3][0]) in SHORT_TABLE:
                 short_rows.append(rows[-1])
     stamp = provenance(arguments, results, others)
     text = f"{markdown(rows)}{growth(all_summaries)}\n\n{stamp}"
