@@ -151,6 +151,23 @@ impl PlaceArgs {
         let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data"));
         self.given_data_dir().unwrap_or(shipped)
     }
+
+    /// The command that goes on with the run of `subcommand` in `directory` as this one did, for a shell.
+    pub fn resume_command(&self, subcommand: Option<&str>, directory: &Path) -> String {
+        let mut words: Vec<String> = std::env::args().take(1).collect();
+        words.extend(subcommand.map(str::to_owned));
+        words.extend(["--resume".to_owned(), directory.display().to_string()]);
+        if let Some(data_dir) = self.given_data_dir() {
+            words.extend(["--data-dir".to_owned(), data_dir.display().to_string()]);
+        }
+        if self.device != DeviceChoice::Auto {
+            words.extend(["--device".to_owned(), self.device.option()]);
+        }
+        let quoted = words
+            .iter()
+            .map(|word| shlex::try_quote(word).unwrap_or(word.into()));
+        quoted.collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// Departures from a recipe.

@@ -13,6 +13,10 @@ use crate::results::{Select, Table};
 use crate::run::{Provenance, RUN, RunDirectory, read_json};
 use crate::train::Trained;
 use crate::train::job::TrainingJob;
+use crate::{interrupt, terminal};
+
+/// What the directories of the main job are called.
+const MAIN_JOB: &str = "quick";
 
 /// The content of a comparison's `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -35,7 +39,8 @@ pub fn command(args: &CompareArgs) -> Result<()> {
             select: args.select,
         })
     };
-    run(&args.place, args.resume.as_deref(), "compare", comparison)
+    let resume = args.resume.as_deref();
+    run(&args.place, resume, Some("compare"), comparison)
 }
 
 /// The main job.
@@ -48,7 +53,7 @@ pub fn main_job(place: &PlaceArgs, changes: &RecipeArgs, resume: Option<&Path>) 
             select: Select::Last,
         })
     };
-    run(place, resume, "quick", comparison)
+    run(place, resume, None, comparison)
 }
 
 /// The recipes of all losses for `seeds` seeds, from the recipe's own on.
@@ -65,11 +70,11 @@ fn recipes(preset: Preset, changes: &RecipeArgs, seeds: u64) -> Result<Vec<Recip
     Ok(recipes)
 }
 
-/// Begins what `comparison` says for a device, or goes on in the directory `resume`.
+/// Begins what `comparison` says for a device, or goes on in the directory `resume`. The main job has no `subcommand`.
 fn run(
     place: &PlaceArgs,
     resume: Option<&Path>,
-    kind: &str,
+    subcommand: Option<&str>,
     comparison: impl FnOnce(&str) -> Result<Comparison>,
 ) -> Result<()> {
     let chosen = place.device.open()?;
@@ -87,12 +92,16 @@ fn run(
             if let Some(recipe) = comparison.recipes.first() {
                 job(&comparison, recipe, None).dataset(None)?;
             }
-            let directory = RunDirectory::create(place.out_dir.as_deref(), kind)?;
+            let directory =
+                RunDirectory::create(place.out_dir.as_deref(), subcommand.unwrap_or(MAIN_JOB))?;
             directory.write_json(RUN, &comparison)?;
             (comparison, directory)
         }
     };
-    eprintln!("device: {chosen}; output: {}", directory.path().display());
+    terminal::note(format_args!(
+        "device: {chosen}; output: {}",
+        directory.path().display()
+    ));
 
     let mut runs: Vec<(TrainingJob, Trained, RunDirectory)> = Vec::new();
     for recipe in &comparison.recipes {
@@ -106,7 +115,10 @@ fn run(
         let job = job(&comparison, recipe, start);
         job.record(&part)?;
         let dataset = job.dataset(place.given_data_dir())?;
-        let trained = job.run(&dataset, &chosen.device, &part)?;
+        let trained = job.run(&dataset, &chosen.device, &part).map_err(|error| {
+            let command = place.resume_command(subcommand, directory.path());
+            interrupt::with_way_on(error, directory.path(), &command)
+        })?;
         runs.push((job, trained, part));
     }
     let results: Vec<(Loss, &Trained)> = runs
@@ -127,9 +139,7 @@ fn run(
         })
         .collect();
     let report = write_report("LeNet++ on MNIST", Some(&table), &parts, &directory)?;
-    println!("{table}");
-    println!("Report: {}", report.display());
-    Ok(())
+    terminal::print(format_args!("{table}\nReport: {}", report.display()))
 }
 
 fn job(comparison: &Comparison, recipe: &Recipe, start: Option<PathBuf>) -> TrainingJob {

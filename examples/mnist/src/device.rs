@@ -35,6 +35,12 @@ impl fmt::Display for Chosen {
 }
 
 impl DeviceChoice {
+    /// What `--device` is set to for this choice.
+    pub fn option(self) -> String {
+        let value = self.to_possible_value().expect("no choice is hidden");
+        value.get_name().to_owned()
+    }
+
     /// The device, not in autodiff mode.
     pub fn open(self) -> Result<Chosen> {
         match self {
@@ -59,9 +65,7 @@ impl DeviceChoice {
             },
             Self::Wgpu | Self::WgpuCpu => bail!(
                 "--device {}: this program was built without wgpu; build it with --features wgpu, or use --device flex",
-                self.to_possible_value()
-                    .expect("no choice is hidden")
-                    .get_name()
+                self.option()
             ),
         }
     }

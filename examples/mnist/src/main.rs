@@ -6,6 +6,7 @@ mod compare;
 mod data;
 mod device;
 mod evaluate;
+mod interrupt;
 mod model;
 mod pictures;
 mod plot;
@@ -15,6 +16,7 @@ mod recipe;
 mod report;
 mod results;
 mod run;
+mod terminal;
 mod train;
 
 use std::process::ExitCode;
@@ -22,9 +24,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use interrupt::Interrupted;
 
 fn main() -> ExitCode {
+    // The places at which tests end the program.
+    let _scenario = fail::has_failpoints().then(fail::FailScenario::setup);
     let cli = Cli::parse();
+    interrupt::listen();
     let done = match &cli.command {
         Some(Command::Train(args)) => train::job::command(args),
         Some(Command::Evaluate(args)) => evaluate::job::command(args),
@@ -33,8 +39,12 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => {
+            terminal::note(error);
+            ExitCode::from(interrupt::EXIT_CODE)
+        }
         Err(error) => {
-            eprintln!("error: {error:#}");
+            terminal::note(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }

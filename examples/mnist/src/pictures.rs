@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 
 use crate::evaluate::Embedding;
+use crate::interrupt;
 use crate::plot::{Axes, FeatureMap, Projection, Series, curves, save_gif};
-use crate::run::RunDirectory;
+use crate::run::{self, RunDirectory};
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
 /// The two sets of samples that have feature maps.
@@ -60,12 +61,15 @@ fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> R
     let maps_directory = directory.part(MAPS)?;
     let mut frames = Vec::new();
     for (set, epoch, map) in &maps {
+        interrupt::check()?;
         let picture = map.draw(&axes)?;
+        run::before_write();
         picture.save_png(&maps_directory.path().join(map_name(set, *epoch)))?;
         if *set == TEST {
             frames.push(picture);
         }
     }
+    run::before_write();
     save_gif(&frames, &directory.path().join(ANIMATION))
 }
 
@@ -110,5 +114,7 @@ fn draw_curves(history: &[EpochMetrics], directory: &RunDirectory) -> Result<()>
             values,
         });
     }
-    curves(&losses, &accuracies)?.save_png(&curves_path(directory.path()))
+    let picture = curves(&losses, &accuracies)?;
+    run::before_write();
+    picture.save_png(&curves_path(directory.path()))
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::terminal;
+
 /// The progress of one training run, on the error stream.
 pub struct Progress {
     /// `None` where the error stream is no terminal.
@@ -43,7 +45,7 @@ impl Progress {
     pub fn line(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
+            None => terminal::note(line),
         }
     }
 }

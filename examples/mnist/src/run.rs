@@ -64,7 +64,13 @@ impl RunDirectory {
                 .expect("some number is free");
             return Self::at(free);
         };
-        let holds_files = || Ok::<_, std::io::Error>(fs::read_dir(path)?.next().is_some());
+        let holds_files = || -> std::io::Result<bool> {
+            let names: Vec<_> = fs::read_dir(path)?
+                .map(|entry| Ok(entry?.path()))
+                .collect::<std::io::Result<_>>()?;
+            // A run that was killed before it began leaves a draft.
+            Ok(names.iter().any(|name| *name != draft(&path.join(RUN))))
+        };
         if path.exists() && holds_files().with_context(|| unusable(path))? {
             bail!(
                 "--out-dir {}: not empty; name a new or an empty directory",
@@ -87,6 +93,7 @@ impl RunDirectory {
     }
 
     fn at(path: PathBuf) -> Result<Self> {
+        before_write();
         fs::create_dir_all(&path).with_context(|| unusable(&path))?;
         Ok(Self { path })
     }
@@ -125,15 +132,29 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// Writes a file that is there in full or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".draft");
+    let draft = draft(path);
     let write = || -> std::io::Result<()> {
+        before_write();
         let mut file = File::create(&draft)?;
+        before_write();
         file.write_all(bytes)?;
         file.sync_all()?;
+        before_write();
         fs::rename(&draft, path)
     };
     write().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Where a file is written before it is renamed to `path`.
+fn draft(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".draft");
+    draft.into()
+}
+
+/// To be called before everything that changes a run's directory: tests end the program here, time after time.
+pub fn before_write() {
+    fail::fail_point!("write", |_| std::process::abort());
 }
 
 /// Reads what [`write_json`] wrote.

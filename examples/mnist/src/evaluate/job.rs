@@ -7,6 +7,7 @@ use super::{DEFAULT_K, Embedding};
 use crate::cli::{EvaluateArgs, Method};
 use crate::results::Select;
 use crate::run::RunDirectory;
+use crate::terminal;
 use crate::train::job::TrainingJob;
 use crate::train::{self, checkpoint};
 
@@ -59,31 +60,28 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
             )
         }
     };
-    println!(
-        "{}, epoch {epoch}, by {method}: accuracy {:.4} on {} test samples",
+    terminal::print(format_args!(
+        "{}, epoch {epoch}, by {method}: accuracy {:.4} on {} test samples\n\n{}",
         job.recipe.loss.name(),
         test.accuracy(&predictions),
-        test.labels.len()
-    );
-    println!();
-    print_confusion(&test.confusion(&predictions, dataset.num_classes));
-    Ok(())
+        test.labels.len(),
+        confusion_table(&test.confusion(&predictions, dataset.num_classes))
+    ))
 }
 
 /// Rows are labels, columns are predictions.
-fn print_confusion(counts: &[Vec<usize>]) {
+fn confusion_table(counts: &[Vec<usize>]) -> String {
     let largest = counts.iter().flatten().max().copied().unwrap_or(0);
     let width = largest.to_string().len().max(3) + 1;
-    print!("{:>10}", "predicted:");
+    let mut table = format!("{:>10}", "predicted:");
     for class in 0..counts.len() {
-        print!("{class:>width$}");
+        table += &format!("{class:>width$}");
     }
-    println!();
     for (label, row) in counts.iter().enumerate() {
-        print!("{:>10}", format!("label {label}"));
+        table += &format!("\n{:>10}", format!("label {label}"));
         for count in row {
-            print!("{count:>width$}");
+            table += &format!("{count:>width$}");
         }
-        println!();
     }
+    table
 }

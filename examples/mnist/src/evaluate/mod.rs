@@ -10,6 +10,7 @@ use burn_center_loss::{KnnClassifierConfig, NearestCenter};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Samples;
+use crate::interrupt;
 use crate::model::LeNetPlusPlus;
 
 /// Neighbors that vote, where the number was not asked for; fewer where there are fewer references.
@@ -39,6 +40,7 @@ impl Embedding {
         };
         let indices = Vec::from_iter(0..samples.len());
         for batch in indices.chunks(BATCH_SIZE) {
+            interrupt::check()?;
             let output = network.forward(samples.images_at(batch, device));
             let [_, feature_dim] = output.features.dims();
             embedding.feature_dim = feature_dim;

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::EpochMetrics;
 use crate::model::Model;
-use crate::run::{RunDirectory, read_json, write_json};
+use crate::run::{RunDirectory, before_write, read_json, write_json};
 
 const DIRECTORY: &str = "checkpoints";
 const DRAFT: &str = "draft";
@@ -63,17 +63,23 @@ pub fn save(
         if draft.exists() {
             fs::remove_dir_all(&draft)?;
         }
+        before_write();
         fs::create_dir(&draft)?;
+        before_write();
         model.clone().into_record().save(draft.join(MODEL))?;
+        before_write();
         optimizer.save(draft.join(OPTIMIZER))?;
+        before_write();
         scheduler.to_record().save(draft.join(SCHEDULER))?;
         write_json(&draft.join(STATE), state)?;
         for file in [MODEL, OPTIMIZER, SCHEDULER] {
             File::open(draft.join(file))?.sync_all()?;
         }
+        before_write();
         fs::rename(&draft, &path)?;
         for (epoch, old) in all(run.path())? {
             if epoch != state.epoch && epoch != state.best_epoch() {
+                before_write();
                 fs::remove_dir_all(old)?;
             }
         }

@@ -13,6 +13,7 @@ use crate::pictures;
 use crate::recipe::{Loss, Recipe};
 use crate::report::{Part, write_report};
 use crate::run::{Provenance, RUN, RunDirectory, read_json};
+use crate::{interrupt, terminal};
 
 /// The content of a training run's `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -84,22 +85,26 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         None => begin(args, &chosen.name)?,
     };
     let title = job.recipe.loss.name();
-    eprintln!(
+    terminal::note(format_args!(
         "{title} on {chosen}; output: {}",
         directory.path().display()
-    );
-    let trained = job.run(&dataset, &chosen.device, &directory)?;
-    if let Some(last) = trained.state.history.last() {
-        println!("{title}, epoch {}: {last}", last.epoch);
-    }
+    ));
+    let trained = job
+        .run(&dataset, &chosen.device, &directory)
+        .map_err(|error| {
+            let command = args.place.resume_command(Some("train"), directory.path());
+            interrupt::with_way_on(error, directory.path(), &command)
+        })?;
     let part = Part {
         job: &job,
         trained: &trained,
         directory: &directory,
     };
     let report = write_report("LeNet++ on MNIST", None, &[part], &directory)?;
-    println!("Report: {}", report.display());
-    Ok(())
+    if let Some(last) = trained.state.history.last() {
+        terminal::print(format_args!("{title}, epoch {}: {last}", last.epoch))?;
+    }
+    terminal::print(format_args!("Report: {}", report.display()))
 }
 
 fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, Dataset)> {

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::{Dataset, Samples, Shifts};
 use crate::evaluate::{Embedding, Scores};
+use crate::interrupt;
 use crate::model::{LeNetPlusPlusConfig, Model, Output};
 use crate::progress::Progress;
 use crate::recipe::{Loss, Recipe};
@@ -187,6 +188,7 @@ impl Training<'_> {
         let steps_before = (epoch - 1) * steps;
         let mut tally = Tally::default();
         for (batch, step) in batches.zip(1..) {
+            interrupt::check()?;
             let images = samples.shifted_images_at(batch, &mut shifts, &device);
             let labels = samples.labels_at(batch, &device);
             let output = model.network.forward(images);

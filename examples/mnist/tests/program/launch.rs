@@ -37,7 +37,8 @@ impl Scene {
         command
     }
 
-    fn command_into(&self, out: &Path, arguments: &[&str]) -> Command {
+    /// The program on the data of this scene, to be launched.
+    pub fn command_into(&self, out: &Path, arguments: &[&str]) -> Command {
         let mut command = self.command(arguments);
         command.arg("--data-dir").arg(self.data());
         command.arg("--out-dir").arg(out);
@@ -58,6 +59,16 @@ impl Scene {
         Launched(self.command_into(out, arguments).output().unwrap())
     }
 
+    /// Launches the program, which ends as if it were killed in front of its write number `write`, from zero on.
+    pub fn launch_with_end_at(&self, write: usize, out: &Path, arguments: &[&str]) -> Launched {
+        let mut command = self.command_into(out, arguments);
+        let ending = match write {
+            0 => "write=return".to_owned(),
+            _ => format!("write={write}*off->return"),
+        };
+        Launched(command.env("FAILPOINTS", ending).output().unwrap())
+    }
+
     /// Launches the program and does not wait for its end.
     pub fn start_into(&self, out: &Path, arguments: &[&str]) -> Child {
         let mut command = self.command_into(out, arguments);
@@ -70,15 +81,19 @@ impl Scene {
 pub struct Launched(Output);
 
 impl Launched {
+    pub fn succeeded(&self) -> bool {
+        self.0.status.success()
+    }
+
     /// What the program printed, having ended well.
     pub fn printed(&self) -> String {
-        assert!(self.0.status.success(), "{}", self.complaint());
+        assert!(self.succeeded(), "{}", self.complaint());
         String::from_utf8_lossy(&self.0.stdout).into_owned()
     }
 
     /// What the program complained about, having failed.
     pub fn fault(&self) -> String {
-        assert!(!self.0.status.success(), "no failure");
+        assert!(!self.succeeded(), "no failure");
         let complaint = self.complaint();
         assert!(!complaint.contains("panicked"), "{complaint}");
         complaint

@@ -4,6 +4,8 @@ mod dataset;
 mod launch;
 
 mod commands;
+#[cfg(unix)]
+mod ending;
 mod faults;
 mod main_job;
 mod report;

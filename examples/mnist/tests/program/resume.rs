@@ -52,6 +52,37 @@ fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
 }
 
 #[test]
+fn a_run_that_ends_in_front_of_any_write_goes_on_bit_for_bit() {
+    let scene = Scene::new();
+    let short = ["train", "--loss", "joint", "--epochs", "2"];
+    let whole = scene.out().join("whole");
+    scene.launch_into(&whole, &short).printed();
+    let outcome = |run: &Path| {
+        let last = json(&run.join("snapshots/epoch-0002.json"));
+        (loss_by_epoch(run), last)
+    };
+
+    let mut writes = 0;
+    loop {
+        let ended = scene.out().join(format!("ended-{writes}"));
+        if scene.launch_with_end_at(writes, &ended, &short).succeeded() {
+            break;
+        }
+        let path = ended.display().to_string();
+        match ended.join("run.json").exists() {
+            true => scene.run(&["train", "--resume", &path]).printed(),
+            // It had not begun, and what is there is no obstacle to beginning.
+            false => scene.launch_into(&ended, &short).printed(),
+        };
+        assert_eq!(outcome(&whole), outcome(&ended), "in front of {writes}");
+        assert!(ended.join("report.html").exists());
+        writes += 1;
+    }
+    // Those of two epochs, three checkpoints, six pictures and a report at the least.
+    assert!(writes > 40, "only {writes} writes were found");
+}
+
+#[test]
 fn what_a_kill_left_half_written_is_no_obstacle() {
     let scene = Scene::new();
     let run = scene.out().join("run");
