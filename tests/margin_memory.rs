@@ -47,7 +47,7 @@ fn check(device: &Device, config: &MarginSoftmaxConfig) {
         config.num_classes = num_classes;
         peak_of_a_step(&config, device)
     };
-    // Two blocks of 2^20 scores, and seven.
+    // Several blocks of scores, and four times as many.
     let (few, many) = (peak(25_000, 0), peak(100_000, 0));
     assert!(
         many < few + few / 4,

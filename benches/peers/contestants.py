@@ -366,6 +366,24 @@ CONTESTANTS = {
 }
 
 
+def bytes_in_memory(what):
+    with open("/proc/self/status", encoding="utf-8") as lines:
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(what))
+
+
+def peak_of(operation):
+    """The most memory that an operation takes beyond what the process had before, where the system tells, as main.rs has it."""
+    try:
+        with open("/proc/self/clear_refs", "w", encoding="utf-8") as file:
+            file.write("5")
+        before = bytes_in_memory("VmRSS:")
+    except OSError:
+        operation()
+        return None
+    operation()
+    return max(0, bytes_in_memory("VmHWM:") - before)
+
+
 def measure(operation, seconds):
     """As the Rust side does it: a fifth of the time to warm up, then every repetition for itself."""
 
@@ -382,9 +400,10 @@ def measure(operation, seconds):
             operation()
             times.append((time.perf_counter_ns() - start) / 1e3)
 
+    peak = peak_of(operation)
     repeat(seconds / 5, 1)
     times = sorted(repeat(seconds, MIN_REPETITIONS))
-    return {"median_us": times[len(times) // 2], "min_us": times[0], "repetitions": len(times)}
+    return {"median_us": times[len(times) // 2], "min_us": times[0], "repetitions": len(times), "peak_bytes": peak}
 
 
 def blas_of_faiss():

@@ -13,6 +13,7 @@
 mod cases;
 
 use std::env;
+use std::fs;
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -42,8 +43,26 @@ const MAX_REPETITIONS: usize = 100_000;
 /// block it returns memory to the system and fetches it anew, at every step or never, by chance of the heap's layout.
 const FREED_BEFORE: usize = 16 << 20;
 
+/// A number of bytes that Linux tells of this process.
+fn bytes_in_memory(what: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
+    let kilobytes: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The most memory that an operation takes beyond what the process had before, where the system tells.
+fn peak_of(operation: impl FnOnce()) -> Option<u64> {
+    // Linux's way of forgetting the peak so far.
+    let is_forgotten = fs::write("/proc/self/clear_refs", "5").is_ok();
+    let before = bytes_in_memory("VmRSS");
+    operation();
+    let peak = bytes_in_memory("VmHWM")?;
+    Some(peak.saturating_sub(before?)).filter(|_| is_forgotten)
+}
+
 /// Repeats an operation for some time and gives each repetition's time in microseconds: the median, the least and how
-/// many. A fifth of the time goes to repetitions before that are not counted.
+/// many. A fifth of the time goes to repetitions before that are not counted; the first of them tells the memory.
 fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
     let repeat = |operation: &mut dyn FnMut() -> T, seconds: f64, least: usize| {
         let budget = Duration::from_secs_f64(seconds);
@@ -65,6 +84,7 @@ fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
         }
         times
     };
+    let peak = peak_of(|| drop(operation()));
     repeat(&mut operation, seconds / 5.0, 1);
     let mut times = repeat(&mut operation, seconds, MIN_REPETITIONS);
     times.sort_unstable_by(f64::total_cmp);
@@ -72,6 +92,7 @@ fn time<T>(seconds: f64, mut operation: impl FnMut() -> T) -> Value {
         "median_us": times[times.len() / 2],
         "min_us": times[0],
         "repetitions": times.len(),
+        "peak_bytes": peak,
     })
 }
 

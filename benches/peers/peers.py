@@ -366,6 +366,23 @@ def growth(all_summaries):
     return f"\n\nThe step with 1 000 000 classes takes {factor:.2f} times as long as with 100 000 (B512, D128)."
 
 
+def memory(results):
+    """What the first step with a margin takes beyond features, class vectors and their gradients."""
+    lines = [["case", "who", "MB beyond features, class vectors and gradients"], ["---"] * 3]
+    for batch_size, num_classes, feature_dim in MARGIN_SHAPES:
+        case = f"margin B{batch_size} C{num_classes} D{feature_dim}"
+        gradients = (batch_size + num_classes) * feature_dim * 4
+        # In a small case this would tell of threads and libraries.
+        if case not in results or num_classes < 10_000:
+            continue
+        for name, what in [("rust:arcface", "this crate"), *MARGIN_PEERS[:2]]:
+            rounds = results[case][(name, batch_size, num_classes, feature_dim)]
+            peaks = [result.get("times", {}).get("peak_bytes") for result in rounds]
+            if None not in peaks:
+                lines.append([case, what, f"{(statistics.median(peaks) - gradients) / 1e6:.0f}"])
+    return "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) if len(lines) > 2 else ""
+
+
 def write_tables(path, tables):
     """Puts each table between its two marks of a document."""
     document, written = path.read_text(encoding="utf-8"), False
@@ -426,7 +443,7 @@ def compare(arguments, venv, binary):
             if (case.name, pair[3][0]) in SHORT_TABLE:
                 short_rows.append(rows[-1])
     stamp = provenance(arguments, results, others)
-    text = f"{markdown(rows)}{growth(all_summaries)}\n\n{stamp}"
+    text = f"{markdown(rows)}{growth(all_summaries)}{memory(results)}\n\n{stamp}"
     print(text)
     tables = {TABLE_MARKS: text, SHORT_TABLE_MARKS: f"{markdown(short_rows, slice(0, 6))}\n\n{stamp}"}
     for path in arguments.write:

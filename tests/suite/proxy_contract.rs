@@ -415,9 +415,7 @@ fn a_group_gives_the_proxies_a_rate_of_their_own() {
         let model = Model {
             net: LinearConfig::new(2, 2).init(&device),
             // So soft that no share of a proxy is lost in the rounding of its step.
-            proxies: ProxyAnchorConfig::new(3, 2)
-                .with_alpha(1.0)
-                .init(&device),
+            proxies: ProxyAnchorConfig::new(3, 2).with_alpha(1.0).init(&device),
         };
         let before = values(model.proxies.centers());
         let weight = values(model.net.weight.val());

@@ -20,7 +20,7 @@ use crate::parts::for_each_part;
 use crate::simd::{Loops, vectorized};
 
 /// How many scores are worked on at one time, unless a single class has more.
-const BLOCK_SCORES: usize = 1 << 20;
+const BLOCK_SCORES: usize = 1 << 18;
 
 /// Scores that one thread works on in turn: fewer are not worth a thread.
 const SCORES_AT_ONCE: usize = 1 << 15;
