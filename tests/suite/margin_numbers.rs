@@ -513,8 +513,11 @@ fn zero_vectors() {
         let loss = MarginSoftmaxConfig::new(2, 2)
             .init_with_centers(Tensor::from_data([[0.0, 0.0], [0.0, 1.0]], &device))
             .unwrap();
-        let logits = loss.logits(Tensor::from_data([[0.0, 0.0], [0.0, 2.0]], &device));
-        assert_eq!(values(logits.unwrap()), [0.0, 0.0, 0.0, 64.0]);
+        let features = Tensor::<2>::from_data([[0.0, 0.0], [0.0, 2.0]], &device).require_grad();
+        let logits = loss.logits(features.clone()).unwrap();
+        assert_eq!(values(logits.clone()), [0.0, 0.0, 0.0, 64.0]);
+        let gradient = features.grad(&logits.sum().backward()).unwrap();
+        assert_eq!(values(gradient)[..2], [0.0, 0.0]);
     }
 }
 

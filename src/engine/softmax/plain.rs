@@ -37,9 +37,10 @@ pub(super) fn losses(problem: &Softmax) -> Tensor<1> {
 }
 
 /// The cosines between features and classes, `[batch_size, num_classes]`; of the sub-centers of a class,
-/// the largest one.
+/// the largest one. A zero vector has cosine 0 with everything and receives no gradient.
 fn cosines(features: Tensor<2>, centers: Tensor<2>, sub_centers: usize) -> Tensor<2> {
-    let cosines = unit_rows(features).matmul(unit_rows(centers).transpose());
+    let unit = |rows| unit_rows(constant_at_zero(rows));
+    let cosines = unit(features).matmul(unit(centers).transpose());
     if sub_centers == 1 {
         return cosines;
     }
@@ -48,6 +49,16 @@ fn cosines(features: Tensor<2>, centers: Tensor<2>, sub_centers: usize) -> Tenso
         .reshape([batch_size, columns / sub_centers, sub_centers])
         .max_dim(2)
         .squeeze_dim(2)
+}
+
+/// The rows, with zero rows as constants: a zero row has no direction that a gradient could turn.
+fn constant_at_zero(rows: Tensor<2>) -> Tensor<2> {
+    if !rows.is_autodiff() {
+        return rows;
+    }
+    let largest = rows.clone().without_autodiff().abs().max_dim(1);
+    let is_zero = largest.equal_elem(0.0).expand(rows.dims());
+    rows.mask_fill(is_zero, 0.0)
 }
 
 fn scaled(scores: Tensor<2>, features: Tensor<2>, scale: Scale) -> Tensor<2> {

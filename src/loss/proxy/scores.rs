@@ -8,8 +8,7 @@ use crate::engine::{self, Scale};
 /// since shaders may take for granted that nothing is infinite.
 pub(super) const NO_EXPONENT: f64 = -1e37;
 
-/// The cosines between all features and all proxies times a scale, on the graphs of both. A zero vector
-/// has cosine 0 with everything and receives no gradient.
+/// The cosines between all features and all proxies times a scale, on the graphs of both.
 ///
 /// # Shapes
 ///
@@ -17,18 +16,7 @@ pub(super) const NO_EXPONENT: f64 = -1e37;
 /// - proxies: `[rows, feature_dim]`
 /// - output: `[batch_size, rows]`
 pub(super) fn scaled_cosines(features: Tensor<2>, proxies: Tensor<2>, scale: f64) -> Tensor<2> {
-    let (features, proxies) = (constant_at_zero(features), constant_at_zero(proxies));
     engine::logits(features, proxies, 1, Scale::Fixed(scale))
-}
-
-/// The rows, with zero rows as constants: a zero row has no direction that a gradient could turn.
-fn constant_at_zero(rows: Tensor<2>) -> Tensor<2> {
-    if !rows.is_autodiff() {
-        return rows;
-    }
-    let largest = rows.clone().without_autodiff().abs().max_dim(1);
-    let is_zero = largest.equal_elem(0.0).expand(rows.dims());
-    rows.mask_fill(is_zero, 0.0)
 }
 
 /// Which class is that of the sample, `[batch_size, num_classes]`. `classes` is `[batch_size]`.
