@@ -7,6 +7,7 @@ use burn_center_loss::ClassBalance;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::data::Source;
 use crate::device::DeviceChoice;
 use crate::presets::Preset;
 use crate::recipe::{CenterRule, Initialization, Loss, Optimizer, Rate, Recipe};
@@ -108,9 +109,8 @@ pub struct EvaluateArgs {
     /// Which epoch of the run is evaluated
     #[arg(long, value_enum, default_value = "last")]
     pub select: Select,
-    /// Where the data is [default: where it was for the training]
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// The device to compute on
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceChoice,
@@ -130,10 +130,8 @@ pub enum Method {
 /// Where a run reads, computes and writes.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
-    /// A directory with the four IDX files of MNIST, Fashion-MNIST, KMNIST or EMNIST, gzipped or not [default: MNIST,
-    /// which comes with the program]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// A new or empty directory for all that is written [default: the next free one below mnist-runs]
     #[arg(long, value_name = "DIR")]
     pub out_dir: Option<PathBuf>,
@@ -142,24 +140,71 @@ pub struct PlaceArgs {
     pub device: DeviceChoice,
 }
 
+/// Which data is read.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// A directory with the four IDX files of MNIST, Fashion-MNIST, KMNIST or EMNIST, as they are distributed, gzipped
+    /// or not [default: MNIST, which comes with the program]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Which files, if the directory has several splits: `letters` for emnist-letters-train-images-idx3-ubyte and so on
+    #[arg(long, value_name = "NAME")]
+    split: Option<String>,
+    /// Exchange rows and columns of the images, or not [default: for files of EMNIST, which are stored so]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    transpose: Option<bool>,
+}
+
+impl DataArgs {
+    /// The data of a new run.
+    pub fn source(&self) -> Source {
+        self.in_place_of(&Source {
+            directory: concat!(env!("CARGO_MANIFEST_DIR"), "/data").into(),
+            split: None,
+            transpose: None,
+        })
+    }
+
+    /// What was given, and the rest as in `recorded`.
+    pub fn in_place_of(&self, recorded: &Source) -> Source {
+        Source {
+            directory: self
+                .data_dir
+                .as_ref()
+                .unwrap_or(&recorded.directory)
+                .clone(),
+            split: self.split.as_ref().or(recorded.split.as_ref()).cloned(),
+            transpose: self.transpose.or(recorded.transpose),
+        }
+    }
+
+    /// What was given, as words of a command line.
+    fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(directory) = &self.data_dir {
+            words.extend(["--data-dir".to_owned(), directory.display().to_string()]);
+        }
+        if let Some(split) = &self.split {
+            words.push(format!("--split={split}"));
+        }
+        words.extend(self.transpose.map(|given| format!("--transpose={given}")));
+        words
+    }
+}
+
 impl PlaceArgs {
-    pub fn given_data_dir(&self) -> Option<&Path> {
-        self.data_dir.as_deref()
-    }
-
-    pub fn data_dir(&self) -> &Path {
-        let shipped = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data"));
-        self.given_data_dir().unwrap_or(shipped)
-    }
-
     /// The command that goes on with the run of `subcommand` in `directory` as this one did, for a shell.
     pub fn resume_command(&self, subcommand: Option<&str>, directory: &Path) -> String {
         let mut words: Vec<String> = std::env::args().take(1).collect();
         words.extend(subcommand.map(str::to_owned));
         words.extend(["--resume".to_owned(), directory.display().to_string()]);
-        if let Some(data_dir) = self.given_data_dir() {
-            words.extend(["--data-dir".to_owned(), data_dir.display().to_string()]);
-        }
+        words.extend(self.data.words());
         if self.device != DeviceChoice::Auto {
             words.extend(["--device".to_owned(), self.device.option()]);
         }
@@ -222,7 +267,7 @@ pub struct RecipeArgs {
     /// Give the feature layer and the class layer a bias
     #[arg(long)]
     bias: bool,
-    /// The number of classes [default: the largest training label and one]
+    /// The number of classes, labelled from 0 on, with samples or without [default: a class for each label that occurs]
     #[arg(long, value_name = "N")]
     num_classes: Option<usize>,
     /// Move every training image at random by up to so many pixels in each direction

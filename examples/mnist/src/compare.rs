@@ -33,7 +33,7 @@ pub fn command(args: &CompareArgs) -> Result<()> {
     let comparison = |device: &str| {
         let recipes = recipes(args.preset, &args.recipe, args.seeds)?;
         Ok(Comparison {
-            provenance: Provenance::of_this_run(device, args.place.data_dir()),
+            provenance: Provenance::of_this_run(device, args.place.data.source()),
             preset: args.preset,
             recipes,
             select: args.select,
@@ -47,7 +47,7 @@ pub fn command(args: &CompareArgs) -> Result<()> {
 pub fn main_job(place: &PlaceArgs, changes: &RecipeArgs, resume: Option<&Path>) -> Result<()> {
     let comparison = |device: &str| {
         Ok(Comparison {
-            provenance: Provenance::of_this_run(device, place.data_dir()),
+            provenance: Provenance::of_this_run(device, place.data.source()),
             preset: Preset::Quick,
             recipes: recipes(Preset::Quick, changes, 1)?,
             select: Select::Last,
@@ -90,7 +90,7 @@ fn run(
             let comparison = comparison(&chosen.name)?;
             // A fault of the data must come to light before anything is written.
             if let Some(recipe) = comparison.recipes.first() {
-                job(&comparison, recipe, None).dataset(None)?;
+                job(&comparison, recipe, None).dataset(&comparison.provenance.data)?;
             }
             let directory =
                 RunDirectory::create(place.out_dir.as_deref(), subcommand.unwrap_or(MAIN_JOB))?;
@@ -114,7 +114,7 @@ fn run(
         let start = joint.filter(|_| recipe.loss == Loss::Center);
         let job = job(&comparison, recipe, start);
         job.record(&part)?;
-        let dataset = job.dataset(place.given_data_dir())?;
+        let dataset = job.dataset(&place.data.in_place_of(&job.provenance.data))?;
         let trained = job.run(&dataset, &chosen.device, &part).map_err(|error| {
             let command = place.resume_command(subcommand, directory.path());
             interrupt::with_way_on(error, directory.path(), &command)

@@ -35,12 +35,18 @@ fn map_name(set: &str, epoch: usize) -> String {
 
 /// Draws everything there is to see of a run, called `title` in the pictures, into its directory.
 pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
-    draw_maps(title, &trained.snapshots, directory)?;
+    let names: Vec<String> = trained.state.classes.names().map(str::to_owned).collect();
+    draw_maps(title, &trained.snapshots, &names, directory)?;
     draw_curves(&trained.state.history, directory)
 }
 
 /// One feature map for each epoch and set of samples, all with the same axes.
-fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> Result<()> {
+fn draw_maps(
+    title: &str,
+    snapshots: &[Snapshot],
+    names: &[String],
+    directory: &RunDirectory,
+) -> Result<()> {
     let Some(last) = snapshots.last() else {
         return Ok(());
     };
@@ -52,7 +58,7 @@ fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> R
             [(TRAIN, &snapshot.train), (TEST, &snapshot.test)].map(|(set, embedding)| {
                 let title = format!("{title}, {set}, epoch {}", snapshot.epoch);
                 let centers = snapshot.centers.as_deref().unwrap_or_default();
-                let map = feature_map(title, embedding, centers, &projection);
+                let map = feature_map(title, embedding, names, centers, &projection);
                 (set, snapshot.epoch, map)
             })
         })
@@ -76,6 +82,7 @@ fn draw_maps(title: &str, snapshots: &[Snapshot], directory: &RunDirectory) -> R
 fn feature_map(
     title: String,
     embedding: &Embedding,
+    names: &[String],
     centers: &[f32],
     projection: &Projection,
 ) -> FeatureMap {
@@ -89,6 +96,7 @@ fn feature_map(
         title: format!("{title}: class accuracy {accuracy:.4}"),
         points: points(&embedding.features),
         labels: embedding.labels.clone(),
+        names: names.to_vec(),
         centers: points(centers),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Classes;
 use crate::evaluate::{DEFAULT_K, Scores};
 use crate::recipe::Loss;
 use crate::train::{EpochMetrics, Trained};
@@ -53,6 +54,8 @@ pub struct Row {
 #[derive(Debug, Clone, Serialize)]
 pub struct Table {
     pub rows: Vec<Row>,
+    /// What the numbers of the classes mean.
+    pub classes: Classes,
     pub select: Select,
     pub test_samples: usize,
     /// Whether the published figures are shown beside ours.
@@ -78,6 +81,9 @@ impl Table {
         };
         Self {
             rows: Loss::ALL.map(row).to_vec(),
+            classes: runs.first().map_or_else(Classes::default, |(_, trained)| {
+                trained.state.classes.clone()
+            }),
             select,
             test_samples: runs.first().map_or(0, |(_, trained)| trained.test_samples),
             published,

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::data::Source;
+
 /// Where runs go that were not told where to go.
 const DEFAULT_PARENT: &str = "mnist-runs";
 
@@ -25,17 +27,17 @@ pub struct Provenance {
     pub mnist: String,
     pub burn: String,
     pub device: String,
-    pub data_dir: PathBuf,
+    pub data: Source,
     pub command_line: Vec<String>,
 }
 
 impl Provenance {
-    pub fn of_this_run(device: &str, data_dir: &Path) -> Self {
+    pub fn of_this_run(device: &str, data: Source) -> Self {
         Self {
             mnist: env!("CARGO_PKG_VERSION").to_owned(),
             burn: locked_version("burn").to_owned(),
             device: device.to_owned(),
-            data_dir: data_dir.to_owned(),
+            data,
             command_line: std::env::args().collect(),
         }
     }

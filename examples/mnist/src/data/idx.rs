@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use flate2::read::GzDecoder;
@@ -21,33 +21,32 @@ pub struct Images {
     pub width: usize,
 }
 
-/// Reads the image file `name` of `directory`, plain or with `.gz` after its name.
-pub fn read_images(directory: &Path, name: &str) -> Result<(PathBuf, Images)> {
-    let path = locate(directory, name)?;
-    let images = parse_images(&decompressed(&path)?).with_context(|| path.display().to_string())?;
-    Ok((path, images))
+/// Reads the image file `path`, gzipped or not.
+pub fn read_images(path: &Path) -> Result<Images> {
+    parse_images(&decompressed(path)?).with_context(|| path.display().to_string())
 }
 
-/// Reads the label file `name` of `directory`, plain or with `.gz` after its name.
-pub fn read_labels(directory: &Path, name: &str) -> Result<(PathBuf, Vec<u8>)> {
-    let path = locate(directory, name)?;
-    let labels = parse_labels(&decompressed(&path)?).with_context(|| path.display().to_string())?;
-    Ok((path, labels))
+/// Reads the label file `path`, gzipped or not.
+pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+    parse_labels(&decompressed(path)?).with_context(|| path.display().to_string())
 }
 
-fn locate(directory: &Path, name: &str) -> Result<PathBuf> {
-    let plain = directory.join(name);
-    let zipped = directory.join(format!("{name}.gz"));
-    [plain, zipped]
-        .into_iter()
-        .find(|path| path.is_file())
-        .with_context(|| {
-            format!(
-                "no {name} or {name}.gz in {}: --data-dir must name a directory with the four IDX files of MNIST, \
-                 Fashion-MNIST, KMNIST or EMNIST",
-                directory.display()
-            )
-        })
+impl Images {
+    /// The images with rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        let (height, width) = (self.width, self.height);
+        let area = height * width;
+        let pixel = |index: usize| {
+            let (image, row, column) = (index / area, index / width % height, index % width);
+            self.pixels[image * area + column * height + row]
+        };
+        Self {
+            pixels: (0..self.pixels.len()).map(pixel).collect(),
+            count: self.count,
+            height,
+            width,
+        }
+    }
 }
 
 /// The content of `path`, which the first two bytes, not the name, show to be gzipped or not.
@@ -144,6 +143,13 @@ mod tests {
         let images = parse_images(&image_file(2, 1, 3, 6)).unwrap();
         assert_eq!((images.count, images.height, images.width), (2, 1, 3));
         assert_eq!(images.pixels, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn transposed_images_have_rows_for_columns() {
+        let images = parse_images(&image_file(2, 2, 3, 12)).unwrap().transposed();
+        assert_eq!((images.count, images.height, images.width), (2, 3, 2));
+        assert_eq!(images.pixels, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
     }
 
     #[test]

@@ -1,17 +1,21 @@
 //! The data: four IDX files, checked, and split into training, validation and test samples.
 
+mod classes;
+mod files;
 mod idx;
 mod shift;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+pub use classes::Classes;
+use files::Files;
 pub use shift::Shifts;
 
 /// The smallest side that three halvings leave something of.
@@ -26,51 +30,75 @@ pub struct SplitSizes {
     pub test: Option<usize>,
 }
 
+/// Where the samples of a run come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    pub directory: PathBuf,
+    /// Which of several splits in the directory is read, as `--split` names it.
+    pub split: Option<String>,
+    /// Whether rows and columns of the images are exchanged; `None` exchanges those of EMNIST's files.
+    pub transpose: Option<bool>,
+}
+
 /// The samples of a run.
 pub struct Dataset {
     pub train: Samples,
     pub validation: Samples,
     pub test: Samples,
-    pub num_classes: usize,
+    pub classes: Classes,
 }
 
 /// Labelled grey-scale images of one size.
 #[derive(Clone)]
 pub struct Samples {
     pixels: Vec<u8>,
+    /// The number of each sample's class.
     labels: Vec<u8>,
     height: usize,
     width: usize,
 }
 
 impl Dataset {
-    /// Reads the four files of `directory`.
+    /// Reads the four files of `source`.
     ///
-    /// Without `num_classes` there are as many classes as the largest training label says. The split depends on the
-    /// files and `sizes` alone, so that runs of different seeds are measured on the same samples.
-    pub fn load(directory: &Path, num_classes: Option<usize>, sizes: SplitSizes) -> Result<Self> {
-        let (_, train_images) = idx::read_images(directory, "train-images-idx3-ubyte")?;
-        let (train_labels_path, train_labels) =
-            idx::read_labels(directory, "train-labels-idx1-ubyte")?;
-        let (test_images_path, test_images) =
-            idx::read_images(directory, "t10k-images-idx3-ubyte")?;
-        let (test_labels_path, test_labels) =
-            idx::read_labels(directory, "t10k-labels-idx1-ubyte")?;
+    /// The classes are the labels of the training file. With `num_classes` they are the labels from 0 on, with samples
+    /// or without. Validation samples and smaller sets depend on the files and `sizes` alone, so that runs of different
+    /// seeds are measured on the same samples.
+    pub fn load(source: &Source, num_classes: Option<usize>, sizes: SplitSizes) -> Result<Self> {
+        let files = Files::find(&source.directory, source.split.as_deref())?;
+        let transpose = source.transpose.unwrap_or(files.by_columns);
+        let read_images = |path: &Path| {
+            idx::read_images(path).map(|images| match transpose {
+                true => images.transposed(),
+                false => images,
+            })
+        };
+        let train_images = read_images(&files.train_images)?;
+        let train_labels = idx::read_labels(&files.train_labels)?;
+        let test_images = read_images(&files.test_images)?;
+        let test_labels = idx::read_labels(&files.test_labels)?;
 
         let side = |images: &idx::Images| (images.height, images.width);
         ensure!(
             side(&test_images) == side(&train_images),
             "{}: images of {:?}, but the training images are {:?}",
-            test_images_path.display(),
+            files.test_images.display(),
             side(&test_images),
             side(&train_images)
         );
-        let num_classes = num_classes.unwrap_or_else(|| {
-            let largest = train_labels.iter().max();
-            largest.map_or(0, |&label| usize::from(label) + 1)
-        });
-        let train = Samples::checked(train_images, train_labels, num_classes, &train_labels_path)?;
-        let test = Samples::checked(test_images, test_labels, num_classes, &test_labels_path)?;
+        let mapping = files.mapping.as_deref();
+        let classes = match num_classes {
+            Some(num_classes) => Classes::counted(num_classes, mapping)?,
+            None => Classes::of(&train_labels, mapping)?,
+        };
+        let train = Samples::checked(train_images, &train_labels, &classes, &files.train_labels)?;
+        let test = Samples::checked(test_images, &test_labels, &classes, &files.test_labels)?;
+        ensure!(
+            classes.len() > 1,
+            "{}: all labels are {}, but a network needs at least two classes",
+            files.train_labels.display(),
+            classes.listed()
+        );
 
         // Some of the files are sorted by difficulty or by writer: what a smaller run takes must not be.
         let order = shuffled(train.len(), &mut StdRng::seed_from_u64(0));
@@ -84,7 +112,7 @@ impl Dataset {
             validation: train.subset(validation_order),
             train: train.subset(&rest[..train_len]),
             test: test.subset(&test_order[..test_len]),
-            num_classes,
+            classes,
         })
     }
 }
@@ -92,8 +120,8 @@ impl Dataset {
 impl Samples {
     fn checked(
         images: idx::Images,
-        labels: Vec<u8>,
-        num_classes: usize,
+        labels: &[u8],
+        classes: &Classes,
         labels_path: &Path,
     ) -> Result<Self> {
         let path = labels_path.display();
@@ -110,18 +138,25 @@ impl Samples {
             images.height,
             images.width
         );
-        let misfit = labels
-            .iter()
-            .position(|&label| usize::from(label) >= num_classes);
-        if let Some(index) = misfit {
-            bail!(
-                "{path}: label {} at index {index}; labels must be below the number of classes, {num_classes}",
-                labels[index]
-            );
-        }
+        let numbers: Vec<Option<u8>> = (0..=u8::MAX)
+            .map(|label| classes.number(label).map(|number| number as u8))
+            .collect();
+        let number = |(index, &label): (usize, &u8)| {
+            numbers[usize::from(label)].with_context(|| {
+                format!(
+                    "{path}: label {label} at index {index}; this run has {} classes, with the labels {}",
+                    classes.len(),
+                    classes.listed()
+                )
+            })
+        };
         Ok(Self {
+            labels: labels
+                .iter()
+                .enumerate()
+                .map(number)
+                .collect::<Result<_>>()?,
             pixels: images.pixels,
-            labels,
             height: images.height,
             width: images.width,
         })
@@ -236,8 +271,9 @@ mod tests {
             height: 8,
             width: 8,
         };
-        let labels = (0..len).map(|index| (index % 10) as u8).collect();
-        Samples::checked(images, labels, 10, Path::new("labels")).unwrap()
+        let labels = Vec::from_iter((0..len).map(|index| (index % 10) as u8));
+        let classes = Classes::counted(10, None).unwrap();
+        Samples::checked(images, &labels, &classes, Path::new("labels")).unwrap()
     }
 
     #[test]
@@ -249,16 +285,20 @@ mod tests {
 
     #[test]
     fn the_data_that_comes_with_the_program_is_whole() {
-        let directory = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/data"));
+        let source = Source {
+            directory: concat!(env!("CARGO_MANIFEST_DIR"), "/data").into(),
+            split: None,
+            transpose: None,
+        };
         let sizes = SplitSizes {
             train: None,
             validation: 5_000,
             test: Some(100),
         };
-        let dataset = Dataset::load(directory, None, sizes).unwrap();
+        let dataset = Dataset::load(&source, None, sizes).unwrap();
         let lens = [&dataset.train, &dataset.validation, &dataset.test].map(Samples::len);
         assert_eq!(lens, [55_000, 5_000, 100]);
-        assert_eq!(dataset.num_classes, 10);
+        assert_eq!(dataset.classes.len(), 10);
         assert_eq!(dataset.train.image_size(), [28, 28]);
     }
 
@@ -282,10 +322,11 @@ mod tests {
             height: 8,
             width: 8,
         };
-        let error = Samples::checked(images, vec![1, 10], 10, Path::new("labels"));
+        let classes = Classes::counted(3, None).unwrap();
+        let error = Samples::checked(images, &[1, 10], &classes, Path::new("labels"));
         assert_eq!(
             error.map(|_| ()).unwrap_err().to_string(),
-            "labels: label 10 at index 1; labels must be below the number of classes, 10"
+            "labels: label 10 at index 1; this run has 3 classes, with the labels 0 1 2"
         );
     }
 }

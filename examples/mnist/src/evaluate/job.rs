@@ -5,6 +5,7 @@ use burn::module::Module;
 
 use super::{DEFAULT_K, Embedding};
 use crate::cli::{EvaluateArgs, Method};
+use crate::data::Classes;
 use crate::results::Select;
 use crate::run::RunDirectory;
 use crate::terminal;
@@ -20,12 +21,14 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
     let job = TrainingJob::of(&directory).context("--run")?;
     let chosen = args.device.open()?;
     let device = &chosen.device;
-    let dataset = job.dataset(args.data_dir.as_deref())?;
+    let dataset = job.dataset(&args.data.in_place_of(&job.provenance.data))?;
 
     let run = directory.path();
     let last = checkpoint::last(run)?
         .with_context(|| format!("--run {}: has no checkpoint", run.display()))?;
     let state = checkpoint::state(&last)?;
+    let classes = &dataset.classes;
+    state.ensure_classes(classes)?;
     let (epoch, path) = match args.select {
         Select::Last => (state.epoch, last),
         Select::Validation => {
@@ -34,7 +37,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         }
     };
     let image_size = dataset.train.image_size();
-    let model = train::untrained(&job.recipe, image_size, dataset.num_classes, 1, device)?;
+    let model = train::untrained(&job.recipe, image_size, classes.len(), 1, device)?;
     let model = train::load(model, checkpoint::model_record(&path)?)?.valid();
 
     let test = Embedding::of(&dataset.test, &model.network, device)?;
@@ -65,20 +68,20 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         job.recipe.loss.name(),
         test.accuracy(&predictions),
         test.labels.len(),
-        confusion_table(&test.confusion(&predictions, dataset.num_classes))
+        confusion_table(&test.confusion(&predictions, classes.len()), classes)
     ))
 }
 
 /// Rows are labels, columns are predictions.
-fn confusion_table(counts: &[Vec<usize>]) -> String {
+fn confusion_table(counts: &[Vec<usize>], classes: &Classes) -> String {
     let largest = counts.iter().flatten().max().copied().unwrap_or(0);
     let width = largest.to_string().len().max(3) + 1;
     let mut table = format!("{:>10}", "predicted:");
-    for class in 0..counts.len() {
-        table += &format!("{class:>width$}");
+    for name in classes.names() {
+        table += &format!("{name:>width$}");
     }
-    for (label, row) in counts.iter().enumerate() {
-        table += &format!("\n{:>10}", format!("label {label}"));
+    for (name, row) in classes.names().zip(counts) {
+        table += &format!("\n{:>10}", format!("label {name}"));
         for count in row {
             table += &format!("{count:>width$}");
         }

@@ -19,7 +19,10 @@ const MARGIN: f64 = 0.06;
 pub struct FeatureMap {
     pub title: String,
     pub points: Vec<(f64, f64)>,
+    /// The number of each point's class.
     pub labels: Vec<u8>,
+    /// What each class is called.
+    pub names: Vec<String>,
     pub centers: Vec<(f64, f64)>,
 }
 
@@ -127,21 +130,20 @@ impl FeatureMap {
                 continue;
             }
             let place = chart.backend_coord(&median);
-            self.draw_label(surface, label, place)?;
+            self.draw_label(surface, &self.names[usize::from(label)], place)?;
         }
         Ok(())
     }
 
-    /// The label of a class beside `place`, where its center may be marked, with a white rim that keeps it legible.
+    /// The name of a class beside `place`, where its center may be marked, with a white rim that keeps it legible.
     fn draw_label(
         &self,
         surface: &super::canvas::Surface<'_>,
-        label: u8,
+        name: &str,
         (x, y): (i32, i32),
     ) -> Result<(), Box<dyn std::error::Error + '_>> {
         let rise = if self.centers.is_empty() { 0 } else { 16 };
         let y = y - px(rise) as i32;
-        let text = label.to_string();
         let style = |colour: &RGBColor| {
             (FONT, px(22))
                 .into_font()
@@ -153,9 +155,9 @@ impl FeatureMap {
             .into_iter()
             .flat_map(|dx| [-rim, 0, rim].map(|dy| (dx, dy)))
         {
-            surface.draw(&Text::new(text.clone(), (x + dx, y + dy), style(&WHITE)))?;
+            surface.draw(&Text::new(name, (x + dx, y + dy), style(&WHITE)))?;
         }
-        surface.draw(&Text::new(text, (x, y), style(&BLACK)))?;
+        surface.draw(&Text::new(name, (x, y), style(&BLACK)))?;
         Ok(())
     }
 
@@ -195,6 +197,7 @@ mod tests {
         FeatureMap {
             title: "softmax, test, epoch 1".to_owned(),
             labels: (0..points.len()).map(|index| (index % 3) as u8).collect(),
+            names: ["A", "b", "27"].map(str::to_owned).to_vec(),
             points,
             centers,
         }

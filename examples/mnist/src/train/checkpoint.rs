@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
@@ -15,6 +15,7 @@ use burn::store::ModuleRecord;
 use serde::{Deserialize, Serialize};
 
 use super::EpochMetrics;
+use crate::data::Classes;
 use crate::model::Model;
 use crate::run::{RunDirectory, before_write, read_json, write_json};
 
@@ -32,10 +33,23 @@ pub struct State {
     /// Zero before the first epoch.
     pub epoch: usize,
     pub step: usize,
+    /// What the numbers of the classes mean.
+    pub classes: Classes,
     pub history: Vec<EpochMetrics>,
 }
 
 impl State {
+    /// Checks that data with `classes` is what the network was trained on.
+    pub fn ensure_classes(&self, classes: &Classes) -> Result<()> {
+        ensure!(
+            self.classes == *classes,
+            "the run was trained on the labels {}, but the data has the labels {}",
+            self.classes.listed(),
+            classes.listed()
+        );
+        Ok(())
+    }
+
     /// The epoch with the best validation accuracy, the earliest of equals; zero before the first epoch.
     pub fn best_epoch(&self) -> usize {
         let mut best: Option<&EpochMetrics> = None;

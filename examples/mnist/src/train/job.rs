@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Trained, Training, checkpoint};
 use crate::cli::TrainArgs;
-use crate::data::Dataset;
+use crate::data::{Dataset, Source};
 use crate::pictures;
 use crate::recipe::{Loss, Recipe};
 use crate::report::{Part, write_report};
@@ -36,12 +36,8 @@ impl TrainingJob {
         read_json(&path).context("not a run of train; name one, such as a part of a comparison")
     }
 
-    pub fn dataset(&self, data_dir: Option<&Path>) -> Result<Dataset> {
-        Dataset::load(
-            data_dir.unwrap_or(&self.provenance.data_dir),
-            self.recipe.num_classes,
-            self.recipe.sizes,
-        )
+    pub fn dataset(&self, source: &Source) -> Result<Dataset> {
+        Dataset::load(source, self.recipe.num_classes, self.recipe.sizes)
     }
 
     /// Trains in `directory`, from where it stands, and draws the pictures.
@@ -55,6 +51,7 @@ impl TrainingJob {
             Some(run) => {
                 let checkpoint = checkpoint::last(run)?
                     .with_context(|| format!("{}: has no checkpoint", run.display()))?;
+                checkpoint::state(&checkpoint)?.ensure_classes(&dataset.classes)?;
                 Some(checkpoint::model_record(&checkpoint)?)
             }
             None => None,
@@ -79,7 +76,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         Some(path) => {
             let directory = RunDirectory::open(path)?;
             let job = TrainingJob::of(&directory)?;
-            let dataset = job.dataset(args.place.given_data_dir())?;
+            let dataset = job.dataset(&args.place.data.in_place_of(&job.provenance.data))?;
             (job, directory, dataset)
         }
         None => begin(args, &chosen.name)?,
@@ -125,12 +122,12 @@ fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, D
         (_, None) => None,
     };
     let job = TrainingJob {
-        provenance: Provenance::of_this_run(device, args.place.data_dir()),
+        provenance: Provenance::of_this_run(device, args.place.data.source()),
         recipe,
         start,
     };
     // A fault of the data must come to light before anything is written.
-    let dataset = job.dataset(None)?;
+    let dataset = job.dataset(&job.provenance.data)?;
     let directory = RunDirectory::create(args.place.out_dir.as_deref(), loss.name())?;
     job.record(&directory)?;
     Ok((job, directory, dataset))

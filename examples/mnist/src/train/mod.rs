@@ -108,10 +108,12 @@ impl Training<'_> {
         match checkpoint::last(self.directory.path())? {
             Some(path) => {
                 state = checkpoint::state(&path)?;
+                state.ensure_classes(&self.dataset.classes)?;
                 model = load(model, checkpoint::model_record(&path)?)?;
                 (optimizer, scheduler) = checkpoint::restore(&path, optimizer, scheduler)?;
             }
             None => {
+                state.classes = self.dataset.classes.clone();
                 if let Some(start) = &self.start {
                     model = load(model, start.clone())?;
                     if let Some(center_loss) = &model.center_loss {
@@ -222,7 +224,7 @@ impl Training<'_> {
         untrained(
             self.recipe,
             image_size,
-            self.dataset.num_classes,
+            self.dataset.classes.len(),
             steps_per_epoch,
             device,
         )

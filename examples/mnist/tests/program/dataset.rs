@@ -57,6 +57,23 @@ pub fn labels(count: usize) -> Vec<u8> {
     bytes
 }
 
+/// The labels of `labels` with others for 0, 1 and 2.
+pub fn relabelled(labels: &[u8], others: [u8; NUM_CLASSES]) -> Vec<u8> {
+    let (header, labels) = labels.split_at(8);
+    let labels = labels.iter().map(|&label| others[usize::from(label)]);
+    header.iter().copied().chain(labels).collect()
+}
+
+/// The images of `images`, stored column by column.
+pub fn by_columns(images: &[u8]) -> Vec<u8> {
+    let (header, pixels) = images.split_at(16);
+    let mut bytes = header.to_vec();
+    for image in pixels.chunks_exact(SIDE * SIDE) {
+        bytes.extend((0..SIDE * SIDE).map(|pixel| image[pixel % SIDE * SIDE + pixel / SIDE]));
+    }
+    bytes
+}
+
 fn header(magic: u32, sizes: &[usize]) -> Vec<u8> {
     let sizes = sizes.iter().map(|&size| size as u32);
     [magic]

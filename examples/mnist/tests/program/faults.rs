@@ -75,7 +75,7 @@ fn wrong_data_is_named() {
     dataset::write_gzipped(&scene.data(), TEST_LABELS, &dataset::labels(11));
     assert_fault(&scene, &[], &[TEST_LABELS, "11 labels for 12 images"]);
 
-    let parts = [TRAIN_LABELS, "label 2", "number of classes, 2"];
+    let parts = [TRAIN_LABELS, "label 2", "2 classes", "labels 0 1"];
     assert_fault(&Scene::new(), &["--num-classes", "2"], &parts);
 }
 

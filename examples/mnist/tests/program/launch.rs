@@ -16,10 +16,17 @@ pub struct Scene {
 
 impl Scene {
     pub fn new() -> Self {
+        let scene = Self::empty();
+        dataset::write(&scene.data());
+        scene
+    }
+
+    /// A place whose data is still to be written.
+    pub fn empty() -> Self {
         let scene = Self {
             directory: tempfile::tempdir().unwrap(),
         };
-        dataset::write(&scene.data());
+        fs::create_dir(scene.data()).unwrap();
         scene
     }
 

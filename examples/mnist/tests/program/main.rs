@@ -8,5 +8,6 @@ mod commands;
 mod ending;
 mod faults;
 mod main_job;
+mod own_files;
 mod report;
 mod resume;

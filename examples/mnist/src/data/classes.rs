@@ -1,0 +1,130 @@
+//! The classes of a data set: its labels as they are in the files, numbered from 0 on, and their names.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// A class: the label that its samples have in the files, and what people call it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Class {
+    pub label: u8,
+    pub name: String,
+}
+
+/// The classes by the number that the network knows them by.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Classes(Vec<Class>);
+
+impl Classes {
+    /// A class for each label that occurs in `labels`. `mapping` is EMNIST's file of names, if there is one.
+    pub fn of(labels: &[u8], mapping: Option<&Path>) -> Result<Self> {
+        Self::named(
+            (0..=u8::MAX).filter(|label| labels.contains(label)),
+            mapping,
+        )
+    }
+
+    /// The classes with the labels from 0 on, with samples or without.
+    pub fn counted(num_classes: usize, mapping: Option<&Path>) -> Result<Self> {
+        Self::named((0..=u8::MAX).take(num_classes), mapping)
+    }
+
+    fn named(labels: impl Iterator<Item = u8>, mapping: Option<&Path>) -> Result<Self> {
+        let mut names = mapping.map(read_mapping).transpose()?.unwrap_or_default();
+        let class = |label: u8| Class {
+            name: names.remove(&label).unwrap_or_else(|| label.to_string()),
+            label,
+        };
+        Ok(Self(labels.map(class).collect()))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The number of the class whose samples have `label`.
+    pub fn number(&self, label: u8) -> Option<usize> {
+        self.0.iter().position(|class| class.label == label)
+    }
+
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|class| class.name.as_str())
+    }
+
+    /// The labels, as a message lists them.
+    pub fn listed(&self) -> String {
+        let labels: Vec<String> = self.0.iter().map(|class| class.label.to_string()).collect();
+        labels.join(" ")
+    }
+}
+
+/// The characters that each label stands for: every line of `path` is a label and the numbers of characters, as in
+/// "1 65 97" for the letter that is A or a.
+fn read_mapping(path: &Path) -> Result<BTreeMap<u8, String>> {
+    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let mut names = BTreeMap::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let numbers: Option<Vec<u32>> = line
+            .split_whitespace()
+            .map(|word| word.parse().ok())
+            .collect();
+        let numbers = numbers.unwrap_or_default();
+        let label = numbers.first().and_then(|&label| u8::try_from(label).ok());
+        let name: Option<String> = numbers.iter().skip(1).map(|&c| char::from_u32(c)).collect();
+        let (Some(label), Some(name)) = (label, name) else {
+            anyhow::bail!("{}: not a label and characters: {line:?}", path.display());
+        };
+        ensure!(
+            !name.is_empty(),
+            "{}: label {label} has no character",
+            path.display()
+        );
+        names.insert(label, name);
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(classes: &Classes) -> Vec<&str> {
+        classes.names().collect()
+    }
+
+    #[test]
+    fn a_label_without_samples_is_no_class() {
+        let classes = Classes::of(&[7, 0, 3, 7], None).unwrap();
+        assert_eq!(names(&classes), ["0", "3", "7"]);
+        assert_eq!(
+            [0, 1, 7].map(|label| classes.number(label)),
+            [Some(0), None, Some(2)]
+        );
+        let letters = Vec::from_iter(1..=26);
+        assert_eq!(Classes::of(&letters, None).unwrap().len(), 26);
+    }
+
+    #[test]
+    fn classes_that_were_counted_need_no_samples() {
+        assert_eq!(names(&Classes::counted(3, None).unwrap()), ["0", "1", "2"]);
+        assert_eq!(Classes::counted(256, None).unwrap().len(), 256);
+    }
+
+    #[test]
+    fn names_come_from_the_mapping() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("emnist-letters-mapping.txt");
+        fs::write(&path, "1 65 97\n2 66 98 \n\n").unwrap();
+        let classes = Classes::of(&[1, 2, 3], Some(&path)).unwrap();
+        assert_eq!(names(&classes), ["Aa", "Bb", "3"]);
+        for (line, part) in [("1 x", "1 x"), ("300 65", "300 65"), ("4", "no character")] {
+            fs::write(&path, line).unwrap();
+            let fault = Classes::of(&[1], Some(&path)).unwrap_err().to_string();
+            assert!(fault.contains(part), "{fault}");
+        }
+    }
+}
