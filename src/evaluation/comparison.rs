@@ -205,13 +205,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const METRICS: [KnnMetric; 4] = [
-        KnnMetric::SquaredEuclidean,
-        KnnMetric::Euclidean,
-        KnnMetric::Cosine,
-        KnnMetric::InnerProduct,
-    ];
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -229,7 +222,7 @@ mod tests {
                 let whole = values.len() / columns * columns;
                 Rows::from_values(values[..whole].to_vec(), columns)
             };
-            for metric in METRICS {
+            for metric in KnnMetric::ALL {
                 let references = metric.prepare(rows(&values[..values.len() / 2]));
                 let queries = metric.prepare(rows(&values[values.len() / 2..]));
                 let numbers: Vec<usize> = (0..count).map(|at| at * 7 % queries.len()).collect();

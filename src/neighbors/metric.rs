@@ -116,16 +116,19 @@ pub(crate) fn is_zero(row: &[f64]) -> bool {
 }
 
 #[cfg(test)]
+impl KnnMetric {
+    pub(crate) const ALL: [Self; 4] = [
+        Self::SquaredEuclidean,
+        Self::Euclidean,
+        Self::Cosine,
+        Self::InnerProduct,
+    ];
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use alloc::vec;
-
-    const METRICS: [KnnMetric; 4] = [
-        KnnMetric::SquaredEuclidean,
-        KnnMetric::Euclidean,
-        KnnMetric::Cosine,
-        KnnMetric::InnerProduct,
-    ];
 
     fn distance(metric: KnnMetric, x: &[f64], y: &[f64]) -> f64 {
         let prepared = |row: &[f64]| metric.prepare(Rows::from_values(row.to_vec(), row.len()));
@@ -137,7 +140,7 @@ mod tests {
     fn distances_by_the_formula() {
         let (x, y) = ([3.0, 0.0], [3.0, 4.0]);
         let expected = [16.0, 4.0, 0.4, 9.0];
-        for (metric, expected) in METRICS.into_iter().zip(expected) {
+        for (metric, expected) in KnnMetric::ALL.into_iter().zip(expected) {
             let actual = distance(metric, &x, &y);
             assert!((actual - expected).abs() < 1e-15, "{metric:?}: {actual}");
             assert_eq!(distance(metric, &y, &x), actual);
@@ -181,7 +184,7 @@ mod tests {
     fn prepared_rows_pass_the_check_and_others_are_named() {
         let values = vec![0.0, 0.0, 1e-310, 3e-310, -1e308, 1.7e308, 0.1, 0.7];
         let rows = Rows::from_values(values, 2);
-        for metric in METRICS {
+        for metric in KnnMetric::ALL {
             let prepared = metric.prepare(rows.clone());
             assert_eq!(metric.check_prepared(&prepared, "rows"), Ok(()));
         }

@@ -133,13 +133,6 @@ mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
-    const METRICS: [KnnMetric; 4] = [
-        KnnMetric::SquaredEuclidean,
-        KnnMetric::Euclidean,
-        KnnMetric::Cosine,
-        KnnMetric::InnerProduct,
-    ];
-
     #[derive(Clone, Debug)]
     struct Problem {
         columns: usize,
@@ -206,7 +199,7 @@ mod tests {
             max_pairs,
             ..
         } = *problem;
-        for metric in METRICS {
+        for metric in KnnMetric::ALL {
             let references = metric.prepare(Rows::from_values(problem.references.clone(), columns));
             let queries = metric.prepare(Rows::from_values(problem.queries.clone(), columns));
             let expected = sorted(metric, &references, &queries, k);

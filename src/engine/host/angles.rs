@@ -1,5 +1,6 @@
 //! The angles between features and the vectors of their classes, by loops in `f64`.
 
+use super::dot::dot;
 use alloc::vec;
 use alloc::vec::Vec;
 use num_traits::Float;
@@ -94,15 +95,15 @@ impl Loops for Measuring<'_, '_, '_> {
         let [mut x, mut w, mut across] = [vec![0.0; width], vec![0.0; width], vec![0.0; width]];
         for place in self.places.iter_mut() {
             widen(&self.pairs.features[place.sample * width..], &mut x);
-            let xx = dot(&x, &x);
+            let xx = dot::<LANES, _>(&x, &x);
             let first = self.pairs.classes[place.sample] * self.pairs.sub_centers;
             let mut best = (first, f64::NEG_INFINITY);
             if self.pairs.sub_centers > 1 {
                 for row in first..first + self.pairs.sub_centers {
                     widen(&self.pairs.centers[row * width..], &mut w);
-                    let length = Float::sqrt(dot(&w, &w));
+                    let length = Float::sqrt(dot::<LANES, _>(&w, &w));
                     let cosine = if length > 0.0 {
-                        dot(&x, &w) / length
+                        dot::<LANES, _>(&x, &w) / length
                     } else {
                         0.0
                     };
@@ -113,7 +114,7 @@ impl Loops for Measuring<'_, '_, '_> {
             }
             let (row, _) = best;
             widen(&self.pairs.centers[row * width..], &mut w);
-            let ww = dot(&w, &w);
+            let ww = dot::<LANES, _>(&w, &w);
             let (length_x, length_w) = (Float::sqrt(xx), Float::sqrt(ww));
             *place.found = Angle {
                 row,
@@ -126,7 +127,7 @@ impl Loops for Measuring<'_, '_, '_> {
                 continue;
             }
             let sine = orthogonal(&w, &x, xx, &mut across) / length_w;
-            let cosine = dot(&x, &w) / (length_x * length_w);
+            let cosine = dot::<LANES, _>(&x, &w) / (length_x * length_w);
             place.found.angle = Float::atan2(sine, cosine);
             (place.found.cosine, place.found.sine) = (cosine, sine);
             // NaN comes of a class vector that is not finite.
@@ -147,37 +148,19 @@ fn widen(row: &[f32], wide: &mut [f64]) {
     }
 }
 
-#[inline(always)]
-fn dot(x: &[f64], y: &[f64]) -> f64 {
-    let mut sums = [0.0; LANES];
-    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let rest: f64 = xs
-        .remainder()
-        .iter()
-        .zip(ys.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in xs.zip(ys) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    sums.iter().sum::<f64>() + rest
-}
-
 /// The part of a vector that is orthogonal to another one, of the given square; returns its length. It is
 /// taken twice, so that no part along the other one is left by rounding.
 #[inline(always)]
 fn orthogonal(of: &[f64], to: &[f64], squared: f64, across: &mut [f64]) -> f64 {
-    let along = dot(of, to) / squared;
+    let along = dot::<LANES, _>(of, to) / squared;
     for ((across, of), to) in across.iter_mut().zip(of).zip(to) {
         *across = of - along * to;
     }
-    let along = dot(across, to) / squared;
+    let along = dot::<LANES, _>(across, to) / squared;
     for (across, to) in across.iter_mut().zip(to) {
         *across -= along * to;
     }
-    Float::sqrt(dot(across, across))
+    Float::sqrt(dot::<LANES, _>(across, across))
 }
 
 #[inline(always)]

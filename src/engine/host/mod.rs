@@ -2,6 +2,7 @@
 
 mod angles;
 mod counting;
+mod dot;
 mod exponential;
 mod in_place;
 mod measure;

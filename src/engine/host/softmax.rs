@@ -11,6 +11,7 @@ use core::ops::Range;
 use num_traits::Float;
 
 use super::angles::{self, Angle, Pairs};
+use super::dot::dot;
 use super::exponential::exp_of_negative;
 use super::memory::contiguous;
 use crate::batch::{PerSample, index};
@@ -616,7 +617,7 @@ impl HostSoftmax {
                 gradient.resize(gradient.len() + width, 0.0);
                 continue;
             }
-            let along = dot(by_unit, unit);
+            let along = dot::<LANES, _>(by_unit, unit);
             // Along the direction the scores change with the length alone.
             let by_length = match self.scale {
                 Scale::Fixed(_) => 0.0,
@@ -725,7 +726,7 @@ impl Loops for Projecting<'_, '_, '_> {
             if length == 0.0 {
                 continue;
             }
-            let (along, factor) = (dot(by_unit, unit), (1.0 / length) as f32);
+            let (along, factor) = (dot::<LANES, _>(by_unit, unit), (1.0 / length) as f32);
             for ((place, by_unit), unit) in place.iter_mut().zip(by_unit).zip(unit) {
                 *place = (by_unit - along * unit) * factor;
             }
@@ -790,24 +791,6 @@ fn length(row: &[f32]) -> f64 {
         }
     }
     Float::sqrt(sums.iter().sum::<f64>() + rest)
-}
-
-#[inline(always)]
-fn dot(x: &[f32], y: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let (xs, ys) = (x.chunks_exact(LANES), y.chunks_exact(LANES));
-    let rest: f32 = xs
-        .remainder()
-        .iter()
-        .zip(ys.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in xs.zip(ys) {
-        for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
-        }
-    }
-    sums.iter().sum::<f32>() + rest
 }
 
 fn matrix(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
