@@ -2,12 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use burn::module::Module;
+use clap::ValueEnum;
 
+use super::confusion::Confusion;
 use super::{DEFAULT_K, Embedding};
 use crate::cli::{EvaluateArgs, Method};
-use crate::data::Classes;
+use crate::plot::confusion_matrix;
 use crate::results::Select;
-use crate::run::RunDirectory;
+use crate::run::{self, RunDirectory};
 use crate::terminal;
 use crate::train::job::TrainingJob;
 use crate::train::{self, checkpoint};
@@ -63,28 +65,26 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
             )
         }
     };
+    let confusion = Confusion::of(&test.labels, &predictions, classes);
+    let columns = usize::from(console::Term::stdout().size().1);
     terminal::print(format_args!(
-        "{}, epoch {epoch}, by {method}: accuracy {:.4} on {} test samples\n\n{}",
+        "{}, epoch {epoch}, by {method}: accuracy {:.4} on {} test samples\n\n{}\n",
         job.recipe.loss.name(),
         test.accuracy(&predictions),
         test.labels.len(),
-        confusion_table(&test.confusion(&predictions, classes.len()), classes)
+        confusion.text(columns)
+    ))?;
+    let file = |ending: &str| {
+        let method = args.method.to_possible_value();
+        let method = method.expect("no method is hidden").get_name().to_owned();
+        run.join(format!("confusion-{method}.{ending}"))
+    };
+    run::write(&file("csv"), confusion.csv().as_bytes())?;
+    let names: Vec<&str> = classes.names().collect();
+    confusion_matrix(confusion.counts(), &names)?.save_png(&file("png"))?;
+    terminal::print(format_args!(
+        "The whole matrix: {}, {}",
+        file("csv").display(),
+        file("png").display()
     ))
-}
-
-/// Rows are labels, columns are predictions.
-fn confusion_table(counts: &[Vec<usize>], classes: &Classes) -> String {
-    let largest = counts.iter().flatten().max().copied().unwrap_or(0);
-    let width = largest.to_string().len().max(3) + 1;
-    let mut table = format!("{:>10}", "predicted:");
-    for name in classes.names() {
-        table += &format!("{name:>width$}");
-    }
-    for (name, row) in classes.names().zip(counts) {
-        table += &format!("\n{:>10}", format!("label {name}"));
-        for count in row {
-            table += &format!("{count:>width$}");
-        }
-    }
-    table
 }

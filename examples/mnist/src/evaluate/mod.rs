@@ -1,5 +1,6 @@
 //! What a trained network makes of a set of samples, and how much of it is right.
 
+mod confusion;
 pub mod job;
 
 use std::fmt;
@@ -94,15 +95,6 @@ impl Embedding {
             .filter(|&(&label, &prediction)| usize::from(label) == prediction)
             .count();
         right as f64 / self.labels.len() as f64
-    }
-
-    /// How many samples of each label (row) were taken for each class (column).
-    pub fn confusion(&self, predictions: &[usize], num_classes: usize) -> Vec<Vec<usize>> {
-        let mut counts = vec![vec![0; num_classes]; num_classes];
-        for (&label, &prediction) in self.labels.iter().zip(predictions) {
-            counts[usize::from(label)][prediction] += 1;
-        }
-        counts
     }
 
     /// The accuracies of all methods, with neighbors among `references`.
