@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::evaluate::Embedding;
 use crate::interrupt;
-use crate::plot::{Axes, FeatureMap, Projection, Series, curves, save_gif};
+use crate::plot::{Axes, Curves, FeatureMap, Projection, Series, curves, save_gif};
 use crate::run::{self, RunDirectory};
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
@@ -24,11 +24,6 @@ pub fn map_path(run: &Path, set: &str, epoch: usize) -> PathBuf {
     run.join(MAPS).join(map_name(set, epoch))
 }
 
-/// Where the curves are, in the directory of a run.
-pub fn curves_path(run: &Path) -> PathBuf {
-    run.join(CURVES)
-}
-
 fn map_name(set: &str, epoch: usize) -> String {
     format!("{set}-{epoch:03}.png")
 }
@@ -37,7 +32,9 @@ fn map_name(set: &str, epoch: usize) -> String {
 pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
     let names: Vec<String> = trained.state.classes.names().map(str::to_owned).collect();
     draw_maps(title, &trained.snapshots, &names, directory)?;
-    draw_curves(&trained.state.history, directory)
+    let picture = curves(&curves_of(&trained.state.history))?;
+    run::before_write();
+    picture.save_png(&directory.path().join(CURVES))
 }
 
 /// One feature map for each epoch and set of samples, all with the same axes.
@@ -101,12 +98,13 @@ fn feature_map(
     }
 }
 
-fn draw_curves(history: &[EpochMetrics], directory: &RunDirectory) -> Result<()> {
+/// The curves of a run: its losses and its accuracies.
+pub fn curves_of(history: &[EpochMetrics]) -> [Curves; 2] {
     let series = |name: &str, value: fn(&EpochMetrics) -> f64| Series {
         name: name.to_owned(),
         values: history.iter().map(value).collect(),
     };
-    let losses = [series("train", |epoch| epoch.train_loss)];
+    let losses = vec![series("train", |epoch| epoch.train_loss)];
     let mut accuracies = vec![
         series("train, class", |epoch| epoch.train_accuracy),
         series("validation, class", |epoch| epoch.validation.class),
@@ -122,7 +120,5 @@ fn draw_curves(history: &[EpochMetrics], directory: &RunDirectory) -> Result<()>
             values,
         });
     }
-    let picture = curves(&losses, &accuracies)?;
-    run::before_write();
-    picture.save_png(&curves_path(directory.path()))
+    [("loss", losses), ("accuracy", accuracies)].map(|(title, series)| Curves { title, series })
 }

@@ -2,31 +2,47 @@
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+use serde::Serialize;
 
 use super::canvas::{FONT, Picture, Surface, px};
 use super::palette::class_colour;
 
 const SIZE: (u32, u32) = (960, 360);
 
+/// Curves of one kind: what they show, and the curves.
+#[derive(Serialize)]
+pub struct Curves {
+    pub title: &'static str,
+    pub series: Vec<Series>,
+}
+
 /// One curve: its name and its value after each epoch, from the first on.
+#[derive(Serialize)]
 pub struct Series {
     pub name: String,
     pub values: Vec<f64>,
 }
 
-/// Losses to the left, accuracies to the right.
-pub fn curves(losses: &[Series], accuracies: &[Series]) -> Result<Picture> {
+/// Draws both, the first to the left. Legends are where falling curves leave room for the first, rising ones for the
+/// second.
+pub fn curves(kinds: &[Curves; 2]) -> Result<Picture> {
     Picture::draw(SIZE.0, SIZE.1, |surface| {
         let panels = surface.split_evenly((1, 2));
-        panel(&panels[0], "loss", losses).map_err(|error| anyhow!("{error}"))?;
-        panel(&panels[1], "accuracy", accuracies).map_err(|error| anyhow!("{error}"))
+        let corners = [
+            SeriesLabelPosition::UpperRight,
+            SeriesLabelPosition::LowerRight,
+        ];
+        for ((curves, surface), corner) in kinds.iter().zip(&panels).zip(corners) {
+            panel(surface, curves, corner).map_err(|error| anyhow!("{error}"))?;
+        }
+        Ok(())
     })
 }
 
 fn panel<'a>(
     surface: &'a Surface<'_>,
-    title: &str,
-    series: &[Series],
+    Curves { title, series }: &Curves,
+    legend: SeriesLabelPosition,
 ) -> Result<(), Box<dyn std::error::Error + 'a>> {
     let values = || series.iter().flat_map(|series| &series.values).copied();
     let low = values().fold(f64::INFINITY, f64::min);
@@ -86,11 +102,7 @@ fn panel<'a>(
         .label_font(text(12))
         .background_style(WHITE.mix(0.85))
         .border_style(RGBColor(0xcc, 0xcc, 0xcc))
-        .position(if title == "loss" {
-            SeriesLabelPosition::UpperRight
-        } else {
-            SeriesLabelPosition::LowerRight
-        })
+        .position(legend)
         .draw()?;
     Ok(())
 }
@@ -102,11 +114,14 @@ mod tests {
     #[test]
     fn curves_of_no_one_and_several_epochs_can_be_drawn() {
         for values in [vec![], vec![0.5], vec![0.9, 0.4, 0.2]] {
-            let series = [Series {
-                name: "train".to_owned(),
-                values,
-            }];
-            curves(&series, &series).unwrap();
+            let kind = |title| Curves {
+                title,
+                series: vec![Series {
+                    name: "train".to_owned(),
+                    values: values.clone(),
+                }],
+            };
+            curves(&[kind("loss"), kind("accuracy")]).unwrap();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The feature map: every sample a point in the colour of its class, every class named at its median.
+//! The feature map: every sample a point in the colour and the shape of its class, every class named at its median.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::canvas::{FONT, Picture, px};
-use super::palette::class_colour;
+use super::palette::{Shape, class_colour, class_shape};
 
 const SIZE: (u32, u32) = (640, 680);
 /// The part of the points that may lie outside the axes, on each side, so that one stray point does not shrink the rest.
@@ -91,14 +91,14 @@ impl FeatureMap {
         let mut chart = ChartBuilder::on(surface)
             .caption(
                 &self.title,
-                (FONT, px(16))
+                (FONT, px(19))
                     .into_font()
                     .color(&RGBColor(0x22, 0x22, 0x22)),
             )
             .margin(px(10))
             .margin_right(px(20))
-            .x_label_area_size(px(24))
-            .y_label_area_size(px(44))
+            .x_label_area_size(px(30))
+            .y_label_area_size(px(62))
             .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;
         chart
             .configure_mesh()
@@ -107,7 +107,7 @@ impl FeatureMap {
             .light_line_style(TRANSPARENT)
             .bold_line_style(RGBColor(0xe8, 0xe8, 0xe8).stroke_width(px(1)))
             .axis_style(RGBColor(0xaa, 0xaa, 0xaa).stroke_width(px(1)))
-            .label_style((FONT, px(12)).into_font().color(&grey))
+            .label_style((FONT, px(18)).into_font().color(&grey))
             .draw()?;
 
         let visible = self
@@ -115,10 +115,11 @@ impl FeatureMap {
             .iter()
             .zip(&self.labels)
             .filter(|(point, _)| axes.contain(point));
-        chart.draw_series(visible.map(|(&point, &label)| {
-            let colour = class_colour(usize::from(label)).mix(0.6);
-            Circle::new(point, px(2), colour.filled())
-        }))?;
+        for (point, &label) in visible {
+            let label = usize::from(label);
+            let place = chart.backend_coord(point);
+            draw_point(surface, place, class_shape(label), class_colour(label))?;
+        }
         for &center in &self.centers {
             for (colour, width) in [(WHITE, 4), (BLACK, 2)] {
                 let style = colour.stroke_width(px(width));
@@ -145,7 +146,7 @@ impl FeatureMap {
         let rise = if self.centers.is_empty() { 0 } else { 16 };
         let y = y - px(rise) as i32;
         let style = |colour: &RGBColor| {
-            (FONT, px(22))
+            (FONT, px(26))
                 .into_font()
                 .color(colour)
                 .pos(Pos::new(HPos::Center, VPos::Center))
@@ -187,6 +188,48 @@ fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     }
     let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
     Some(*median)
+}
+
+fn draw_point(
+    surface: &super::canvas::Surface<'_>,
+    place: (i32, i32),
+    shape: Shape,
+    colour: RGBColor,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let filled = colour.mix(0.6).filled();
+    let thin = colour.mix(0.75).stroke_width(px(1));
+    let size = px(5) as i32 / 2;
+    let at = |(x, y): (i32, i32)| (place.0 + x, place.1 + y);
+    let corners = [at((-size, -size)), at((size, size))];
+    let strokes = |ends: &[(i32, i32)]| -> Result<(), Box<dyn std::error::Error>> {
+        for &(x, y) in ends {
+            surface.draw(&PathElement::new([at((x, y)), at((-x, -y))], thin))?;
+        }
+        Ok(())
+    };
+    match shape {
+        Shape::Disc => surface.draw(&Circle::new(place, size, filled))?,
+        Shape::Ring => surface.draw(&Circle::new(place, size, thin))?,
+        Shape::Square => surface.draw(&Rectangle::new(corners, filled))?,
+        Shape::Frame => surface.draw(&Rectangle::new(corners, thin))?,
+        Shape::Triangle => {
+            let ends = [(0, -size), (size, size), (-size, size)].map(at);
+            surface.draw(&Polygon::new(ends, filled))?;
+        }
+        Shape::Wedge => {
+            let ends = [(0, size), (size, -size), (-size, -size)].map(at);
+            surface.draw(&Polygon::new(ends, filled))?;
+        }
+        Shape::Diamond => {
+            let long = size * 4 / 3;
+            let ends = [(0, -long), (long, 0), (0, long), (-long, 0)].map(at);
+            surface.draw(&Polygon::new(ends, filled))?;
+        }
+        Shape::Plus => strokes(&[(0, size), (size, 0)])?,
+        Shape::Star => strokes(&[(0, size), (size, size / 2), (size, -size / 2)])?,
+        Shape::Bar => strokes(&[(size * 4 / 3, 0)])?,
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod palette;
 mod projection;
 
 pub use canvas::save_gif;
-pub use curves::{Series, curves};
+pub use curves::{Curves, Series, curves};
 pub use feature_map::{Axes, FeatureMap};
 pub use matrix::confusion_matrix;
 pub use projection::Projection;

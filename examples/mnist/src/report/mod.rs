@@ -9,7 +9,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::pictures::{TEST, TRAIN, curves_path, map_path};
+use crate::pictures::{TEST, TRAIN, curves_of, map_path};
+use crate::plot::Curves;
 use crate::results::Table;
 use crate::run::{RunDirectory, write};
 use crate::train::Trained;
@@ -45,7 +46,7 @@ struct PageTable {
 struct PageRun {
     name: String,
     summary: String,
-    curves: String,
+    curves: [Curves; 2],
     train: Vec<String>,
     test: Vec<String>,
     settings: Vec<(String, String)>,
@@ -89,7 +90,7 @@ fn run(part: &Part<'_>) -> Result<PageRun> {
             Some(last) => format!("Epoch {}: {last}", last.epoch),
             None => String::new(),
         },
-        curves: data_uri(&curves_path(path))?,
+        curves: curves_of(&part.trained.state.history),
         train: maps(TRAIN)?,
         test: maps(TEST)?,
         settings: settings(&serde_json::to_value(part.job)?),

@@ -6,6 +6,12 @@ use std::process::Command;
 
 use crate::launch::Scene;
 
+/// Looks at the page in windows of several widths.
+const WIDTHS: &str = include_str!("widths.html");
+
+/// Collects the errors of the page, to be put in front of its own scripts.
+const FAULTS: &str = "<script>window.faults = []; addEventListener('error', (event) => faults.push(event.message), true);</script>";
+
 /// Works the page's controls as a person would, and leaves what was then to be seen in the document.
 const VISITOR: &str = include_str!("visitor.html");
 
@@ -18,19 +24,33 @@ fn browser() -> Option<&'static str> {
     })
 }
 
+/// The report with what collects its errors.
+fn watched(page: &Path) -> String {
+    let html = fs::read_to_string(page).unwrap();
+    html.replace("<head>", &format!("<head>{FAULTS}"))
+}
+
 /// What a visitor of the page sees, or `None` without a browser.
 fn visit(page: &Path) -> Option<Vec<String>> {
+    let html = watched(page).replace("</body>", &format!("{VISITOR}</body>"));
+    browse(page, &html, &[])
+}
+
+/// What a visitor sees in windows of several widths, or `None` without a browser.
+fn visit_with_widths(page: &Path, options: &[&str]) -> Option<Vec<String>> {
+    let report = serde_json::to_string(&watched(page)).unwrap();
+    let html = WIDTHS.replace("{{report}}", &report.replace('<', "\\u003c"));
+    browse(page, &html, options)
+}
+
+/// What the script in `html`, put beside `page`, leaves in the document, or `None` without a browser.
+fn browse(page: &Path, html: &str, options: &[&str]) -> Option<Vec<String>> {
     let Some(browser) = browser() else {
         eprintln!("SKIPPED: no Chromium in PATH, the report was not opened in a browser");
         return None;
     };
-    let html = fs::read_to_string(page).unwrap();
     let visited = page.with_file_name("visited.html");
-    fs::write(
-        &visited,
-        html.replace("</body>", &format!("{VISITOR}</body>")),
-    )
-    .unwrap();
+    fs::write(&visited, html).unwrap();
     let profile = tempfile::tempdir().unwrap();
     let output = Command::new(browser)
         .args([
@@ -44,6 +64,7 @@ fn visit(page: &Path) -> Option<Vec<String>> {
             "--host-resolver-rules=MAP * ~NOTFOUND",
         ])
         .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(options)
         .arg("--dump-dom")
         .arg(format!("file://{}", visited.display()))
         .output()
@@ -85,12 +106,14 @@ fn the_report_of_a_comparison_can_be_used() {
             "Features of the test samples, joint, seed 1, epoch 1|640|1 of 2",
             "Features of the train samples, joint, seed 1, epoch 1|640|1 of 2",
             "Features of the train samples, softmax, seed 1, epoch 2|640|2 of 2",
-            "curves|960",
+            // The lines in the legend and in the picture.
+            "curves|loss 1/1, accuracy 3/3",
             // The head and three losses, by the loss, its images and three methods.
             "cells|20",
         ]
     );
     assert!(!seen[6].ends_with("|0"), "no settings");
+    assert_eq!(seen[7], "faults|");
 }
 
 #[test]
@@ -104,4 +127,26 @@ fn the_report_of_a_single_run_can_be_used() {
     let last = "Features of the train samples, softmax, seed 1, epoch 3|640|3 of 3";
     assert_eq!(seen[3], last);
     assert_eq!(seen[5], "cells|0");
+}
+
+#[test]
+fn the_report_fits_every_window_by_day_and_by_night() {
+    let scene = Scene::new();
+    scene.launch(&["--epochs", "2"]).printed();
+    let page = scene.out().join("report.html");
+    for (options, paper) in [
+        (
+            &["--blink-settings=preferredColorScheme=1"],
+            "255, 255, 255",
+        ),
+        (&["--blink-settings=preferredColorScheme=0"], "0, 0, 0"),
+    ] {
+        let Some(seen) = visit_with_widths(&page, options) else {
+            return;
+        };
+        let fits = |width: u32| {
+            format!("{width}|beyond the window 0|cut |legible|unreachable |rgb({paper})|faults ")
+        };
+        assert_eq!(seen, [320, 420, 1200].map(fits));
+    }
 }
