@@ -3,11 +3,18 @@
 //! An engine that this build does not have is never chosen. A backend that is not known here gets the
 //! tensor operations, which run everywhere.
 
-#[cfg(any(feature = "flex", feature = "ndarray", feature = "_kernels"))]
+#[cfg(feature = "remote")]
+use alloc::vec::Vec;
+#[cfg(any(
+    feature = "flex",
+    feature = "ndarray",
+    feature = "_kernels",
+    feature = "remote"
+))]
 use burn::backend::DispatchDevice;
 #[cfg(feature = "_kernels")]
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 #[cfg(feature = "_kernels")]
 use burn_cubecl::tensor::CubeTensor;
 
@@ -44,6 +51,45 @@ pub(crate) fn is_host(device: &Device) -> bool {
         DispatchDevice::NdArray(_) => true,
         _ => false,
     }
+}
+
+/// Whether a device is hosted by another process or machine, which may fail on its own.
+pub(crate) fn is_remote(device: &Device) -> bool {
+    match device.clone().without_autodiff().as_dispatch() {
+        #[cfg(feature = "remote")]
+        DispatchDevice::Remote(_) => true,
+        _ => false,
+    }
+}
+
+/// What devices can be sorted by: backend and number.
+#[cfg(feature = "std")]
+pub(crate) fn order_of(device: &Device) -> (u16, u16) {
+    use burn_std::device::Device as _;
+
+    let id = device.as_dispatch().to_id();
+    (id.type_id, id.index_id)
+}
+
+/// Whether a device computes in a data type. A device that is hosted elsewhere is asked once: each question
+/// is a round trip.
+pub(crate) fn computes_in(device: &Device, dtype: DType) -> bool {
+    #[cfg(feature = "remote")]
+    if is_remote(device) {
+        static ANSWERS: burn_std::sync::Mutex<Vec<(Device, DType, bool)>> =
+            burn_std::sync::Mutex::new(Vec::new());
+        let device = device.clone().without_autodiff();
+        let known = |(of, about, answer): &(Device, DType, bool)| {
+            (*of == device && *about == dtype).then_some(*answer)
+        };
+        if let Some(answer) = ANSWERS.lock().iter().find_map(known) {
+            return answer;
+        }
+        let answer = device.supports_dtype(dtype);
+        ANSWERS.lock().push((device, dtype, answer));
+        return answer;
+    }
+    device.supports_dtype(dtype)
 }
 
 /// Whether a device, which is one without autodiff, is on a backend that `engine/late_gradients.rs` lists:

@@ -114,6 +114,7 @@ mod loss;
 mod metric;
 mod neighbors;
 mod parts;
+mod reads;
 mod schedule;
 mod simd;
 

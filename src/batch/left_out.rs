@@ -66,17 +66,25 @@ impl LeftOutCounter {
         }
     }
 
-    /// Reads the counts of all devices and starts counting anew.
+    /// Reads the counts of all devices and starts counting anew. If a device does not return its counts,
+    /// those of the others are kept.
     pub fn take(&self) -> Result<LeftOut, BatchError> {
         let counts = core::mem::take(&mut *self.counts.lock());
-        let mut total = [0; 4];
+        let (mut total, mut returned, mut failure) = ([0; 4], Vec::new(), None);
         for counts in counts {
-            let counts = counts
-                .try_into_data()
-                .map_err(|error| BatchError::Read(error.to_string()))?;
-            for (total, count) in total.iter_mut().zip(counts.iter::<u64>()) {
-                *total += count;
+            match counts.try_to_data() {
+                Ok(data) => {
+                    for (total, count) in total.iter_mut().zip(data.iter::<u64>()) {
+                        *total += count;
+                    }
+                    returned.push(counts);
+                }
+                Err(error) => failure = Some(BatchError::Read(error.to_string())),
             }
+        }
+        if let Some(failure) = failure {
+            returned.into_iter().for_each(|counts| self.add(counts));
+            return Err(failure);
         }
         let [labels, features, weights, distances] = total;
         Ok(LeftOut {

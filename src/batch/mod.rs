@@ -33,7 +33,7 @@ pub(crate) use per_sample::PerSample;
 pub(crate) use read::read_values;
 pub use rules::Checking;
 pub(crate) use rules::{BatchRules, FittedBatch};
-pub(crate) use samples::{DeviceSamples, HostSamples, classes_on, index};
+pub(crate) use samples::{DeviceSamples, HostSamples, index};
 pub(crate) use scaled::Scaled;
 pub use weighing::ClassBalance;
 pub(crate) use weighing::{PerGroup, Weighing, totals_and_shares};

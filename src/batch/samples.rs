@@ -65,7 +65,7 @@ impl DeviceSamples {
 
 /// Classes on another device, in that device's own integer type: tensors that are joined must have one
 /// type.
-pub(crate) fn classes_on(device: &Device, classes: Tensor<1, Int>) -> Tensor<1, Int> {
+fn classes_on(device: &Device, classes: Tensor<1, Int>) -> Tensor<1, Int> {
     classes.to_device(device).cast(device.settings().int_dtype)
 }
 

@@ -67,6 +67,9 @@ pub enum CentersError {
         "the centers were lost when the backend failed during an update: load the last checkpoint"
     )]
     Lost,
+    /// The device of an update did not return it.
+    #[error("the update could not be read from its device: {0}")]
+    ReadUpdate(String),
     /// The device did not return the centers.
     #[error("the centers could not be read from the device: {0}")]
     Read(String),

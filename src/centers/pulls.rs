@@ -2,10 +2,12 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use burn::tensor::{DType, Device, IndexingUpdateOp, Tensor};
+use burn::tensor::{DType, Device, IndexingUpdateOp, Tensor, TensorData};
 
 use super::error::CentersError;
 use crate::batch::{DeviceSamples, HostSamples, PerGroup, PerSample, index, totals_and_shares};
+use crate::device::is_remote;
+use crate::reads::Reads;
 
 /// Where a batch would pull the centers: the mean difference of some samples from the center of their
 /// class, for each entry.
@@ -76,12 +78,9 @@ impl Pulls {
         }
         let num_classes = all.iter().map(|pulls| pulls.num_classes).max();
         let num_classes = num_classes.unwrap_or(0);
-        let (rows, entries): (Vec<_>, Vec<_>) = all
+        let (rows, entries): (Vec<_>, Vec<_>) = Self::all_moved_to(&device, all)?
             .into_iter()
-            .map(|pulls| {
-                let pulls = pulls.moved_to(&device);
-                (pulls.rows, pulls.entries)
-            })
+            .map(|pulls| (pulls.rows, pulls.entries))
             .unzip();
         let merged = Self {
             entries: Entries::merge(entries, &device, rows[0].dtype()),
@@ -124,7 +123,81 @@ impl Pulls {
         }
     }
 
-    pub fn moved_to(self, device: &Device) -> Self {
+    /// The pulls on another device.
+    pub fn moved_to(self, device: &Device) -> Result<Self, CentersError> {
+        let moved = Self::all_moved_to(device, vec![self])?.pop();
+        Ok(moved.expect("as many are returned as were given"))
+    }
+
+    /// All pulls on one device. Those of a device that is hosted elsewhere come by way of this machine, with
+    /// one wait for all of them: so a host that has failed gives an error here, and does not take down the
+    /// one that would fetch from it.
+    fn all_moved_to(device: &Device, all: Vec<Self>) -> Result<Vec<Self>, CentersError> {
+        let is_fetched = |pulls: &Self| {
+            let own = pulls.rows.device();
+            own != *device && is_remote(&own)
+        };
+        let Some(first) = all.iter().find(|pulls| is_fetched(pulls)) else {
+            return Ok(all.into_iter().map(|pulls| pulls.on(device)).collect());
+        };
+        let mut reads = Reads::from(&first.rows.device());
+        for pulls in all.iter().filter(|pulls| is_fetched(pulls)) {
+            reads = pulls.read(reads);
+        }
+        let read = reads
+            .execute()
+            .map_err(|error| CentersError::ReadUpdate(format!("{error}")))?;
+        let mut read = read.into_iter();
+        Ok(all
+            .into_iter()
+            .map(|pulls| match is_fetched(&pulls) {
+                true => pulls.uploaded(&mut read, device),
+                false => pulls.on(device),
+            })
+            .collect())
+    }
+
+    /// Registers all tensors.
+    fn read(&self, reads: Reads) -> Reads {
+        let reads = reads.register(self.rows.clone());
+        match &self.entries {
+            Entries::Host { .. } => reads,
+            Entries::Device(entries) => reads
+                .register(entries.samples.classes.clone())
+                .register(entries.samples.weights.clone())
+                .register(entries.reach.clone()),
+        }
+    }
+
+    /// The pulls on a device, from what [`read`](Self::read) has registered.
+    fn uploaded(self, read: &mut impl Iterator<Item = TensorData>, device: &Device) -> Self {
+        let mut next = || read.next().expect("all tensors were read");
+        let options = (device, self.dtype());
+        let rows = Tensor::from_data(next(), options);
+        let entries = match self.entries {
+            Entries::Host { samples, reach } => Entries::Host { samples, reach },
+            Entries::Device(entries) => Entries::Device(Box::new(OnDevice {
+                samples: DeviceSamples {
+                    classes: Tensor::from_data(
+                        next(),
+                        (device, device.settings().int_dtype.into()),
+                    ),
+                    weights: Tensor::from_data(next(), options),
+                    are_weighted: entries.samples.are_weighted,
+                },
+                reach: Tensor::from_data(next(), options),
+            })),
+        };
+        Self {
+            rows,
+            entries,
+            num_classes: self.num_classes,
+            singles: self.singles,
+        }
+    }
+
+    /// The pulls on a device, by Burn's own way.
+    fn on(self, device: &Device) -> Self {
         if self.rows.device() == *device {
             return self;
         }

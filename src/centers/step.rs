@@ -5,7 +5,7 @@ use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor, TensorData};
 
 use super::error::CentersError;
 use super::pulls::Singles;
-use crate::batch::{PerSample, classes_on, index};
+use crate::batch::{PerSample, index};
 
 /// What is added to the centers: `factors[i] * pulls[i]` to center `classes[i]`. Classes may repeat.
 pub(crate) struct Step {
@@ -87,23 +87,6 @@ impl Step {
             None => rows,
         };
         (self.classes.on(&device), rows)
-    }
-
-    /// The step on another device.
-    pub fn moved_to(self, device: &Device) -> Self {
-        Self {
-            classes: match self.classes {
-                Classes::Host(classes) => Classes::Host(classes),
-                Classes::Device(classes) => Classes::Device(Box::new(classes_on(device, *classes))),
-            },
-            pulls: self.pulls.to_device(device),
-            factors: match self.factors {
-                PerSample::Host(factors) => PerSample::Host(factors),
-                PerSample::Device(factors) => PerSample::Device(factors.to_device(device)),
-            },
-            num_classes: self.num_classes,
-            singles: self.singles,
-        }
     }
 }
 

@@ -25,15 +25,10 @@ pub(crate) enum Addition {
     Cube(cube::InPlace),
 }
 
-/// Checks that a step fits the centers, and brings it to their device in the form that its engine
-/// takes.
+/// Checks that a step, which is on the device of the centers, fits them, and brings it into the form that its
+/// engine takes.
 pub(crate) fn prepare(step: Step, target: &Target) -> Result<Addition, CentersError> {
     target.check(&step.pulls, step.num_classes)?;
-    let step = if step.pulls.device() == target.device {
-        step
-    } else {
-        step.moved_to(&target.device)
-    };
     Ok(match engine_of(&target.device) {
         #[cfg(feature = "flex")]
         Engine::Host => match host::InPlace::new(step) {

@@ -6,7 +6,7 @@
 use alloc::format;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor, TensorData, Transaction};
+use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor, TensorData};
 
 use super::class_totals::class_totals;
 use super::overflow::{at_most, exceeds, limit};
@@ -14,6 +14,7 @@ use crate::batch::{
     BatchError, BatchRules, DeviceSamples, FittedBatch, HostSamples, Meaning, PerSample, Weighing,
     read_labels,
 };
+use crate::reads::Reads;
 
 /// The samples of a batch whose loss needs nothing but features and classes to be finite.
 pub(crate) struct Counted {
@@ -234,14 +235,14 @@ pub(super) fn read_samples(
     reason: impl Fn(usize, usize) -> Result<BatchError, BatchError>,
 ) -> Result<Read, BatchError> {
     let [_, columns] = numbers.dims();
-    let mut reads = Transaction::default()
+    let mut reads = Reads::from(&batch.device())
         .register(batch.labels.clone())
         .register(numbers);
     if let Some(weights) = &batch.weights {
         reads = reads.register(weights.clone());
     }
     let data = reads
-        .try_execute()
+        .execute()
         .map_err(|error| BatchError::Read(error.to_string()))?;
     let labels = read_labels(&data[0]);
     let numbers = host_floats(&data[1]);

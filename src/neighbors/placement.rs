@@ -1,6 +1,7 @@
 //! Checks of where tensors are, and of which types a device holds.
 
 use super::error::KnnError;
+use crate::device::computes_in;
 use alloc::format;
 use burn::tensor::{DType, Device};
 
@@ -30,7 +31,7 @@ pub(crate) fn check_dtype(
     dtype: DType,
     device: &Device,
 ) -> Result<(), KnnError> {
-    if device.supports_dtype(dtype) {
+    if computes_in(device, dtype) {
         return Ok(());
     }
     Err(KnnError::UnsupportedDType {

@@ -3,6 +3,7 @@ use burn::tensor::{Bool, DType, Int, Tensor};
 
 use super::problem::Angles;
 use crate::batch::PerSample;
+use crate::device::computes_in;
 #[cfg(feature = "flex")]
 use crate::device::{Engine, engine_of};
 use crate::distance::no_zero;
@@ -42,7 +43,7 @@ pub(crate) fn own_angles(
     {
         return angles;
     }
-    let wide = if features.device().supports_dtype(DType::F64) {
+    let wide = if computes_in(&features.device(), DType::F64) {
         DType::F64
     } else {
         features.dtype()

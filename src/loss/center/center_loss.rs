@@ -282,19 +282,22 @@ impl CenterLoss {
     /// [`UpdateTiming::OnStepShared`], and applies them once, in the order of the shards. Returns how many
     /// there were; with none, nothing happens.
     ///
+    /// Under [`UpdateTiming::OnStepOfWorkers`] this waits until all workers have called it, and the updates
+    /// are those of all of them.
+    ///
     /// Call it in `TrainStep::optimize` and `optimize_multi`, or beside `optimizer.step(..)` in a loop of
     /// one's own.
     ///
     /// # Errors
     ///
     /// [`CenterLossError::RuleTakesNoUpdate`] and [`CenterLossError::Frozen`] as [`apply`](Self::apply):
-    /// the updates keep waiting then. [`CentersError::UpdateOverflow`](crate::CentersError): the centers
-    /// are unchanged, and the refused updates are gone.
+    /// the updates keep waiting then, as they do after [`CenterLossError::WorkerGone`] and
+    /// [`CenterLossError::TooManyWorkers`]. [`CentersError`](crate::CentersError) if an update would overflow
+    /// or its device does not return it: the centers are unchanged, and the refused updates are gone.
     pub fn apply_pending(&self) -> Result<usize, CenterLossError> {
         let rule = self.moving_rule()?;
-        let updates = self.pending.take();
-        let count = updates.len();
-        if let Some(merged) = Pulls::merge(updates)? {
+        let (merged, count) = self.pending.take_merged(self.centers.device())?;
+        if let Some(merged) = merged {
             self.apply_pulls(rule, merged)?;
         }
         Ok(count)
@@ -442,7 +445,7 @@ impl CenterLoss {
         let wants = match rule.map(|rule| rule.timing) {
             None => Wants::Nothing,
             Some(UpdateTiming::Immediate) => Wants::Step,
-            Some(UpdateTiming::OnStep | UpdateTiming::OnStepShared) => Wants::Pulls,
+            Some(_) => Wants::Pulls,
         };
         let measured = self.measure_batch(batch, reduction, tracked, wants)?;
         match (rule, measured.pulls) {
@@ -502,6 +505,7 @@ impl CenterLoss {
         target.check(&pulls.rows, pulls.num_classes)?;
         let alpha = self.alpha_of(rule);
         if alpha > 0.0 {
+            let pulls = pulls.moved_to(&target.device)?;
             let step = rule
                 .normalization
                 .step(pulls, alpha, self.config.checking)?;

@@ -1,0 +1,274 @@
+//! Trainings on one and two other processes give what one device gives.
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use burn::train::{ExecutionStrategy, MultiDeviceOptim, TrainingStrategy};
+use burn_center_loss::{
+    ArcFace, CenterLossConfig, Checking, DirectRule, KnnClassifierConfig, KnnMetric,
+    MarginSoftmaxConfig, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, UpdateRule,
+    UpdateTiming,
+};
+
+use crate::models::{Batch, CLASSES, Loss, Model, RATE, WIDTH, learn};
+use crate::server::Server;
+
+fn assert_close(name: &str, actual: &[f64], expected: &[f64]) {
+    assert_eq!(actual.len(), expected.len(), "{name}");
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        assert!(
+            (a - e).abs() < 2e-6 * e.abs().max(1.0),
+            "{name}[{i}]: {a} is not {e}"
+        );
+    }
+}
+
+/// Rows to start with, the same on every device.
+fn rows(count: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = (0..count * WIDTH).map(|i| (i as f32 * 1.7).sin()).collect();
+    Tensor::<1>::from_data(values.as_slice(), device).reshape([count, WIDTH])
+}
+
+/// A name, and how to make a loss on a device.
+struct Case<L> {
+    name: String,
+    make: Box<dyn Fn(&Device) -> L>,
+}
+
+fn case<L>(name: impl ToString, make: impl Fn(&Device) -> L + 'static) -> Case<L> {
+    Case {
+        name: name.to_string(),
+        make: Box::new(make),
+    }
+}
+
+/// The numbers of a model after a hand-written loop.
+fn by_hand<L: Loss>(case: &Case<L>, device: &Device) -> Vec<f64> {
+    let mut model = Model::new((case.make)(device), device);
+    let mut optimizer = AdamConfig::new().init();
+    for step in 0..10 {
+        let items: Vec<i64> = (0..6).map(|item| item + step).collect();
+        let (loss, _) = model.value(Batch::new(&items, device));
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model.loss.on_step();
+        model = optimizer.step(RATE, model, gradients);
+    }
+    model.numbers()
+}
+
+fn compare_loops<L: Loss>(remote: &Device, cases: Vec<Case<L>>) {
+    for case in cases {
+        let here = by_hand(&case, &Device::flex().autodiff());
+        let there = by_hand(&case, remote);
+        assert_close(&case.name, &there, &here);
+    }
+}
+
+fn center_losses() -> Vec<Case<burn_center_loss::CenterLoss>> {
+    let mut cases = vec![];
+    for checking in [Checking::Strict, Checking::Deferred] {
+        for rule in [
+            DirectRule::paper().into(),
+            DirectRule::mean().into(),
+            DirectRule::sum().with_alpha(0.1).into(),
+            DirectRule::paper().with_timing(UpdateTiming::OnStep).into(),
+            UpdateRule::Gradient,
+            UpdateRule::Frozen,
+        ] {
+            let config = CenterLossConfig::new(CLASSES, WIDTH)
+                .with_update_rule(rule)
+                .with_checking(checking);
+            let name = format!("{:?}, {checking:?}", config.update_rule);
+            cases.push(case(name, move |device| {
+                config.init_with_centers(rows(CLASSES, device)).unwrap()
+            }));
+        }
+    }
+    cases
+}
+
+#[test]
+fn a_hand_written_loop_with_every_loss() {
+    let server = Server::start();
+    let remote = server.device().autodiff();
+    compare_loops(&remote, center_losses());
+    for checking in [Checking::Strict, Checking::Deferred] {
+        compare_loops(
+            &remote,
+            vec![case(format!("ArcFace, {checking:?}"), move |device| {
+                MarginSoftmaxConfig::new(CLASSES, WIDTH)
+                    .with_margin(ArcFace::new().into())
+                    .with_scale(8.0)
+                    .with_checking(checking)
+                    .init_with_centers(rows(CLASSES, device))
+                    .unwrap()
+            })],
+        );
+        compare_loops(
+            &remote,
+            vec![case(format!("ProxyAnchor, {checking:?}"), move |device| {
+                ProxyAnchorConfig::new(CLASSES, WIDTH)
+                    .with_checking(checking)
+                    .init_with_centers(rows(CLASSES, device))
+                    .unwrap()
+            })],
+        );
+        compare_loops(
+            &remote,
+            vec![case(format!("ProxyNca, {checking:?}"), move |device| {
+                ProxyNcaConfig::new(CLASSES, WIDTH)
+                    .with_checking(checking)
+                    .init_with_centers(rows(CLASSES, device))
+                    .unwrap()
+            })],
+        );
+        compare_loops(
+            &remote,
+            vec![case(format!("SoftTriple, {checking:?}"), move |device| {
+                SoftTripleConfig::new(CLASSES, WIDTH)
+                    .with_sub_centers(2)
+                    .with_checking(checking)
+                    .init_with_centers(rows(2 * CLASSES, device))
+                    .unwrap()
+            })],
+        );
+    }
+}
+
+/// The learner on one device, with the batches of both in the order in which they are merged.
+fn compare_learners<L: Loss>(remotes: &[Device], case: &Case<L>) {
+    let here = Device::flex().autodiff();
+    let one = learn(
+        Model::new((case.make)(&here), &here),
+        vec![0, 1, 4, 9, 2, 3, 8, 7],
+        2,
+        |training| training.grads_accumulation(2),
+    );
+    let expected = one.model.numbers();
+    for strategy in [
+        MultiDeviceOptim::OptimMainDevice,
+        MultiDeviceOptim::OptimSharded,
+    ] {
+        let model = Model::new((case.make)(&remotes[0]), &remotes[0]);
+        let trained = learn(model, vec![0, 1, 2, 3, 4, 9, 8, 7], 2, |training| {
+            training.with_training_strategy(TrainingStrategy::Default(ExecutionStrategy::multi(
+                remotes.to_vec(),
+                strategy,
+            )))
+        });
+        assert!(trained.error.is_none(), "{:?}", trained.error);
+        let name = format!("{}, {strategy:?}", case.name);
+        assert_close(&name, &trained.model.numbers(), &expected);
+    }
+}
+
+#[test]
+fn the_learner_over_two_servers() {
+    let servers = [Server::start(), Server::start()];
+    let remotes = servers.each_ref().map(|server| server.device().autodiff());
+    for rule in [
+        DirectRule::paper(),
+        DirectRule::mean(),
+        DirectRule::sum().with_alpha(0.1),
+    ] {
+        for checking in [Checking::Strict, Checking::Deferred] {
+            let rule = rule.clone().with_timing(UpdateTiming::OnStepShared);
+            let config = CenterLossConfig::new(CLASSES, WIDTH)
+                .with_checking(checking)
+                .with_update_rule(rule.into());
+            let name = format!("{:?}, {checking:?}", config.update_rule);
+            compare_learners(
+                &remotes,
+                &case(name, move |device| {
+                    config.init_with_centers(rows(CLASSES, device)).unwrap()
+                }),
+            );
+        }
+    }
+    compare_learners(
+        &remotes,
+        &case("gradient rule", |device| {
+            CenterLossConfig::new(CLASSES, WIDTH)
+                .with_update_rule(UpdateRule::Gradient)
+                .init_with_centers(rows(CLASSES, device))
+                .unwrap()
+        }),
+    );
+    compare_learners(
+        &remotes,
+        &case("ArcFace", |device| {
+            MarginSoftmaxConfig::new(CLASSES, WIDTH)
+                .with_margin(ArcFace::new().into())
+                .with_scale(4.0)
+                .init_with_centers(rows(CLASSES, device))
+                .unwrap()
+        }),
+    );
+}
+
+/// Two devices, each with its half of a batch, move the centers as one device with the whole batch.
+#[test]
+fn two_servers_and_one_update_by_hand() {
+    let servers = [Server::start(), Server::start()];
+    let remotes = servers.each_ref().map(|server| server.device().autodiff());
+    let config = CenterLossConfig::new(CLASSES, WIDTH).with_update_rule(
+        DirectRule::paper()
+            .with_timing(UpdateTiming::OnStepShared)
+            .into(),
+    );
+    let here = Device::flex().autodiff();
+    for checking in [Checking::Strict, Checking::Deferred] {
+        let config = config.clone().with_checking(checking);
+        let one = config.init_with_centers(rows(CLASSES, &here)).unwrap();
+        let several = config
+            .init_with_centers(rows(CLASSES, &remotes[0]))
+            .unwrap();
+        let features = rows(6, &here);
+        let labels = |items: [i64; 3], device: &Device| Tensor::from_data(items, device);
+        one.forward(features.clone().slice(0..3), labels([0, 1, 0], &here));
+        one.forward(features.clone().slice(3..6), labels([2, 0, 1], &here));
+        for (part, items) in [[0, 1, 0], [2, 0, 1]].into_iter().enumerate() {
+            let shard = several.clone().fork(&remotes[part]);
+            let data = features.clone().slice(3 * part..3 * part + 3).into_data();
+            shard.forward(
+                Tensor::from_data(data, &remotes[part]),
+                labels(items, &remotes[part]),
+            );
+        }
+        assert_eq!(one.apply_pending(), Ok(2));
+        assert_eq!(several.apply_pending(), Ok(2));
+        let values = |centers: Tensor<2>| centers.into_data().iter::<f64>().collect::<Vec<_>>();
+        assert_close(
+            "centers",
+            &values(several.centers()),
+            &values(one.centers()),
+        );
+    }
+}
+
+#[test]
+fn neighbors_and_nearest_centers() {
+    let server = Server::start();
+    let remote = server.device();
+    for (metric, width) in [(KnnMetric::Euclidean, 2), (KnnMetric::Cosine, 16)] {
+        let predictions = [Device::flex(), remote.clone()].map(|device| {
+            let values: Vec<f32> = (0..40 * width).map(|i| (i as f32 * 0.7).sin()).collect();
+            let points = Tensor::<1>::from_data(values.as_slice(), &device).reshape([40, width]);
+            let labels: Vec<i64> = (0..30).map(|i| i % 4).collect();
+            let labels = Tensor::from_data(labels.as_slice(), &device);
+            let classifier = KnnClassifierConfig::new(3)
+                .with_metric(metric)
+                .fit(points.clone().slice(0..30), labels)
+                .unwrap();
+            let queries = points.slice(30..40);
+            let found = classifier.predict(queries.clone()).unwrap();
+            let near = classifier.kneighbors(queries).unwrap();
+            assert_eq!(found.device(), device);
+            (
+                found.into_data().iter::<i64>().collect::<Vec<_>>(),
+                near.indices.into_data().iter::<i64>().collect::<Vec<_>>(),
+            )
+        });
+        assert_eq!(predictions[0], predictions[1], "{metric:?}");
+    }
+}

@@ -1,0 +1,150 @@
+//! How often a training step waits for the server.
+
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use burn_center_loss::{
+    Batch, CenterDistance, CenterLossConfig, Checking, DirectRule, MarginSoftmaxConfig,
+    ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, UpdateRule, UpdateTiming,
+};
+
+use crate::models::{self, CLASSES, Loss, Model, RATE, WIDTH};
+use crate::proxy::{DELAY, Proxy};
+use crate::server::{Server, device};
+
+/// The round trips of one training step, the third of its training.
+fn of_a_step(proxy: &Proxy, remote: &Device, loss: impl Loss) -> usize {
+    let mut model = Model::new(loss, remote);
+    let mut optimizer = AdamConfig::new().init();
+    let mut round_trips = 0;
+    for step in 0..3 {
+        // All that was sent before has been answered.
+        model.numbers();
+        let batch = models::Batch::new(&[step, step + 1, step + 2, step + 3], remote);
+        remote.sync().unwrap();
+        proxy.take();
+        let start = Instant::now();
+        let (loss, _) = model.value(batch);
+        let gradients = GradientsParams::from_grads(loss.backward(), &model);
+        model.loss.on_step();
+        model = optimizer.step(RATE, model, gradients);
+        let took = start.elapsed();
+        round_trips = proxy.take().round_trips;
+        assert!(
+            took >= 2 * round_trips as u32 * DELAY,
+            "{took:?} for {round_trips} round trips"
+        );
+    }
+    round_trips
+}
+
+#[test]
+fn a_step_waits_for_nothing_under_deferred_checking_and_for_what_it_reads_under_strict() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address);
+    let remote = device(proxy.address).autodiff();
+    let rows = |count| Tensor::<2>::ones([count, WIDTH], &remote);
+    for checking in [Checking::Deferred, Checking::Strict] {
+        let waits = |name: &str, loss: usize, expected: usize| {
+            let expected = match checking {
+                Checking::Deferred => 0,
+                Checking::Strict => expected,
+            };
+            assert_eq!(loss, expected, "{name}, {checking:?}");
+        };
+        // Labels and distances, all at once.
+        let center = CenterLossConfig::new(CLASSES, WIDTH).with_checking(checking);
+        let on_step = DirectRule::paper().with_timing(UpdateTiming::OnStep);
+        for rule in [
+            DirectRule::paper().into(),
+            DirectRule::mean().into(),
+            DirectRule::sum().into(),
+            on_step.into(),
+            UpdateRule::Gradient,
+        ] {
+            let config = center.clone().with_update_rule(rule);
+            let loss = config.init_with_centers(rows(CLASSES)).unwrap();
+            let name = format!("{:?}", config.update_rule);
+            waits(&name, of_a_step(&proxy, &remote, loss), 1);
+        }
+        let cosine = center.with_distance(CenterDistance::Cosine);
+        let loss = cosine.init_with_centers(rows(CLASSES)).unwrap();
+        waits("cosine", of_a_step(&proxy, &remote, loss), 1);
+
+        // Labels and lengths all at once, then the losses.
+        for (name, config) in [
+            ("ArcFace", MarginSoftmaxConfig::new(CLASSES, WIDTH)),
+            ("AdaFace", MarginSoftmaxConfig::adaface(CLASSES, WIDTH)),
+        ] {
+            let config = config.with_checking(checking);
+            let loss = config.init_with_centers(rows(CLASSES)).unwrap();
+            waits(name, of_a_step(&proxy, &remote, loss), 2);
+        }
+        let anchor = ProxyAnchorConfig::new(CLASSES, WIDTH).with_checking(checking);
+        let loss = anchor.init_with_centers(rows(CLASSES)).unwrap();
+        waits("ProxyAnchor", of_a_step(&proxy, &remote, loss), 2);
+        let nca = ProxyNcaConfig::new(CLASSES, WIDTH).with_checking(checking);
+        let loss = nca.init_with_centers(rows(CLASSES)).unwrap();
+        waits("ProxyNca", of_a_step(&proxy, &remote, loss), 2);
+        let triple = SoftTripleConfig::new(CLASSES, WIDTH)
+            .with_sub_centers(2)
+            .with_checking(checking);
+        let loss = triple.init_with_centers(rows(2 * CLASSES)).unwrap();
+        waits("SoftTriple", of_a_step(&proxy, &remote, loss), 2);
+    }
+}
+
+#[test]
+fn weights_take_no_wait_of_their_own() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address);
+    let remote = device(proxy.address).autodiff();
+    let loss = CenterLossConfig::new(CLASSES, WIDTH).init(&remote);
+    for _ in 0..2 {
+        let batch = models::Batch::new(&[0, 1, 2], &remote);
+        let features = batch.images.narrow(1, 0, WIDTH);
+        let weights = Tensor::from_data([0.5, 2.0, 1.0], &remote);
+        remote.sync().unwrap();
+        proxy.take();
+        loss.try_forward(Batch::new(features, batch.labels).with_weights(weights))
+            .unwrap();
+        assert_eq!(proxy.take().round_trips, 1);
+    }
+}
+
+/// Updates of two other hosts are fetched with one wait for each host, however many tensors they are.
+#[test]
+fn updates_of_other_hosts_are_fetched_at_once() {
+    let servers = [Server::start(), Server::start()];
+    let proxies = servers
+        .each_ref()
+        .map(|server| Proxy::start(server.address));
+    let remotes = proxies
+        .each_ref()
+        .map(|proxy| device(proxy.address).autodiff());
+    let here = Device::flex().autodiff();
+    for checking in [Checking::Deferred, Checking::Strict] {
+        let rule = DirectRule::paper().with_timing(UpdateTiming::OnStepShared);
+        let loss = CenterLossConfig::new(CLASSES, WIDTH)
+            .with_checking(checking)
+            .with_update_rule(rule.into())
+            .init(&here);
+        for remote in &remotes {
+            for _ in 0..2 {
+                let batch = models::Batch::new(&[0, 1, 2], remote);
+                let fork = loss.clone().fork(remote);
+                fork.forward(batch.images.narrow(1, 0, WIDTH), batch.labels);
+            }
+            remote.sync().unwrap();
+        }
+        for proxy in &proxies {
+            proxy.take();
+        }
+        assert_eq!(loss.apply_pending(), Ok(4));
+        for proxy in &proxies {
+            assert_eq!(proxy.take().round_trips, 1, "{checking:?}");
+        }
+    }
+}
