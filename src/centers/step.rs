@@ -16,6 +16,10 @@ pub(crate) struct Step {
     /// All classes are below this number.
     pub num_classes: usize,
     /// Entries whose pulls are not in `pulls`; only the engine that left them out takes such a step.
+    #[cfg_attr(
+        not(feature = "flex"),
+        expect(dead_code, reason = "only the host engine leaves out pulls")
+    )]
     pub singles: Option<Box<Singles>>,
 }
 

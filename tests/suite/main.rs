@@ -28,6 +28,8 @@ mod margin_golden;
 mod margin_numbers;
 mod margin_outliers;
 mod margin_plain;
+#[path = "../models/mod.rs"]
+mod models;
 mod nearest_center;
 mod numbers;
 mod proxy_contract;
@@ -35,7 +37,9 @@ mod proxy_errors;
 mod proxy_golden;
 mod proxy_numbers;
 mod proxy_plain;
+mod several_devices;
 mod statistics;
 mod storage;
 mod tensors;
 mod training;
+mod workers;

@@ -1,3 +1,5 @@
+#[cfg(feature = "std")]
+use alloc::string::String;
 use thiserror::Error;
 
 use super::rule::UpdateRule;
@@ -38,6 +40,23 @@ pub enum CenterLossError {
     /// An update was given to a loss that is frozen or in validation mode.
     #[error("the centers are frozen (`freeze`, `valid`): they take no CenterUpdate")]
     Frozen,
+    /// A worker of [`UpdateTiming::OnStepOfWorkers`](crate::UpdateTiming) has ended, by a panic or
+    /// otherwise, while others need its updates.
+    #[cfg(feature = "std")]
+    #[error("the worker {worker} has ended: no update can be applied without it")]
+    WorkerGone {
+        /// Its thread, and its name if it has one.
+        worker: String,
+    },
+    /// More threads train than [`UpdateTiming::OnStepOfWorkers`](crate::UpdateTiming) has workers.
+    #[cfg(feature = "std")]
+    #[error("workers is {workers}: {worker} would be one more")]
+    TooManyWorkers {
+        /// Its thread, and its name if it has one.
+        worker: String,
+        /// The number of workers of the rule.
+        workers: usize,
+    },
     /// `forward` has noted update after update, and nobody applied them.
     #[error("{count} updates wait for apply_pending: call it where the optimizer steps")]
     PendingNotApplied {

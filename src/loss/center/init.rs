@@ -90,7 +90,7 @@ impl CenterLossConfig {
             updating: Param::from_bool(true),
             rates: Rates::new([alpha, self.lambda], &device),
             class_weights,
-            pending: Pending::new(timing == UpdateTiming::OnStepShared),
+            pending: Pending::new(timing),
             config: Arc::new(self.clone()),
             left_out: LeftOutCounter::default(),
         })

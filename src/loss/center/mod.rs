@@ -9,6 +9,8 @@ mod pending;
 mod rule;
 mod statistics;
 mod update;
+#[cfg(feature = "std")]
+mod workers;
 
 pub use center_loss::CenterLoss;
 pub use config::CenterLossConfig;

@@ -7,6 +7,9 @@ use burn::tensor::Device;
 use burn_std::sync::{AtomicUsize, Mutex, Ordering};
 
 use super::error::CenterLossError;
+use super::rule::UpdateTiming;
+#[cfg(feature = "std")]
+use super::workers::Meeting;
 use crate::centers::Pulls;
 
 /// The updates that wait for `apply_pending`.
@@ -19,9 +22,12 @@ use crate::centers::Pulls;
 /// that sorting by ticket gives the order of the shards, whichever worker was first.
 #[derive(Debug)]
 pub(super) struct Pending {
-    is_shared: bool,
+    timing: UpdateTiming,
     ticket: usize,
     list: Arc<List>,
+    /// Where workers meet that each have a list of their own; all clones share it.
+    #[cfg(feature = "std")]
+    meeting: Option<Arc<Meeting>>,
 }
 
 #[derive(Debug, Default)]
@@ -36,22 +42,31 @@ const MAX_PENDING: usize = 4096;
 
 impl Pending {
     /// An empty list.
-    pub fn new(is_shared: bool) -> Self {
+    pub fn new(timing: UpdateTiming) -> Self {
         Self {
-            is_shared,
+            timing,
             ticket: 0,
             list: Arc::default(),
+            #[cfg(feature = "std")]
+            meeting: match timing {
+                UpdateTiming::OnStepOfWorkers { workers } => Some(Arc::new(Meeting::new(workers))),
+                _ => None,
+            },
         }
     }
 
     /// An empty list, shared by clones as this one is.
     pub fn emptied(&self) -> Self {
-        Self::new(self.is_shared)
+        Self::new(self.timing)
     }
 
     /// Adds an update. The limit keeps a training that never applies its updates from filling the memory
     /// while its centers stand still.
     pub fn push(&self, update: Pulls) -> Result<(), CenterLossError> {
+        #[cfg(feature = "std")]
+        if let Some(meeting) = &self.meeting {
+            meeting.join()?;
+        }
         let mut updates = self.list.updates.lock();
         let count = updates.len();
         if count >= MAX_PENDING {
@@ -61,8 +76,28 @@ impl Pending {
         Ok(())
     }
 
+    /// Takes all updates and merges them. Returns the result, if there is one, and how many they were.
+    ///
+    /// With workers, these are the updates of all of them, and this waits until each has called it.
+    pub fn take_merged(
+        &self,
+        #[cfg_attr(not(feature = "std"), expect(unused_variables))] device: &Device,
+    ) -> Result<(Option<Pulls>, usize), CenterLossError> {
+        let updates = self.take();
+        #[cfg(feature = "std")]
+        if let Some(meeting) = &self.meeting {
+            let outcome = meeting.meet(updates.clone(), device).inspect_err(|_| {
+                let noted = updates.into_iter().map(|update| (self.ticket, update));
+                self.list.updates.lock().extend(noted);
+            });
+            return Ok(outcome??);
+        }
+        let count = updates.len();
+        Ok((Pulls::merge(updates)?, count))
+    }
+
     /// Takes all updates, in the order of the clones, and within a clone in the order they were noted.
-    pub fn take(&self) -> Vec<Pulls> {
+    fn take(&self) -> Vec<Pulls> {
         let mut updates = core::mem::take(&mut *self.list.updates.lock());
         updates.sort_by_key(|(ticket, _)| *ticket);
         updates.into_iter().map(|(_, update)| update).collect()
@@ -71,18 +106,19 @@ impl Pending {
 
 impl Clone for Pending {
     fn clone(&self) -> Self {
-        let list = if self.is_shared {
-            self.list.clone()
-        } else {
-            Arc::new(List {
+        let list = match self.timing {
+            UpdateTiming::OnStepShared => self.list.clone(),
+            _ => Arc::new(List {
                 tickets: AtomicUsize::new(0),
                 updates: Mutex::new(self.list.updates.lock().clone()),
-            })
+            }),
         };
         Self {
-            is_shared: self.is_shared,
+            timing: self.timing,
             ticket: list.tickets.fetch_add(1, Ordering::Relaxed) + 1,
             list,
+            #[cfg(feature = "std")]
+            meeting: self.meeting.clone(),
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::batch::{
 };
 use crate::centers::{CentersError, Classes, Entries, OnDevice, Pulls, Step, largest_step};
 use crate::engine::class_totals;
+#[cfg(feature = "std")]
+use crate::error::at_least_one;
 use crate::error::{SettingError, not_negative};
 use crate::schedule::Schedule;
 
@@ -107,6 +109,16 @@ pub enum UpdateTiming {
     /// As [`OnStep`](Self::OnStep), but all clones and forks note into one list: for several devices,
     /// where Burn trains clones and drops them.
     OnStepShared,
+    /// As [`OnStep`](Self::OnStep), but so many worker threads, each with its own model, apply the updates of
+    /// all of them together: for Burn's distributed data parallel training.
+    /// [`CenterLoss::apply_pending`](crate::CenterLoss::apply_pending) waits until every worker has called
+    /// it. The updates are merged once, in the order of the workers' devices, and each worker applies the
+    /// result to its own centers, so that those of all workers stay equal bit by bit.
+    #[cfg(feature = "std")]
+    OnStepOfWorkers {
+        /// How many devices the training has; at least 1.
+        workers: usize,
+    },
 }
 
 impl DirectRule {
@@ -127,6 +139,10 @@ impl DirectRule {
 
     pub(super) fn validate(&self) -> Result<(), SettingError> {
         not_negative("alpha", self.alpha)?;
+        #[cfg(feature = "std")]
+        if let UpdateTiming::OnStepOfWorkers { workers } = self.timing {
+            at_least_one("workers", workers as u64)?;
+        }
         self.alpha_schedule.validate()
     }
 }
