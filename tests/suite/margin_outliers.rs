@@ -137,6 +137,6 @@ fn bad_input_is_named() {
             refused([0.0; 3], 4, 1.0),
             "labels[0] is 4: it must be in 0..4"
         );
-        assert!(refused([0.0, f64::NAN, 0.0], 0, 1.0).starts_with("features[0, 1] is NaN"));
+        assert!(refused([0.0, f64::NAN, 0.0], 0, 1.0).starts_with("features[0][1] is NaN"));
     }
 }
