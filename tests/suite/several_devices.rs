@@ -127,3 +127,30 @@ fn proxy_losses() {
         Box::new(config.init_with_centers(rows(2 * CLASSES, device)).unwrap())
     });
 }
+
+/// What `docs/training.md` says of schedules and statistics: they are counted in forks, which Burn drops.
+#[test]
+fn schedules_and_statistics_stay_where_they_are() {
+    let device = Device::flex().autodiff();
+    let config = MarginSoftmaxConfig::adaface(CLASSES, WIDTH);
+    let loss = config.init_with_centers(rows(CLASSES, &device)).unwrap();
+    let before = loss.norm_statistics();
+    let train = |strategy| {
+        let model = Model::new(loss.clone(), &device);
+        let trained = learn(model, (0..8).collect(), 2, |training| {
+            training.with_training_strategy(TrainingStrategy::Default(strategy))
+        });
+        (
+            trained.model.loss.step(),
+            trained.model.loss.norm_statistics(),
+        )
+    };
+    let several = ExecutionStrategy::multi(
+        vec![device.clone(), device.clone()],
+        MultiDeviceOptim::OptimMainDevice,
+    );
+    assert_eq!(train(several), (0, before));
+    let (steps, statistics) = train(ExecutionStrategy::single(device.clone()));
+    assert_eq!(steps, 8);
+    assert_ne!(statistics, before);
+}

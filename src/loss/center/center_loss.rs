@@ -57,7 +57,14 @@ use crate::schedule::{RateState, Rates};
 /// Choose [`UpdateTiming::OnStep`] for gradient accumulation and [`UpdateTiming::OnStepShared`] for
 /// several devices, and call [`apply_pending`](Self::apply_pending) where the optimizer steps. Burn's
 /// multi-device training forks the model for every shard and drops the forks, and with them what an
-/// immediate update did.
+/// immediate update did. For its distributed data parallel training choose
+/// [`UpdateTiming::OnStepOfWorkers`], which needs the feature `std`.
+///
+/// # Devices of other machines
+///
+/// A step waits for its host once under [`Checking::Strict`](crate::Checking::Strict), and never under
+/// [`Checking::Deferred`](crate::Checking::Deferred). If the host has died, strict checking returns
+/// [`BatchError::Read`](crate::BatchError::Read); deferred checking notices nothing before the next read.
 ///
 /// # Cost
 ///
@@ -266,7 +273,7 @@ impl CenterLoss {
     /// step of the schedules passes.
     ///
     /// The update may come from another loss, with at most as many classes, of the same feature dimension
-    /// and data type, on any device.
+    /// and data type, on any device. One that another machine hosts is read to this machine first.
     ///
     /// # Errors
     ///
