@@ -2,15 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use burn_center_loss::ClassBalance;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::data::Source;
 use crate::device::DeviceChoice;
-use crate::presets::Preset;
-use crate::recipe::{CenterRule, Initialization, Loss, Optimizer, Rate, Recipe};
+use crate::recipe::{Changes, Loss, Preset, rules};
 use crate::results::Select;
 
 /// LeNet++ on MNIST: what center loss does to the features of a network.
@@ -29,10 +25,10 @@ pub struct Cli {
     #[command(flatten)]
     pub place: PlaceArgs,
     /// Go on with the main job that this directory is of
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out_dir", "RecipeArgs"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out_dir", "Recipe"])]
     pub resume: Option<PathBuf>,
     #[command(flatten)]
-    pub recipe: RecipeArgs,
+    pub recipe: Changes,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,7 +37,9 @@ pub enum Command {
     Train(TrainArgs),
     /// Evaluate a training run on the test samples
     Evaluate(EvaluateArgs),
-    /// Train with all losses, for one or several seeds, and compare them with the published figures
+    /// The standard protocol for open sets: leave random classes out of training, then tell them from the others
+    OpenSet(OpenSetArgs),
+    /// Train with several losses, for one or several seeds, and show them side by side
     Compare(CompareArgs),
 }
 
@@ -58,7 +56,7 @@ pub struct TrainArgs {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["loss", "from", "preset", "out_dir", "RecipeArgs"]
+        conflicts_with_all = ["loss", "from", "preset", "out_dir", "Recipe"]
     )]
     pub resume: Option<PathBuf>,
     /// The recipe to start from
@@ -67,7 +65,7 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub place: PlaceArgs,
     #[command(flatten)]
-    pub recipe: RecipeArgs,
+    pub recipe: Changes,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +74,11 @@ pub struct CompareArgs {
     /// The recipes to start from
     #[arg(long, value_enum, default_value = "full")]
     pub preset: Preset,
+    /// The losses to compare in a gallery, with a comma between: the same network, with batch normalisation behind it for
+    /// losses over angles, and the same number of images; center goes on from joint [default: softmax,joint,center, each with its own recipe, beside the
+    /// published figures]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES")]
+    pub losses: Vec<Loss>,
     /// The number of seeds, from `--seed` on
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
@@ -86,13 +89,44 @@ pub struct CompareArgs {
     #[arg(
         long,
         value_name = "DIR",
-        conflicts_with_all = ["preset", "seeds", "select", "out_dir", "RecipeArgs"]
+        conflicts_with_all = ["preset", "losses", "seeds", "select", "out_dir", "Recipe"]
     )]
     pub resume: Option<PathBuf>,
     #[command(flatten)]
     pub place: PlaceArgs,
     #[command(flatten)]
-    pub recipe: RecipeArgs,
+    pub recipe: Changes,
+}
+
+#[derive(Debug, Args)]
+#[command(allow_negative_numbers = true)]
+pub struct OpenSetArgs {
+    /// The losses, with a comma between; center goes on from joint
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES", default_values = ["softmax", "joint", "center"])]
+    pub losses: Vec<Loss>,
+    /// The numbers of features, with a comma between
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", default_values = ["2", "32"], value_parser = rules::count)]
+    pub feature_dims: Vec<usize>,
+    /// The number of random splits of the classes
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    pub splits: u64,
+    /// The number of classes that are trained
+    #[arg(long, value_name = "N", default_value = "6", value_parser = rules::classes)]
+    pub known: usize,
+    /// The recipes to start from
+    #[arg(long, value_enum, default_value = "quick")]
+    pub preset: Preset,
+    /// Go on with the job that this directory is of
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with_all = ["losses", "feature_dims", "splits", "known", "preset", "out_dir", "Recipe"]
+    )]
+    pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    #[command(flatten)]
+    pub recipe: Changes,
 }
 
 #[derive(Debug, Args)]
@@ -100,12 +134,17 @@ pub struct EvaluateArgs {
     /// The directory of a run of `train`, or of one part of a comparison
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
-    /// How features become classes
+    /// What is measured
     #[arg(long, value_enum, default_value = "class")]
     pub method: Method,
-    /// The number of neighbors that vote [default: 5]
-    #[arg(long, value_name = "N")]
+    /// The number of neighbors: that vote, that precision and recall look at, or of which the last one tells known from
+    /// unknown [default: 5]
+    #[arg(long, value_name = "N", value_parser = rules::count)]
     pub k: Option<usize>,
+    /// A directory whose test files are the unknown samples of `--method open-set` [default: the test samples of the
+    /// classes that `--unknown-classes` left out of training]
+    #[arg(long, value_name = "DIR")]
+    pub unknown_data: Option<PathBuf>,
     /// Which epoch of the run is evaluated
     #[arg(long, value_enum, default_value = "last")]
     pub select: Select,
@@ -116,15 +155,21 @@ pub struct EvaluateArgs {
     pub device: DeviceChoice,
 }
 
-/// How features become classes.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// By the class layer
+    /// Accuracy of the class layer, or of the largest cosine for losses over angles
     Class,
-    /// By the nearest of the centers
+    /// Accuracy of the nearest of the centers
     NearestCenter,
-    /// By a vote of the nearest training samples
+    /// Accuracy of a vote of the nearest training samples
     Knn,
+    /// Whether the nearest test samples of a test sample are of its class
+    Retrieval,
+    /// Whether two test samples are of one class; writes a ROC curve
+    Verification,
+    /// Whether a sample is of a class that was trained; writes ROC curves
+    OpenSet,
 }
 
 /// Where a run reads, computes and writes.
@@ -212,151 +257,5 @@ impl PlaceArgs {
             .iter()
             .map(|word| shlex::try_quote(word).unwrap_or(word.into()));
         quoted.collect::<Vec<_>>().join(" ")
-    }
-}
-
-/// Departures from a recipe.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Recipe")]
-pub struct RecipeArgs {
-    /// How often training goes through the samples
-    #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
-    /// The number of samples of a training step
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// What changes the network
-    #[arg(long, value_enum)]
-    optimizer: Option<Optimizer>,
-    /// The learning rate, or its peak where it rises and falls
-    #[arg(long, value_name = "RATE")]
-    lr: Option<f64>,
-    /// Lower the learning rate, and alpha with it, every so many epochs, in place of letting it rise and fall
-    #[arg(long, value_name = "EPOCHS")]
-    lr_step: Option<usize>,
-    /// What `--lr-step` multiplies the learning rate by [default: 0.1]
-    #[arg(long, value_name = "FACTOR")]
-    lr_factor: Option<f64>,
-    /// How strongly the weights of the network are pulled to zero
-    #[arg(long, value_name = "PENALTY")]
-    weight_decay: Option<f64>,
-    /// The weight of the center loss
-    #[arg(long, value_name = "WEIGHT")]
-    lambda: Option<f64>,
-    /// The part of all steps, from 0 to 1, in which the weight of the center loss rises, beside softmax
-    #[arg(long, value_name = "PART")]
-    lambda_warmup: Option<f64>,
-    /// The rate of the centers
-    #[arg(long, value_name = "RATE")]
-    alpha: Option<f64>,
-    /// How the centers follow the features, beside softmax
-    #[arg(long, value_enum)]
-    update_rule: Option<CenterRule>,
-    /// Whether the center loss of a sample is divided by the number of samples of its class in the batch
-    #[arg(long, value_parser = class_balance())]
-    class_balance: Option<ClassBalance>,
-    /// The number of features; two can be drawn as they are, more are drawn along their principal components
-    #[arg(long, value_name = "N")]
-    feature_dim: Option<usize>,
-    /// The distribution that the initial weights are drawn from
-    #[arg(long, value_enum)]
-    initialization: Option<Initialization>,
-    /// Leave the bias out of the feature layer and the class layer
-    #[arg(long, conflicts_with = "bias")]
-    no_bias: bool,
-    /// Give the feature layer and the class layer a bias
-    #[arg(long)]
-    bias: bool,
-    /// The number of classes, labelled from 0 on, with samples or without [default: a class for each label that occurs]
-    #[arg(long, value_name = "N")]
-    num_classes: Option<usize>,
-    /// Move every training image at random by up to so many pixels in each direction
-    #[arg(long, value_name = "PIXELS")]
-    shift: Option<usize>,
-    /// Train with at most this many samples
-    #[arg(long, value_name = "N")]
-    train_size: Option<usize>,
-    /// Set at most this many of the training files' samples apart for validation
-    #[arg(long, value_name = "N")]
-    validation_size: Option<usize>,
-    /// Test with at most this many samples
-    #[arg(long, value_name = "N")]
-    test_size: Option<usize>,
-    /// Decides the initial weights and the order of the samples
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
-}
-
-const CLASS_BALANCES: [(&str, ClassBalance); 2] = [
-    ("none", ClassBalance::None),
-    ("histogram", ClassBalance::Histogram),
-];
-
-/// The library's choices by name. The library knows nothing of command lines.
-fn class_balance() -> impl TypedValueParser<Value = ClassBalance> {
-    PossibleValuesParser::new(CLASS_BALANCES.map(|(name, _)| name)).map(|given| {
-        let choice = CLASS_BALANCES.iter().find(|(name, _)| *name == given);
-        choice.expect("the parser knows the same names").1
-    })
-}
-
-impl RecipeArgs {
-    /// The first option given that changes nothing about training with `loss`.
-    pub fn without_effect(&self, loss: Loss) -> Option<&'static str> {
-        let of_the_loss = [
-            ("--lambda", self.lambda.is_some()),
-            ("--class-balance", self.class_balance.is_some()),
-        ];
-        let of_moving_centers = [
-            ("--lambda-warmup", self.lambda_warmup.is_some()),
-            ("--alpha", self.alpha.is_some()),
-            ("--update-rule", self.update_rule.is_some()),
-        ];
-        let idle: Vec<_> = match loss {
-            Loss::Softmax => of_the_loss.into_iter().chain(of_moving_centers).collect(),
-            Loss::Joint => Vec::new(),
-            Loss::Center => of_moving_centers.into(),
-        };
-        idle.into_iter()
-            .find_map(|(option, given)| given.then_some(option))
-    }
-
-    /// Puts what was given in place of what `recipe` says, and says what is wrong with the outcome.
-    pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
-        fn replace<T: Copy>(value: &mut T, given: Option<T>) {
-            *value = given.unwrap_or(*value);
-        }
-        replace(&mut recipe.epochs, self.epochs);
-        replace(&mut recipe.batch_size, self.batch_size);
-        replace(&mut recipe.optimizer, self.optimizer);
-        replace(&mut recipe.learning_rate, self.lr);
-        if let Rate::Steps { epochs, factor } = &mut recipe.rate {
-            replace(epochs, self.lr_step);
-            replace(factor, self.lr_factor);
-        } else if let Some(epochs) = self.lr_step {
-            let factor = self.lr_factor.unwrap_or(0.1);
-            recipe.rate = Rate::Steps { epochs, factor };
-        } else {
-            ensure!(
-                self.lr_factor.is_none(),
-                "--lr-factor: has no effect without --lr-step"
-            );
-        }
-        replace(&mut recipe.weight_decay, self.weight_decay);
-        replace(&mut recipe.lambda, self.lambda);
-        replace(&mut recipe.lambda_warmup, self.lambda_warmup);
-        replace(&mut recipe.alpha, self.alpha);
-        replace(&mut recipe.update_rule, self.update_rule);
-        replace(&mut recipe.class_balance, self.class_balance);
-        replace(&mut recipe.feature_dim, self.feature_dim);
-        replace(&mut recipe.initialization, self.initialization);
-        recipe.bias = (recipe.bias || self.bias) && !self.no_bias;
-        recipe.num_classes = self.num_classes.or(recipe.num_classes);
-        replace(&mut recipe.shift, self.shift);
-        recipe.sizes.train = self.train_size.or(recipe.sizes.train);
-        replace(&mut recipe.sizes.validation, self.validation_size);
-        recipe.sizes.test = self.test_size.or(recipe.sizes.test);
-        replace(&mut recipe.seed, self.seed);
-        recipe.validate()
     }
 }

@@ -2,15 +2,16 @@
 #![deny(unsafe_code)]
 
 mod cli;
-mod compare;
+mod commands;
 mod data;
 mod device;
 mod evaluate;
 mod interrupt;
-mod model;
+mod job;
+mod network;
+mod open_set_table;
 mod pictures;
 mod plot;
-mod presets;
 mod progress;
 mod recipe;
 mod report;
@@ -32,10 +33,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     interrupt::listen();
     let done = match &cli.command {
-        Some(Command::Train(args)) => train::job::command(args),
-        Some(Command::Evaluate(args)) => evaluate::job::command(args),
-        Some(Command::Compare(args)) => compare::command(args),
-        None => compare::main_job(&cli.place, &cli.recipe, cli.resume.as_deref()),
+        Some(Command::Train(args)) => commands::train::command(args),
+        Some(Command::Evaluate(args)) => commands::evaluate::command(args),
+        Some(Command::OpenSet(args)) => commands::open_set::command(args),
+        Some(Command::Compare(args)) => commands::compare::command(args),
+        None => commands::compare::main_job(&cli.place, &cli.recipe, cli.resume.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,12 +1,16 @@
-//! The pictures of a training run: its feature maps and its curves.
+//! The pictures of a training run, its feature maps and its curves, and the gallery of a comparison.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::evaluate::Embedding;
+use crate::evaluate::{Embedding, Separation};
 use crate::interrupt;
-use crate::plot::{Axes, Curves, FeatureMap, Projection, Series, curves, save_gif};
+use crate::plot::{
+    Axes, Curves, FeatureMap, Panel, Projection, Roc, Series, curves, gallery, roc, save_gif,
+};
+use crate::recipe::Loss;
+use crate::results::Table;
 use crate::run::{self, RunDirectory};
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
@@ -19,9 +23,31 @@ const CURVES: &str = "curves.png";
 /// The feature maps of the test samples, epoch by epoch.
 const ANIMATION: &str = "features.gif";
 
+/// The two kinds of ROC curves.
+pub const VERIFICATION: &str = "verification";
+pub const OPEN_SET: &str = "open-set";
+
+/// The feature maps of a gallery, side by side.
+const GALLERY: &str = "gallery.png";
+
+/// Where the gallery is, in the directory of a comparison.
+pub fn gallery_path(run: &Path) -> PathBuf {
+    run.join(GALLERY)
+}
+
 /// Where the feature map of `set` after `epoch` is, in the directory of a run.
 pub fn map_path(run: &Path, set: &str, epoch: usize) -> PathBuf {
     run.join(MAPS).join(map_name(set, epoch))
+}
+
+/// Where the ROC curves of `kind` are, in the directory of a run that was evaluated.
+pub fn roc_path(run: &Path, kind: &str) -> PathBuf {
+    run.join(format!("roc-{kind}.png"))
+}
+
+/// Whether the pictures of the run in `run` are there: the curves come last.
+pub fn is_drawn(run: &Path) -> bool {
+    run.join(CURVES).exists()
 }
 
 fn map_name(set: &str, epoch: usize) -> String {
@@ -53,7 +79,9 @@ fn draw_maps(
         .iter()
         .flat_map(|snapshot| {
             [(TRAIN, &snapshot.train), (TEST, &snapshot.test)].map(|(set, embedding)| {
-                let title = format!("{title}, {set}, epoch {}", snapshot.epoch);
+                let accuracy = embedding.accuracy(&embedding.predictions);
+                let epoch = snapshot.epoch;
+                let title = format!("{title}, {set}, epoch {epoch}: class accuracy {accuracy:.4}");
                 let centers = snapshot.centers.as_deref().unwrap_or_default();
                 let map = feature_map(title, embedding, names, centers, &projection);
                 (set, snapshot.epoch, map)
@@ -88,9 +116,8 @@ fn feature_map(
             .map(|row| projection.point(row))
             .collect()
     };
-    let accuracy = embedding.accuracy(&embedding.predictions);
     FeatureMap {
-        title: format!("{title}: class accuracy {accuracy:.4}"),
+        title,
         points: points(&embedding.features),
         labels: embedding.labels.clone(),
         names: names.to_vec(),
@@ -121,4 +148,61 @@ pub fn curves_of(history: &[EpochMetrics]) -> [Curves; 2] {
         });
     }
     [("loss", losses), ("accuracy", accuracies)].map(|(title, series)| Curves { title, series })
+}
+
+/// Draws the test samples of the first seed of every loss, with the row of the table below each.
+pub fn draw_gallery(
+    table: &Table,
+    runs: &[(Loss, &Trained)],
+    directory: &RunDirectory,
+) -> Result<()> {
+    let names: Vec<String> = table.classes.names().map(str::to_owned).collect();
+    let mut panels = Vec::new();
+    for row in &table.rows {
+        let run = runs.iter().find(|(loss, _)| *loss == row.loss);
+        let Some(snapshot) = run.and_then(|(_, trained)| table.select.snapshot(trained)) else {
+            continue;
+        };
+        let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
+        let centers = snapshot.centers.as_deref().unwrap_or_default();
+        let name = row.loss.name().to_owned();
+        panels.push(Panel {
+            map: feature_map(name, &snapshot.test, &names, centers, &projection),
+            lines: vec![
+                format!("class {}", row.accuracy(|scores| Some(scores.class))),
+                format!(
+                    "center {}, k-NN {}",
+                    row.accuracy(|scores| scores.nearest_center),
+                    row.accuracy(|scores| Some(scores.neighbors))
+                ),
+                format!(
+                    "R-precision {}, between/within {}",
+                    row.separation(|separation| separation.r_precision, 4),
+                    row.separation(Separation::ratio, 1)
+                ),
+            ],
+        });
+    }
+    let picture = gallery(&panels)?;
+    run::before_write();
+    picture.save_png(&gallery_path(directory.path()))
+}
+
+/// Draws ROC curves of `kind` into the directory of a run, and says where they are.
+pub fn draw_roc(kind: &str, curves: &[Roc], directory: &RunDirectory) -> Result<PathBuf> {
+    let [false_rate, true_rate] = match kind {
+        OPEN_SET => [
+            "unknown samples taken for known",
+            "known samples taken for known",
+        ],
+        _ => [
+            "pairs of two classes taken for one",
+            "pairs of one class taken for one",
+        ],
+    };
+    let path = roc_path(directory.path(), kind);
+    let picture = roc(curves, false_rate, true_rate)?;
+    run::before_write();
+    picture.save_png(&path)?;
+    Ok(path)
 }

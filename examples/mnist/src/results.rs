@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use anyhow::Result;
+use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Classes;
-use crate::evaluate::{DEFAULT_K, Scores};
+use crate::evaluate::{DEFAULT_K, Scores, Separation};
 use crate::recipe::Loss;
-use crate::train::{EpochMetrics, Trained};
+use crate::train::{EpochMetrics, Snapshot, Trained};
 
 /// Which epoch of a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -31,6 +33,25 @@ impl Select {
                 .find(|metrics| metrics.epoch == state.best_epoch()),
         }
     }
+
+    /// The snapshot after that epoch.
+    pub fn snapshot(self, trained: &Trained) -> Option<&Snapshot> {
+        let epoch = self.epoch(trained)?.epoch;
+        let mut snapshots = trained.snapshots.iter();
+        snapshots.find(|snapshot| snapshot.epoch == epoch)
+    }
+}
+
+/// What is shown beside the accuracies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Nothing
+    Plain,
+    /// The published figures
+    Published,
+    /// R-precision and distances
+    Gallery,
 }
 
 /// What wangx404/Center_Loss_in_MXNet publishes: the test accuracy of the class layer and of the nearest center.
@@ -48,9 +69,32 @@ pub struct Row {
     /// started from.
     pub images: Vec<usize>,
     pub scores: Vec<Scores>,
+    /// Of the test samples that the feature maps show; empty but in a gallery.
+    pub separations: Vec<Separation>,
 }
 
-/// The rows, in the order in which the losses build on each other.
+impl Row {
+    fn new(loss: Loss) -> Self {
+        Self {
+            loss,
+            images: Vec::new(),
+            scores: Vec::new(),
+            separations: Vec::new(),
+        }
+    }
+
+    /// Mean and spread of an accuracy over the seeds.
+    pub fn accuracy(&self, value: fn(&Scores) -> Option<f64>) -> String {
+        shown(self.scores.iter().map(value).collect(), 4)
+    }
+
+    /// Mean and spread of a measure of the gallery over the seeds.
+    pub fn separation(&self, value: fn(&Separation) -> Option<f64>, digits: usize) -> String {
+        shown(self.separations.iter().map(value).collect(), digits)
+    }
+}
+
+/// The rows, in the order in which the losses are trained.
 #[derive(Debug, Clone, Serialize)]
 pub struct Table {
     pub rows: Vec<Row>,
@@ -58,64 +102,81 @@ pub struct Table {
     pub classes: Classes,
     pub select: Select,
     pub test_samples: usize,
-    /// Whether the published figures are shown beside ours.
-    pub published: bool,
+    pub kind: Kind,
 }
 
 impl Table {
     /// `runs` are those of all losses and seeds.
-    pub fn of(runs: &[(Loss, &Trained)], select: Select, published: bool) -> Self {
-        let row = |loss: Loss| {
-            let of_loss = runs.iter().filter(|(other, _)| *other == loss);
-            let (images, scores) = of_loss
-                .filter_map(|(_, trained)| {
-                    let metrics = select.epoch(trained)?;
-                    Some((metrics.epoch * trained.train_samples, metrics.test))
-                })
-                .unzip();
-            Row {
-                loss,
-                images,
-                scores,
+    pub fn of(
+        runs: &[(Loss, &Trained)],
+        select: Select,
+        kind: Kind,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut rows: Vec<Row> = Vec::new();
+        for &(loss, trained) in runs {
+            let Some(metrics) = select.epoch(trained) else {
+                continue;
+            };
+            let index = match rows.iter().position(|row| row.loss == loss) {
+                Some(index) => index,
+                None => {
+                    rows.push(Row::new(loss));
+                    rows.len() - 1
+                }
+            };
+            let row = &mut rows[index];
+            row.images.push(metrics.epoch * trained.train_samples);
+            row.scores.push(metrics.test);
+            if let (Kind::Gallery, Some(snapshot)) = (kind, select.snapshot(trained)) {
+                row.separations
+                    .push(Separation::of(&snapshot.test, device)?);
             }
-        };
-        Self {
-            rows: Loss::ALL.map(row).to_vec(),
+        }
+        Ok(Self {
+            rows,
             classes: runs.first().map_or_else(Classes::default, |(_, trained)| {
                 trained.state.classes.clone()
             }),
             select,
             test_samples: runs.first().map_or(0, |(_, trained)| trained.test_samples),
-            published,
-        }
+            kind,
+        })
     }
 
     /// The head and the rows, cell by cell.
     pub fn cells(&self) -> Vec<Vec<String>> {
         let mut head = vec!["loss", "images", "class", "nearest center", "k-NN"];
-        if self.published {
-            head.extend(["MXNet: class", "MXNet: nearest center"]);
+        match self.kind {
+            Kind::Plain => {}
+            Kind::Published => head.extend(["MXNet: class", "MXNet: nearest center"]),
+            Kind::Gallery => head.extend(["R-precision", "within", "between", "ratio"]),
         }
         let mut cells = vec![head.into_iter().map(str::to_owned).collect()];
         for row in &self.rows {
-            let column = |value: fn(&Scores) -> Option<f64>| {
-                let values: Option<Vec<f64>> = row.scores.iter().map(value).collect();
-                values.map_or("-".to_owned(), |values| mean_and_spread(&values))
-            };
             let mut line = vec![
                 row.loss.name().to_owned(),
                 match &row.images[..] {
                     [] => "-".to_owned(),
                     images => (images.iter().sum::<usize>() / images.len()).to_string(),
                 },
-                column(|scores| Some(scores.class)),
-                column(|scores| scores.nearest_center),
-                column(|scores| Some(scores.neighbors)),
+                row.accuracy(|scores| Some(scores.class)),
+                row.accuracy(|scores| scores.nearest_center),
+                row.accuracy(|scores| Some(scores.neighbors)),
             ];
             let published = PUBLISHED.iter().find(|(loss, ..)| *loss == row.loss);
-            if let (true, Some(&(_, class, nearest_center))) = (self.published, published) {
-                line.push(format!("{class:.4}"));
-                line.push(nearest_center.map_or("-".to_owned(), |value| format!("{value:.4}")));
+            match (self.kind, published) {
+                (Kind::Published, Some(&(_, class, nearest_center))) => {
+                    line.push(format!("{class:.4}"));
+                    line.push(shown(nearest_center.map(|value| vec![value]), 4));
+                }
+                (Kind::Gallery, _) => line.extend([
+                    row.separation(|separation| separation.r_precision, 4),
+                    row.separation(|separation| separation.within, 4),
+                    row.separation(|separation| separation.between, 4),
+                    row.separation(Separation::ratio, 1),
+                ]),
+                _ => {}
             }
             cells.push(line);
         }
@@ -130,8 +191,12 @@ impl Table {
         };
         let seeds = self.rows.iter().map(|row| row.scores.len()).max();
         let mut notes = vec![format!(
-            "Accuracy on {} test samples {epoch}, with so many images gone through training; center goes on from joint.",
-            self.test_samples
+            "Accuracy on {} test samples {epoch}, with so many images gone through training{}.",
+            self.test_samples,
+            match self.rows.iter().any(|row| row.loss == Loss::Center) {
+                true => "; center goes on from joint",
+                false => "",
+            }
         )];
         if let Some(seeds @ 2..) = seeds {
             notes.push(format!("Mean and standard deviation over {seeds} seeds."));
@@ -139,7 +204,19 @@ impl Table {
         notes.push(format!(
             "k-NN: the {DEFAULT_K} nearest of the training samples that the feature maps show."
         ));
-        if self.published {
+        if self.kind == Kind::Gallery {
+            notes.push(
+                "Losses over angles are compared by direction: nearest center, k-NN, R-precision and distances are by \
+                 cosine, the distance being one minus it."
+                    .to_owned(),
+            );
+            notes.push(
+                "Within and between: the mean distance of two test samples of one class, and of two classes; ratio is \
+                 the second over the first. They and R-precision are of the test samples that the feature maps show."
+                    .to_owned(),
+            );
+        }
+        if self.kind == Kind::Published {
             notes.push(
                 "MXNet: as published by wangx404/Center_Loss_in_MXNet, for the epoch that was best on the test samples themselves, which ours never are \
                  chosen by."
@@ -150,14 +227,21 @@ impl Table {
     }
 }
 
-fn mean_and_spread(values: &[f64]) -> String {
+/// Mean and standard deviation of `values`; a dash if there are none or one is missing.
+fn shown(values: Option<Vec<f64>>, digits: usize) -> String {
+    let Some(values) = values.filter(|values| !values.is_empty()) else {
+        return "-".to_owned();
+    };
     let count = values.len() as f64;
     let mean = values.iter().sum::<f64>() / count;
     if values.len() < 2 {
-        return format!("{mean:.4}");
+        return format!("{mean:.digits$}");
     }
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    format!("{mean:.4} ± {:.4}", (squares / (count - 1.0)).sqrt())
+    format!(
+        "{mean:.digits$} ± {:.digits$}",
+        (squares / (count - 1.0)).sqrt()
+    )
 }
 
 impl fmt::Display for Table {
@@ -186,7 +270,9 @@ mod tests {
 
     #[test]
     fn several_seeds_are_shown_by_mean_and_spread() {
-        assert_eq!(mean_and_spread(&[0.9]), "0.9000");
-        assert_eq!(mean_and_spread(&[0.98, 0.99, 1.0]), "0.9900 ± 0.0100");
+        assert_eq!(shown(Some(vec![0.9]), 4), "0.9000");
+        assert_eq!(shown(Some(vec![0.98, 0.99, 1.0]), 4), "0.9900 ± 0.0100");
+        assert_eq!(shown(None, 4), "-");
+        assert_eq!(shown(Some(vec![]), 4), "-");
     }
 }

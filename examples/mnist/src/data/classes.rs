@@ -42,6 +42,31 @@ impl Classes {
         Ok(Self(labels.map(class).collect()))
     }
 
+    /// The classes but those with the labels `unknown`.
+    pub fn without(&self, unknown: &[u8]) -> Result<Self> {
+        for &label in unknown {
+            ensure!(
+                self.number(label).is_some(),
+                "--unknown-classes: {label} is no class of the data, whose labels are {}",
+                self.listed()
+            );
+        }
+        let is_known = |class: &&Class| !unknown.contains(&class.label);
+        let known = Self(self.0.iter().filter(is_known).cloned().collect());
+        ensure!(
+            known.len() > 1,
+            "--unknown-classes: leaves {} of {} classes, but a network needs at least two",
+            known.len(),
+            self.len()
+        );
+        Ok(known)
+    }
+
+    /// The labels in the files, by the numbers of the classes.
+    pub fn labels(&self) -> impl ExactSizeIterator<Item = u8> {
+        self.0.iter().map(|class| class.label)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

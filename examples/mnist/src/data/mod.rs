@@ -4,6 +4,7 @@ mod classes;
 mod files;
 mod idx;
 mod shift;
+mod unknown;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use classes::Classes;
 use files::Files;
 pub use shift::Shifts;
+pub use unknown::{Parting, random_unknown_classes};
 
 /// The smallest side that three halvings leave something of.
 const MIN_SIDE: usize = 8;
@@ -45,6 +47,8 @@ pub struct Dataset {
     pub train: Samples,
     pub validation: Samples,
     pub test: Samples,
+    /// Test samples of the classes that are left out, which are in none of the other sets.
+    pub unknown: Samples,
     pub classes: Classes,
 }
 
@@ -62,9 +66,14 @@ impl Dataset {
     /// Reads the four files of `source`.
     ///
     /// The classes are the labels of the training file. With `num_classes` they are the labels from 0 on, with samples
-    /// or without. Validation samples and smaller sets depend on the files and `sizes` alone, so that runs of different
+    /// or without. Those with the labels `unknown_classes` are left out. Validation samples and smaller sets depend on the files and `sizes` alone, so that runs of different
     /// seeds are measured on the same samples.
-    pub fn load(source: &Source, num_classes: Option<usize>, sizes: SplitSizes) -> Result<Self> {
+    pub fn load(
+        source: &Source,
+        num_classes: Option<usize>,
+        unknown_classes: &[u8],
+        sizes: SplitSizes,
+    ) -> Result<Self> {
         let files = Files::find(&source.directory, source.split.as_deref())?;
         let transpose = source.transpose.unwrap_or(files.by_columns);
         let read_images = |path: &Path| {
@@ -100,6 +109,14 @@ impl Dataset {
             classes.listed()
         );
 
+        let known = match unknown_classes {
+            [] => classes.clone(),
+            labels => classes.without(labels)?,
+        };
+        let parting = Parting::of(&classes, &known);
+        let (train, _) = parting.part(&train);
+        let (test, unknown) = parting.part(&test);
+
         // Some of the files are sorted by difficulty or by writer: what a smaller run takes must not be.
         let order = shuffled(train.len(), &mut StdRng::seed_from_u64(0));
         let validation_len = sizes.validation.min(train.len() / 2);
@@ -112,12 +129,37 @@ impl Dataset {
             validation: train.subset(validation_order),
             train: train.subset(&rest[..train_len]),
             test: test.subset(&test_order[..test_len]),
-            classes,
+            unknown: unknown.first(sizes.test.unwrap_or(unknown.len())),
+            classes: known,
         })
     }
 }
 
 impl Samples {
+    /// The test samples of another data set, at most `count`, with images of `image_size`.
+    pub fn of_test_files(
+        directory: &Path,
+        image_size: [usize; 2],
+        count: Option<usize>,
+    ) -> Result<Self> {
+        let files = Files::find(directory, None)?;
+        let images = idx::read_images(&files.test_images)?;
+        let images = match files.by_columns {
+            true => images.transposed(),
+            false => images,
+        };
+        let labels = idx::read_labels(&files.test_labels)?;
+        let classes = Classes::of(&labels, None)?;
+        let samples = Self::checked(images, &labels, &classes, &files.test_labels)?;
+        ensure!(
+            samples.image_size() == image_size,
+            "{}: images of {:?}, but the run was trained on images of {image_size:?}",
+            files.test_images.display(),
+            samples.image_size()
+        );
+        Ok(samples.first(count.unwrap_or(samples.len())))
+    }
+
     fn checked(
         images: idx::Images,
         labels: &[u8],
@@ -295,7 +337,7 @@ mod tests {
             validation: 5_000,
             test: Some(100),
         };
-        let dataset = Dataset::load(&source, None, sizes).unwrap();
+        let dataset = Dataset::load(&source, None, &[], sizes).unwrap();
         let lens = [&dataset.train, &dataset.validation, &dataset.test].map(Samples::len);
         assert_eq!(lens, [55_000, 5_000, 100]);
         assert_eq!(dataset.classes.len(), 10);

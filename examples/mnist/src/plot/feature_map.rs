@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::canvas::{FONT, Picture, px};
+use super::canvas::{FONT, Picture, Surface, px};
 use super::palette::{Shape, class_colour, class_shape};
 
 const SIZE: (u32, u32) = (640, 680);
@@ -82,11 +82,12 @@ impl FeatureMap {
         })
     }
 
-    fn draw_on(
-        &self,
-        surface: &super::canvas::Surface<'_>,
+    /// Draws the map over the whole of `surface`, which may be a part of a picture.
+    pub fn draw_on<'a>(
+        &'a self,
+        surface: &'a Surface<'_>,
         axes: &Axes,
-    ) -> Result<(), Box<dyn std::error::Error + '_>> {
+    ) -> Result<(), Box<dyn std::error::Error + 'a>> {
         let grey = RGBColor(0x66, 0x66, 0x66);
         let mut chart = ChartBuilder::on(surface)
             .caption(
@@ -137,14 +138,15 @@ impl FeatureMap {
     }
 
     /// The name of a class beside `place`, where its center may be marked, with a white rim that keeps it legible.
-    fn draw_label(
+    fn draw_label<'a>(
         &self,
-        surface: &super::canvas::Surface<'_>,
+        surface: &'a Surface<'_>,
         name: &str,
         (x, y): (i32, i32),
-    ) -> Result<(), Box<dyn std::error::Error + '_>> {
+    ) -> Result<(), Box<dyn std::error::Error + 'a>> {
         let rise = if self.centers.is_empty() { 0 } else { 16 };
-        let y = y - px(rise) as i32;
+        let (left, top) = surface.get_base_pixel();
+        let (x, y) = (x - left, y - top - px(rise) as i32);
         let style = |colour: &RGBColor| {
             (FONT, px(26))
                 .into_font()

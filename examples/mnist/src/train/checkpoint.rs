@@ -6,17 +6,15 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use burn::module::Module;
 use burn::optim::ModuleOptimizer;
 use burn::optim::lr_scheduler::LrSchedulerRecord;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::store::ModuleRecord;
-use serde::{Deserialize, Serialize};
 
-use super::EpochMetrics;
-use crate::data::Classes;
-use crate::model::Model;
+use super::history::State;
+use crate::network::Model;
 use crate::run::{RunDirectory, before_write, read_json, write_json};
 
 const DIRECTORY: &str = "checkpoints";
@@ -26,41 +24,6 @@ const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
 const SCHEDULER: &str = "scheduler.bpk";
 const STATE: &str = "state.json";
-
-/// How far a run has come.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// Zero before the first epoch.
-    pub epoch: usize,
-    pub step: usize,
-    /// What the numbers of the classes mean.
-    pub classes: Classes,
-    pub history: Vec<EpochMetrics>,
-}
-
-impl State {
-    /// Checks that data with `classes` is what the network was trained on.
-    pub fn ensure_classes(&self, classes: &Classes) -> Result<()> {
-        ensure!(
-            self.classes == *classes,
-            "the run was trained on the labels {}, but the data has the labels {}",
-            self.classes.listed(),
-            classes.listed()
-        );
-        Ok(())
-    }
-
-    /// The epoch with the best validation accuracy, the earliest of equals; zero before the first epoch.
-    pub fn best_epoch(&self) -> usize {
-        let mut best: Option<&EpochMetrics> = None;
-        for epoch in &self.history {
-            if best.is_none_or(|best| epoch.validation.decisive() > best.validation.decisive()) {
-                best = Some(epoch);
-            }
-        }
-        best.map_or(0, |best| best.epoch)
-    }
-}
 
 /// Writes the checkpoint of `state`, and removes those that are neither the last nor the best.
 pub fn save(

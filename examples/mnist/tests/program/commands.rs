@@ -6,6 +6,16 @@ use crate::launch::{Scene, json, json_lines, loss_by_epoch};
 
 const SHORT: [&str; 4] = ["--epochs", "2", "--batch-size", "8"];
 
+/// The losses that compare directions.
+pub const ANGULAR: [&str; 6] = [
+    "normalized-softmax",
+    "cosface",
+    "arcface",
+    "sphereface",
+    "adaface",
+    "proxy-anchor",
+];
+
 /// Trains with `loss` into `out`, with more `arguments`.
 fn train(scene: &Scene, loss: &str, name: &str, arguments: &[&str]) -> String {
     let start = [&["train", "--loss", loss], &SHORT[..], arguments].concat();
@@ -19,7 +29,10 @@ fn each_loss_can_be_trained_and_evaluated_by_each_method() {
     train(&scene, "softmax", "softmax", &[]);
     train(&scene, "joint", "joint", &[]);
     train(&scene, "center", "center", &["--from", &joint]);
-    for loss in ["softmax", "joint", "center"] {
+    for loss in ANGULAR {
+        train(&scene, loss, loss, &[]);
+    }
+    for loss in ["softmax", "joint", "center"].into_iter().chain(ANGULAR) {
         let run = scene.out().join(loss).display().to_string();
         for method in ["class", "nearest-center", "knn"] {
             let launched = scene.run(&["evaluate", "--run", &run, "--method", method]);
@@ -118,6 +131,59 @@ fn every_choice_of_the_recipe_can_be_trained() {
     let recipe = &json(&scene.out().join("0/run.json"))["recipe"];
     assert_eq!(recipe["update_rule"], "Gradient");
     assert_eq!(recipe["bias"], true);
+}
+
+#[test]
+fn every_choice_of_a_margin_can_be_trained() {
+    let scene = Scene::new();
+    for (index, (loss, arguments)) in [
+        ("arcface", &["--scale", "20", "--margin", "0.3"][..]),
+        ("cosface", &["--margin-warmup", "0", "--bias=true"]),
+        (
+            "adaface",
+            &["--class-balance", "histogram", "--feature-dim", "3"],
+        ),
+        ("sphereface", &["--margin", "3", "--scale", "0.5"]),
+        ("normalized-softmax", &["--preset", "mxnet"]),
+        (
+            "proxy-anchor",
+            &["--preset", "quick", "--feature-norm=false"],
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        train(&scene, loss, &index.to_string(), arguments);
+    }
+    let recipe = |run: &str| json(&scene.out().join(run).join("run.json"))["recipe"].clone();
+    assert_eq!(
+        (
+            recipe("0")["scale"].as_f64(),
+            recipe("0")["margin"].as_f64()
+        ),
+        (Some(20.0), Some(0.3))
+    );
+    assert_eq!(recipe("4")["margin"], serde_json::Value::Null);
+}
+
+#[test]
+fn under_the_gradient_rule_alpha_is_the_rate_of_the_centers() {
+    let scene = Scene::new();
+    let centers = |run: &str, alpha: &str| {
+        train(
+            &scene,
+            "joint",
+            run,
+            &["--update-rule", "gradient", "--alpha", alpha],
+        );
+        let snapshots = scene.out().join(run).join("snapshots");
+        ["epoch-0001.json", "epoch-0002.json"]
+            .map(|epoch| json(&snapshots.join(epoch))["centers"].clone())
+    };
+    let [first, second] = centers("rest", "0");
+    assert_eq!(first, second);
+    let [first, second] = centers("move", "0.5");
+    assert_ne!(first, second);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod commands;
 mod ending;
 mod faults;
 mod main_job;
+mod measures;
 mod own_files;
 mod report;
 mod resume;

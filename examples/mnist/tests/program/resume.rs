@@ -7,15 +7,19 @@ use std::time::{Duration, Instant};
 
 use crate::launch::{Scene, json, loss_by_epoch};
 
-const ARGUMENTS: [&str; 7] = [
-    "train",
-    "--loss",
-    "joint",
-    "--epochs",
-    "6",
-    "--batch-size",
-    "4",
-];
+const ARGUMENTS: [&str; 7] = arguments("joint");
+
+const fn arguments(loss: &str) -> [&str; 7] {
+    [
+        "train",
+        "--loss",
+        loss,
+        "--epochs",
+        "6",
+        "--batch-size",
+        "4",
+    ]
+}
 
 /// What was trained, free of the random identities of its parameters.
 fn outcome(run: &Path) -> (Vec<String>, serde_json::Value) {
@@ -23,16 +27,16 @@ fn outcome(run: &Path) -> (Vec<String>, serde_json::Value) {
     (loss_by_epoch(run), last)
 }
 
-#[test]
-fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
+/// Asserts that a run with `loss`, killed as soon as each of `epochs` is seen to be done, goes on as if it was not.
+fn assert_goes_on(loss: &str, epochs: &[usize]) {
     let scene = Scene::new();
     let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &ARGUMENTS).printed();
+    let arguments = arguments(loss);
+    scene.launch_into(&whole, &arguments).printed();
 
-    // Killed at several points of the run, as soon as this many epochs are seen to be done.
-    for epochs in [0, 1, 3] {
+    for epochs in epochs {
         let killed = scene.out().join(format!("killed-{epochs}"));
-        let mut child = scene.start_into(&killed, &ARGUMENTS);
+        let mut child = scene.start_into(&killed, &arguments);
         let seen = killed.join(format!("checkpoints/epoch-{epochs:04}"));
         let started = Instant::now();
         while !seen.exists() {
@@ -47,8 +51,26 @@ fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
 
         let path = killed.display().to_string();
         scene.run(&["train", "--resume", &path]).printed();
-        assert_eq!(outcome(&whole), outcome(&killed), "killed after {epochs}");
+        let (whole, killed) = (outcome(&whole), outcome(&killed));
+        assert_eq!(whole, killed, "{loss} killed after {epochs}");
     }
+}
+
+#[test]
+fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
+    assert_goes_on("joint", &[0, 1, 3]);
+}
+
+#[test]
+fn vectors_of_the_classes_and_a_rising_margin_go_on_after_a_kill() {
+    for loss in ["arcface", "sphereface", "proxy-anchor"] {
+        assert_goes_on(loss, &[1]);
+    }
+}
+
+#[test]
+fn the_statistics_of_adaface_go_on_after_a_kill() {
+    assert_goes_on("adaface", &[0, 2]);
 }
 
 #[test]

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{CompareArgs, PlaceArgs, RecipeArgs};
-use crate::presets::Preset;
-use crate::recipe::{Loss, Recipe};
+use crate::cli::{CompareArgs, PlaceArgs};
+use crate::job::TrainingJob;
+use crate::pictures::draw_gallery;
+use crate::recipe::{Changes, Loss, Preset, Recipe, with_joint};
 use crate::report::{Part, write_report};
-use crate::results::{Select, Table};
+use crate::results::{Kind, Select, Table};
 use crate::run::{Provenance, RUN, RunDirectory, read_json};
 use crate::train::Trained;
-use crate::train::job::TrainingJob;
 use crate::{interrupt, terminal};
 
 /// What the directories of the main job are called.
@@ -26,17 +26,32 @@ struct Comparison {
     /// Of all seeds and losses, in the order in which they are trained.
     recipes: Vec<Recipe>,
     select: Select,
+    kind: Kind,
 }
 
 /// The command `compare`.
 pub fn command(args: &CompareArgs) -> Result<()> {
     let comparison = |device: &str| {
-        let recipes = recipes(args.preset, &args.recipe, args.seeds)?;
+        let kind = match args.losses.is_empty() {
+            false => Kind::Gallery,
+            true if args.preset == Preset::Quick => Kind::Plain,
+            true => Kind::Published,
+        };
         Ok(Comparison {
             provenance: Provenance::of_this_run(device, args.place.data.source()),
             preset: args.preset,
-            recipes,
+            recipes: match kind {
+                Kind::Gallery => {
+                    let recipe = |loss| args.preset.gallery_recipe(loss);
+                    recipes(&with_joint(&args.losses), recipe, &args.recipe, args.seeds)?
+                }
+                Kind::Plain | Kind::Published => {
+                    let recipe = |loss| args.preset.recipe(loss);
+                    recipes(&Loss::PUBLISHED, recipe, &args.recipe, args.seeds)?
+                }
+            },
             select: args.select,
+            kind,
         })
     };
     let resume = args.resume.as_deref();
@@ -44,24 +59,36 @@ pub fn command(args: &CompareArgs) -> Result<()> {
 }
 
 /// The main job.
-pub fn main_job(place: &PlaceArgs, changes: &RecipeArgs, resume: Option<&Path>) -> Result<()> {
+pub fn main_job(place: &PlaceArgs, changes: &Changes, resume: Option<&Path>) -> Result<()> {
     let comparison = |device: &str| {
         Ok(Comparison {
             provenance: Provenance::of_this_run(device, place.data.source()),
             preset: Preset::Quick,
-            recipes: recipes(Preset::Quick, changes, 1)?,
+            recipes: recipes(
+                &Loss::PUBLISHED,
+                |loss| Preset::Quick.recipe(loss),
+                changes,
+                1,
+            )?,
             select: Select::Last,
+            kind: Kind::Plain,
         })
     };
     run(place, resume, None, comparison)
 }
 
-/// The recipes of all losses for `seeds` seeds, from the recipe's own on.
-fn recipes(preset: Preset, changes: &RecipeArgs, seeds: u64) -> Result<Vec<Recipe>> {
+/// The recipes of `losses` for `seeds` seeds, from the recipe's own on.
+fn recipes(
+    losses: &[Loss],
+    recipe: impl Fn(Loss) -> Recipe,
+    changes: &Changes,
+    seeds: u64,
+) -> Result<Vec<Recipe>> {
+    changes.check(losses)?;
     let mut recipes = Vec::new();
     for index in 0..seeds {
-        for loss in Loss::ALL {
-            let mut recipe = preset.recipe(loss);
+        for &loss in losses {
+            let mut recipe = recipe(loss);
             changes.apply(&mut recipe)?;
             recipe.seed = recipe.seed.wrapping_add(index);
             recipes.push(recipe);
@@ -125,9 +152,11 @@ fn run(
         .iter()
         .map(|(job, trained, _)| (job.recipe.loss, trained))
         .collect();
-    let published = comparison.preset != Preset::Quick;
-    let table = Table::of(&results, comparison.select, published);
+    let table = Table::of(&results, comparison.select, comparison.kind, &chosen.device)?;
     directory.write_json("results.json", &table)?;
+    if comparison.kind == Kind::Gallery {
+        draw_gallery(&table, &results, &directory)?;
+    }
     let parts: Vec<Part<'_>> = runs
         .iter()
         // Further seeds look alike; their pictures are beside the report.

@@ -1,75 +1,18 @@
-//! The command `train`, and the single runs that a comparison consists of.
+//! The command `train`.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::Device;
-use serde::{Deserialize, Serialize};
 
-use super::{Trained, Training, checkpoint};
 use crate::cli::TrainArgs;
-use crate::data::{Dataset, Source};
-use crate::pictures;
-use crate::recipe::{Loss, Recipe};
+use crate::data::Dataset;
+use crate::device::Chosen;
+use crate::job::TrainingJob;
+use crate::recipe::Loss;
 use crate::report::{Part, write_report};
-use crate::run::{Provenance, RUN, RunDirectory, read_json};
+use crate::run::{Provenance, RunDirectory};
 use crate::{interrupt, terminal};
 
-/// The content of a training run's `run.json`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TrainingJob {
-    pub provenance: Provenance,
-    pub recipe: Recipe,
-    /// The run whose last checkpoint this one starts from.
-    pub start: Option<PathBuf>,
-}
-
-impl TrainingJob {
-    /// Begins this run in `directory`.
-    pub fn record(&self, directory: &RunDirectory) -> Result<()> {
-        directory.write_json(RUN, self)
-    }
-
-    /// The job of the run in `directory`.
-    pub fn of(directory: &RunDirectory) -> Result<Self> {
-        let path = directory.path().join(RUN);
-        read_json(&path).context("not a run of train; name one, such as a part of a comparison")
-    }
-
-    pub fn dataset(&self, source: &Source) -> Result<Dataset> {
-        Dataset::load(source, self.recipe.num_classes, self.recipe.sizes)
-    }
-
-    /// Trains in `directory`, from where it stands, and draws the pictures.
-    pub fn run(
-        &self,
-        dataset: &Dataset,
-        device: &Device,
-        directory: &RunDirectory,
-    ) -> Result<Trained> {
-        let start = match &self.start {
-            Some(run) => {
-                let checkpoint = checkpoint::last(run)?
-                    .with_context(|| format!("{}: has no checkpoint", run.display()))?;
-                checkpoint::state(&checkpoint)?.ensure_classes(&dataset.classes)?;
-                Some(checkpoint::model_record(&checkpoint)?)
-            }
-            None => None,
-        };
-        let trained = Training {
-            recipe: &self.recipe,
-            dataset,
-            device,
-            directory,
-            start,
-        }
-        .run()?;
-        pictures::draw(self.recipe.loss.name(), &trained, directory)?;
-        Ok(trained)
-    }
-}
-
-/// The command `train`.
 pub fn command(args: &TrainArgs) -> Result<()> {
     let chosen = args.place.device.open()?;
     let (job, directory, dataset) = match &args.resume {
@@ -79,7 +22,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
             let dataset = job.dataset(&args.place.data.in_place_of(&job.provenance.data))?;
             (job, directory, dataset)
         }
-        None => begin(args, &chosen.name)?,
+        None => begin(args, &chosen)?,
     };
     let title = job.recipe.loss.name();
     terminal::note(format_args!(
@@ -104,11 +47,9 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     terminal::print(format_args!("Report: {}", report.display()))
 }
 
-fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, Dataset)> {
+fn begin(args: &TrainArgs, chosen: &Chosen) -> Result<(TrainingJob, RunDirectory, Dataset)> {
     let loss = args.loss.context("--loss is missing")?;
-    if let Some(option) = args.recipe.without_effect(loss) {
-        bail!("{option}: has no effect with --loss {}", loss.name());
-    }
+    args.recipe.check(&[loss])?;
     let mut recipe = args.preset.recipe(loss);
     args.recipe.apply(&mut recipe)?;
     let start = match (loss, &args.from) {
@@ -122,12 +63,13 @@ fn begin(args: &TrainArgs, device: &str) -> Result<(TrainingJob, RunDirectory, D
         (_, None) => None,
     };
     let job = TrainingJob {
-        provenance: Provenance::of_this_run(device, args.place.data.source()),
+        provenance: Provenance::of_this_run(&chosen.name, args.place.data.source()),
         recipe,
         start,
     };
-    // A fault of the data must come to light before anything is written.
+    // A fault of the data or of an option must come to light before anything is written.
     let dataset = job.dataset(&job.provenance.data)?;
+    job.model(&dataset, &chosen.device)?;
     let directory = RunDirectory::create(args.place.out_dir.as_deref(), loss.name())?;
     job.record(&directory)?;
     Ok((job, directory, dataset))

@@ -1,0 +1,6 @@
+//! The commands of the program.
+
+pub mod compare;
+pub mod evaluate;
+pub mod open_set;
+pub mod train;

@@ -1,0 +1,156 @@
+//! The features of a set of samples, and what is predicted from them.
+
+use anyhow::{Result, ensure};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn_center_loss::{KnnClassifier, KnnClassifierConfig, KnnMetric, NearestCenter};
+use serde::{Deserialize, Serialize};
+
+use super::scores::Scores;
+use crate::data::Samples;
+use crate::interrupt;
+use crate::network::Model;
+
+/// Neighbors that vote, where the number was not asked for; fewer where there are fewer references.
+pub const DEFAULT_K: usize = 5;
+
+/// Large enough to keep a GPU busy, small enough for the maps of the first block to stay in a few dozen megabytes.
+const BATCH_SIZE: usize = 200;
+
+/// The features of a set of samples, and the classes that the class layer predicts from them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Embedding {
+    /// Row by row, `[len, feature_dim]`.
+    pub features: Vec<f32>,
+    pub feature_dim: usize,
+    /// How features of this loss are compared.
+    pub metric: KnnMetric,
+    pub labels: Vec<u8>,
+    pub predictions: Vec<usize>,
+}
+
+impl Embedding {
+    /// `model` and `device` are not in autodiff mode.
+    pub fn of(samples: &Samples, model: &Model, device: &Device) -> Result<Self> {
+        let mut embedding = Self {
+            features: Vec::new(),
+            feature_dim: 0,
+            metric: model.objective.metric(),
+            labels: samples.labels().to_vec(),
+            predictions: Vec::with_capacity(samples.len()),
+        };
+        let indices = Vec::from_iter(0..samples.len());
+        for batch in indices.chunks(BATCH_SIZE) {
+            interrupt::check()?;
+            let features = model.network.forward(samples.images_at(batch, device));
+            let [_, feature_dim] = features.dims();
+            embedding.feature_dim = feature_dim;
+            let logits = model.objective.logits(features.clone())?;
+            let predictions = logits.argmax(1).try_into_vec_as::<i64>()?;
+            embedding
+                .predictions
+                .extend(predictions.into_iter().map(|class| class as usize));
+            embedding
+                .features
+                .extend(features.try_into_vec_as::<f32>()?);
+        }
+        ensure!(
+            embedding.features.iter().all(|value| value.is_finite()),
+            "the network's features are not finite: its training diverged; try a smaller --lr"
+        );
+        Ok(embedding)
+    }
+
+    /// What features are compared by, for people.
+    pub fn metric_name(&self) -> &'static str {
+        match self.metric {
+            KnnMetric::Cosine => "cosine",
+            _ => "Euclidean",
+        }
+    }
+
+    pub fn features_on(&self, device: &Device) -> Tensor<2> {
+        let shape = [self.labels.len(), self.feature_dim];
+        Tensor::from_data(TensorData::new(self.features.clone(), shape), device)
+    }
+
+    pub fn labels_on(&self, device: &Device) -> Tensor<1, Int> {
+        let labels: Vec<i32> = self.labels.iter().map(|&label| i32::from(label)).collect();
+        Tensor::from_data(labels.as_slice(), device)
+    }
+
+    /// The classes of the nearest centers. `device` is that of the centers.
+    pub fn by_nearest_center(
+        &self,
+        centers: &NearestCenter,
+        device: &Device,
+    ) -> Result<Vec<usize>> {
+        classes(centers.predict(self.features_on(device))?)
+    }
+
+    /// The classes that the `k` nearest of `references` vote for.
+    pub fn by_neighbors(&self, references: &Self, k: usize, device: &Device) -> Result<Vec<usize>> {
+        let classifier = references.classifier(k, device)?;
+        classes(classifier.predict(self.features_on(device))?)
+    }
+
+    /// The classifier by the `k` nearest of these samples.
+    pub fn classifier(&self, k: usize, device: &Device) -> Result<KnnClassifier> {
+        let config = KnnClassifierConfig::new(k).with_metric(self.metric);
+        Ok(config.fit(self.features_on(device), self.labels_on(device))?)
+    }
+
+    /// The part of `predictions` that is right.
+    pub fn accuracy(&self, predictions: &[usize]) -> f64 {
+        let hits = self.hits(predictions);
+        let right = hits.iter().filter(|&&hit| hit).count();
+        right as f64 / hits.len() as f64
+    }
+
+    /// Which of `predictions` are right.
+    pub fn hits(&self, predictions: &[usize]) -> Vec<bool> {
+        let pairs = self.labels.iter().zip(predictions);
+        pairs
+            .map(|(&label, &prediction)| usize::from(label) == prediction)
+            .collect()
+    }
+
+    /// The accuracies of all methods, with neighbors among `references`.
+    pub fn scores(
+        &self,
+        centers: Option<&NearestCenter>,
+        references: &Self,
+        device: &Device,
+    ) -> Result<Scores> {
+        let (features, labels) = (self.features_on(device), self.labels_on(device));
+        let neighbors = references.classifier(DEFAULT_K.min(references.labels.len()), device)?;
+        Ok(Scores {
+            class: self.accuracy(&self.predictions),
+            nearest_center: match centers {
+                Some(centers) => Some(centers.score(features.clone(), labels.clone())?),
+                None => None,
+            },
+            neighbors: neighbors.score(features, labels)?,
+        })
+    }
+
+    /// The first `count` samples, or all if there are fewer.
+    pub fn first(&self, count: usize) -> Self {
+        let count = count.min(self.labels.len());
+        Self {
+            features: self.features[..count * self.feature_dim].to_vec(),
+            feature_dim: self.feature_dim,
+            metric: self.metric,
+            labels: self.labels[..count].to_vec(),
+            predictions: self.predictions[..count].to_vec(),
+        }
+    }
+}
+
+/// The predictions of a classifier on the host.
+pub fn classes(predictions: Tensor<1, Int>) -> Result<Vec<usize>> {
+    let predictions = predictions.try_into_vec_as::<i64>()?;
+    Ok(predictions
+        .into_iter()
+        .map(|class| class as usize)
+        .collect())
+}

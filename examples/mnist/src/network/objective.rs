@@ -1,0 +1,84 @@
+//! What is asked of the features: a loss, and the scores of the classes that belong to it.
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::tensor::{Int, Tensor};
+use burn_center_loss::{CenterLoss, KnnMetric, MarginSoftmax, NearestCenter, ProxyAnchor};
+
+use super::softmax::Softmax;
+
+/// A loss with all of its parameters.
+// There is one at a time, so that a few hundred bytes more do not matter.
+#[allow(clippy::large_enum_variant)]
+#[derive(Module, Debug)]
+pub enum Objective {
+    Softmax(Softmax),
+    Margin(MarginSoftmax),
+    ProxyAnchor(ProxyAnchor),
+}
+
+/// What an objective makes of a batch.
+pub struct Outcome {
+    /// `[1]`
+    pub loss: Tensor<1>,
+    /// The scores of the classes without a margin, `[batch_size, num_classes]`
+    pub logits: Tensor<2>,
+}
+
+impl Objective {
+    /// The loss of a batch; moves centers, statistics and schedules, where there are any.
+    pub fn forward(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Result<Outcome> {
+        Ok(match self {
+            Self::Softmax(softmax) => {
+                let logits = softmax.logits(features.clone());
+                let loss = softmax.loss(features, logits.clone(), labels)?;
+                Outcome { loss, logits }
+            }
+            Self::Margin(loss) => Outcome {
+                logits: loss.logits(features.clone())?,
+                loss: loss.try_forward((features, labels))?,
+            },
+            Self::ProxyAnchor(loss) => Outcome {
+                logits: loss.logits(features.clone())?,
+                loss: loss.try_forward((features, labels))?,
+            },
+        })
+    }
+
+    /// The scores of the classes without a margin.
+    pub fn logits(&self, features: Tensor<2>) -> Result<Tensor<2>> {
+        Ok(match self {
+            Self::Softmax(softmax) => softmax.logits(features),
+            Self::Margin(loss) => loss.logits(features)?,
+            Self::ProxyAnchor(loss) => loss.logits(features)?,
+        })
+    }
+
+    /// A classifier of the vectors of the classes: by position for centers, by direction for the others.
+    pub fn nearest_center(&self) -> Result<Option<NearestCenter>> {
+        Ok(match self {
+            Self::Softmax(softmax) => match &softmax.center_loss {
+                Some(center_loss) => Some(center_loss.nearest_center()?),
+                None => None,
+            },
+            Self::Margin(loss) => Some(loss.nearest_center()?),
+            Self::ProxyAnchor(loss) => Some(loss.nearest_center()?),
+        })
+    }
+
+    /// How its features are compared: by position, or by direction if the loss knows nothing but directions.
+    pub fn metric(&self) -> KnnMetric {
+        match self {
+            Self::Softmax(_) => KnnMetric::Euclidean,
+            Self::Margin(_) | Self::ProxyAnchor(_) => KnnMetric::Cosine,
+        }
+    }
+
+    /// The center loss, if there is one.
+    pub fn center_loss(&self) -> Option<&CenterLoss> {
+        match self {
+            Self::Softmax(softmax) => softmax.center_loss.as_ref(),
+            Self::Margin(_) | Self::ProxyAnchor(_) => None,
+        }
+    }
+}

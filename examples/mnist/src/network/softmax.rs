@@ -1,0 +1,72 @@
+//! Softmax cross-entropy over a class layer, with center loss beside it or in its place.
+
+use anyhow::Result;
+use burn::module::Module;
+use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Int, Tensor};
+use burn_center_loss::{CenterLoss, CenterLossConfig};
+
+/// Configuration of a [`Softmax`].
+pub struct SoftmaxConfig {
+    /// The number of classes and the number of features.
+    pub size: [usize; 2],
+    pub bias: bool,
+    /// `None` is Burn's default.
+    pub initializer: Option<Initializer>,
+    pub center_loss: Option<CenterLossConfig>,
+    /// Whether the center loss is all that is minimized.
+    pub alone: bool,
+}
+
+/// The class layer, and the losses over its scores and over the features.
+#[derive(Module, Debug)]
+pub struct Softmax {
+    class: Linear,
+    pub center_loss: Option<CenterLoss>,
+    cross_entropy: CrossEntropyLoss,
+    alone: bool,
+}
+
+impl SoftmaxConfig {
+    pub fn init(&self, device: &Device) -> Result<Softmax> {
+        let [num_classes, feature_dim] = self.size;
+        let class = LinearConfig::new(feature_dim, num_classes).with_bias(self.bias);
+        let class = match &self.initializer {
+            Some(initializer) => class.with_initializer(initializer.clone()),
+            None => class,
+        };
+        Ok(Softmax {
+            class: class.init(device),
+            center_loss: match &self.center_loss {
+                Some(config) => Some(config.try_init(device)?),
+                None => None,
+            },
+            cross_entropy: CrossEntropyLossConfig::new().init(device),
+            alone: self.alone,
+        })
+    }
+}
+
+impl Softmax {
+    pub fn logits(&self, features: Tensor<2>) -> Tensor<2> {
+        self.class.forward(features)
+    }
+
+    /// The loss of a batch, with the scores that [`logits`](Self::logits) gives its features.
+    pub fn loss(
+        &self,
+        features: Tensor<2>,
+        logits: Tensor<2>,
+        labels: Tensor<1, Int>,
+    ) -> Result<Tensor<1>> {
+        let Some(center_loss) = &self.center_loss else {
+            return Ok(self.cross_entropy.forward(logits, labels));
+        };
+        let center = center_loss.try_forward((features, labels.clone()))?;
+        Ok(match self.alone {
+            true => center,
+            false => self.cross_entropy.forward(logits, labels) + center,
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! The network and the loss of a recipe.
+
+use anyhow::{Context, Result, ensure};
+use burn::nn::Initializer;
+use burn::tensor::Device;
+use burn_center_loss::{
+    AdaFace, ArcFace, CenterLossConfig, CosFace, DirectRule, Margin, MarginSoftmaxConfig,
+    ProxyAnchorConfig, Schedule, SphereFace, UpdateRule,
+};
+
+use super::loss::Loss;
+use super::options::{CenterRule, Initialization, Recipe};
+use crate::network::{LeNetPlusPlusConfig, Model, Objective, SoftmaxConfig};
+
+impl Recipe {
+    /// The model with random weights and centers.
+    pub fn model(
+        &self,
+        image_size: [usize; 2],
+        num_classes: usize,
+        steps_per_epoch: usize,
+        device: &Device,
+    ) -> Result<Model> {
+        device.seed(self.seed);
+        let network = LeNetPlusPlusConfig {
+            image_size,
+            feature_dim: self.feature_dim,
+            bias: self.bias,
+            feature_norm: self.feature_norm,
+            initializer: self.initializer(),
+        };
+        Ok(Model {
+            network: network.init(device),
+            objective: self.objective(num_classes, steps_per_epoch, device)?,
+        })
+    }
+
+    fn objective(
+        &self,
+        num_classes: usize,
+        steps_per_epoch: usize,
+        device: &Device,
+    ) -> Result<Objective> {
+        let size = [num_classes, self.feature_dim];
+        match self.loss {
+            Loss::Softmax | Loss::Joint | Loss::Center => {
+                let softmax = SoftmaxConfig {
+                    size,
+                    bias: self.bias,
+                    initializer: self.initializer(),
+                    center_loss: self.center_loss(size, steps_per_epoch),
+                    alone: self.loss == Loss::Center,
+                };
+                Ok(Objective::Softmax(softmax.init(device)?))
+            }
+            Loss::ProxyAnchor => {
+                let config = ProxyAnchorConfig::new(num_classes, self.feature_dim)
+                    .with_alpha(self.scale()?)
+                    .with_margin(self.margin()?);
+                Ok(Objective::ProxyAnchor(config.try_init(device)?))
+            }
+            Loss::NormalizedSoftmax
+            | Loss::CosFace
+            | Loss::ArcFace
+            | Loss::SphereFace
+            | Loss::AdaFace => {
+                let config = MarginSoftmaxConfig::new(num_classes, self.feature_dim)
+                    .with_margin(self.library_margin()?)
+                    .with_margin_schedule(match self.margin_warmup {
+                        Some(part) => self.warmup(part, steps_per_epoch),
+                        None => Schedule::Constant,
+                    })
+                    .with_scale(self.scale()?)
+                    .with_class_balance(self.class_balance);
+                let loss = config.try_init(device).context("--margin")?;
+                Ok(Objective::Margin(loss))
+            }
+        }
+    }
+
+    fn scale(&self) -> Result<f64> {
+        let loss = self.loss.name();
+        self.scale
+            .with_context(|| format!("--scale: {loss} needs one"))
+    }
+
+    fn margin(&self) -> Result<f64> {
+        let loss = self.loss.name();
+        self.margin
+            .with_context(|| format!("--margin: {loss} needs one"))
+    }
+
+    fn library_margin(&self) -> Result<Margin> {
+        Ok(match self.loss {
+            Loss::CosFace => CosFace::new().with_margin(self.margin()?).into(),
+            Loss::ArcFace => ArcFace::new().with_margin(self.margin()?).into(),
+            Loss::AdaFace => AdaFace::new().with_margin(self.margin()?).into(),
+            Loss::SphereFace => {
+                let margin = self.margin()?;
+                let factor = margin as u32;
+                ensure!(
+                    f64::from(factor) == margin,
+                    "--margin is {margin}: it must be a whole number with --loss sphereface"
+                );
+                SphereFace::new().with_margin(factor).into()
+            }
+            _ => Margin::None,
+        })
+    }
+
+    /// The center loss that takes part, if one does.
+    fn center_loss(&self, size: [usize; 2], steps_per_epoch: usize) -> Option<CenterLossConfig> {
+        let [num_classes, feature_dim] = size;
+        let config = CenterLossConfig::new(num_classes, feature_dim)
+            .with_lambda(self.lambda)
+            .with_class_balance(self.class_balance);
+        let config = match self.initializer() {
+            Some(initializer) => config.with_initializer(initializer),
+            None => config,
+        };
+        match self.loss {
+            Loss::Joint => Some(
+                config
+                    .with_update_rule(self.library_rule(steps_per_epoch))
+                    .with_lambda_schedule(self.warmup(self.lambda_warmup, steps_per_epoch)),
+            ),
+            Loss::Center => Some(config.with_update_rule(UpdateRule::Frozen)),
+            _ => None,
+        }
+    }
+
+    fn library_rule(&self, steps_per_epoch: usize) -> UpdateRule {
+        let direct = match self.update_rule {
+            CenterRule::Paper => DirectRule::paper(),
+            CenterRule::Mean => DirectRule::mean(),
+            CenterRule::Sum => DirectRule::sum(),
+            CenterRule::Gradient => return UpdateRule::Gradient,
+            CenterRule::Frozen => return UpdateRule::Frozen,
+        };
+        let schedule = match self.lr_step {
+            None => Schedule::Constant,
+            Some(epochs) => Schedule::StepDecay {
+                every: (epochs * steps_per_epoch) as u64,
+                factor: self.lr_factor,
+            },
+        };
+        direct
+            .with_alpha(self.alpha)
+            .with_alpha_schedule(schedule)
+            .into()
+    }
+
+    /// A rise over `part` of all steps.
+    fn warmup(&self, part: f64, steps_per_epoch: usize) -> Schedule {
+        let steps = (self.epochs * steps_per_epoch) as f64 * part;
+        match steps as u64 {
+            0 => Schedule::Constant,
+            steps => Schedule::LinearWarmup { steps },
+        }
+    }
+
+    /// `None` is Burn's default.
+    fn initializer(&self) -> Option<Initializer> {
+        match self.initialization {
+            Initialization::Kaiming => None,
+            Initialization::Xavier => Some(CenterLossConfig::mxnet(1, 1).initializer),
+        }
+    }
+}

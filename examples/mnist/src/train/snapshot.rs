@@ -1,0 +1,75 @@
+//! What a model makes of some training samples and of the test samples, after an epoch.
+
+use anyhow::Result;
+use burn::tensor::Device;
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+use crate::evaluate::{Embedding, Scores};
+use crate::network::Model;
+use crate::run::{RunDirectory, read_json};
+
+/// At most how many training samples the feature maps show. They are the references of k-NN as well.
+const SHOWN_TRAIN_SAMPLES: usize = 1000;
+/// At most how many test samples the feature maps show.
+const SHOWN_TEST_SAMPLES: usize = 2000;
+const DIRECTORY: &str = "snapshots";
+
+/// The features of some training and test samples after an epoch, and the centers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub epoch: usize,
+    pub train: Embedding,
+    pub test: Embedding,
+    /// Row by row; `None` without center loss.
+    pub centers: Option<Vec<f32>>,
+}
+
+/// A snapshot, and the accuracies on all validation and test samples.
+pub struct Look {
+    pub snapshot: Snapshot,
+    pub validation: Scores,
+    pub test: Scores,
+}
+
+impl Look {
+    /// `model` and `device` are not in autodiff mode.
+    pub fn at(model: &Model, dataset: &Dataset, epoch: usize, device: &Device) -> Result<Self> {
+        let train = Embedding::of(&dataset.train.first(SHOWN_TRAIN_SAMPLES), model, device)?;
+        let validation = Embedding::of(&dataset.validation, model, device)?;
+        let test = Embedding::of(&dataset.test, model, device)?;
+        let by_centers = model.objective.nearest_center()?;
+        let centers = match model.objective.center_loss() {
+            Some(center_loss) => Some(center_loss.centers().try_into_vec_as()?),
+            None => None,
+        };
+        Ok(Self {
+            validation: validation.scores(by_centers.as_ref(), &train, device)?,
+            test: test.scores(by_centers.as_ref(), &train, device)?,
+            snapshot: Snapshot {
+                epoch,
+                train,
+                test: test.first(SHOWN_TEST_SAMPLES),
+                centers,
+            },
+        })
+    }
+}
+
+impl Snapshot {
+    pub fn save(&self, run: &RunDirectory) -> Result<()> {
+        run.part(DIRECTORY)?.write_json(&name(self.epoch), self)
+    }
+
+    /// The snapshots of all epochs up to `last`.
+    pub fn all(run: &RunDirectory, last: usize) -> Result<Vec<Self>> {
+        let directory = run.path().join(DIRECTORY);
+        (1..=last)
+            .map(|epoch| read_json(&directory.join(name(epoch))))
+            .collect()
+    }
+}
+
+fn name(epoch: usize) -> String {
+    format!("epoch-{epoch:04}.json")
+}
