@@ -41,6 +41,7 @@ impl TrainingJob {
             source,
             self.recipe.num_classes,
             &self.recipe.unknown_classes,
+            self.recipe.shrink,
             self.recipe.sizes(),
         )
     }

@@ -200,6 +200,7 @@ impl Evaluation<'_> {
         let unknown = match &self.args.unknown_data {
             Some(directory) => Samples::of_test_files(
                 directory,
+                self.job.recipe.shrink,
                 dataset.train.image_size(),
                 self.job.recipe.test_size,
             )

@@ -87,7 +87,7 @@ fn begin(args: &OpenSetArgs, chosen: &Chosen) -> Result<(Protocol, RunDirectory)
     let mut first = args.preset.recipe(Loss::Softmax);
     args.recipe.apply(&mut first)?;
     // A fault of the data must come to light before anything is written.
-    let dataset = Dataset::load(&source, first.num_classes, &[], first.sizes())?;
+    let dataset = Dataset::load(&source, first.num_classes, &[], first.shrink, first.sizes())?;
     let classes = &dataset.classes;
     let num_classes = classes.len();
     ensure!(

@@ -4,6 +4,7 @@ mod classes;
 mod files;
 mod idx;
 mod shift;
+mod shrink;
 mod unknown;
 
 use std::path::{Path, PathBuf};
@@ -66,20 +67,22 @@ impl Dataset {
     /// Reads the four files of `source`.
     ///
     /// The classes are the labels of the training file. With `num_classes` they are the labels from 0 on, with samples
-    /// or without. Those with the labels `unknown_classes` are left out. Validation samples and smaller sets depend on the files and `sizes` alone, so that runs of different
+    /// or without. Those with the labels `unknown_classes` are left out. Images are
+    /// made smaller by the factor `shrink`. Validation samples and smaller sets depend on the files and `sizes` alone, so that runs of different
     /// seeds are measured on the same samples.
     pub fn load(
         source: &Source,
         num_classes: Option<usize>,
         unknown_classes: &[u8],
+        shrink: usize,
         sizes: SplitSizes,
     ) -> Result<Self> {
         let files = Files::find(&source.directory, source.split.as_deref())?;
         let transpose = source.transpose.unwrap_or(files.by_columns);
         let read_images = |path: &Path| {
             idx::read_images(path).map(|images| match transpose {
-                true => images.transposed(),
-                false => images,
+                true => images.transposed().shrunk(shrink),
+                false => images.shrunk(shrink),
             })
         };
         let train_images = read_images(&files.train_images)?;
@@ -136,17 +139,19 @@ impl Dataset {
 }
 
 impl Samples {
-    /// The test samples of another data set, at most `count`, with images of `image_size`.
+    /// The test samples of another data set, at most `count`, with images of `image_size` once they are made smaller by
+    /// the factor `shrink`.
     pub fn of_test_files(
         directory: &Path,
+        shrink: usize,
         image_size: [usize; 2],
         count: Option<usize>,
     ) -> Result<Self> {
         let files = Files::find(directory, None)?;
         let images = idx::read_images(&files.test_images)?;
         let images = match files.by_columns {
-            true => images.transposed(),
-            false => images,
+            true => images.transposed().shrunk(shrink),
+            false => images.shrunk(shrink),
         };
         let labels = idx::read_labels(&files.test_labels)?;
         let classes = Classes::of(&labels, None)?;
@@ -337,7 +342,7 @@ mod tests {
             validation: 5_000,
             test: Some(100),
         };
-        let dataset = Dataset::load(&source, None, &[], sizes).unwrap();
+        let dataset = Dataset::load(&source, None, &[], 1, sizes).unwrap();
         let lens = [&dataset.train, &dataset.validation, &dataset.test].map(Samples::len);
         assert_eq!(lens, [55_000, 5_000, 100]);
         assert_eq!(dataset.classes.len(), 10);

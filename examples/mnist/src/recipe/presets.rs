@@ -49,7 +49,9 @@ fn quick(loss: Loss) -> Recipe {
         Loss::Softmax => (2, 7_000, 3e-3),
         Loss::Center => (1, 2_500, 5e-4),
         // Rotating the classes apart while they are pulled together takes longer.
-        _ => (3, 8_000, 3e-3),
+        Loss::Joint => (3, 8_000, 3e-3),
+        // Over angles the classes cannot pass each other through the origin: a larger rate gets them around.
+        _ => (3, 8_000, 1e-2),
     };
     let (scale, margin) = on_a_circle(loss);
     Recipe {
@@ -78,6 +80,7 @@ fn quick(loss: Loss) -> Recipe {
         margin_warmup: loss.has("margin_warmup").then_some(0.5),
         num_classes: None,
         unknown_classes: Vec::new(),
+        shrink: 1,
         shift: 0,
         train_size: Some(train_size),
         validation_size: 500,
@@ -91,12 +94,12 @@ fn quick(loss: Loss) -> Recipe {
 fn on_a_circle(loss: Loss) -> (Option<f64>, Option<f64>) {
     match loss {
         Loss::Softmax | Loss::Joint | Loss::Center => (None, None),
-        Loss::NormalizedSoftmax => (Some(16.0), None),
-        Loss::CosFace => (Some(16.0), Some(0.1)),
-        Loss::ArcFace => (Some(16.0), Some(0.2)),
-        Loss::SphereFace => (Some(1.0), Some(2.0)),
-        Loss::AdaFace => (Some(16.0), Some(0.1)),
-        Loss::ProxyAnchor => (Some(16.0), Some(0.1)),
+        Loss::NormalizedSoftmax => (Some(8.0), None),
+        Loss::CosFace => (Some(8.0), Some(0.1)),
+        Loss::ArcFace => (Some(8.0), Some(0.2)),
+        Loss::SphereFace => (Some(2.0), Some(2.0)),
+        Loss::AdaFace => (Some(8.0), Some(0.1)),
+        Loss::ProxyAnchor => (Some(8.0), Some(0.1)),
     }
 }
 
@@ -104,7 +107,8 @@ fn full(loss: Loss) -> Recipe {
     let (epochs, lr) = match loss {
         Loss::Softmax => (4, 3e-3),
         Loss::Center => (1, 5e-4),
-        _ => (8, 3e-3),
+        Loss::Joint => (8, 3e-3),
+        _ => (8, 1e-2),
     };
     Recipe {
         epochs,

@@ -26,6 +26,11 @@ pub fn pixels(text: &str) -> Result<usize, String> {
     number(text, |&value| value <= MAX_SHIFT, &rule)
 }
 
+pub fn side(text: &str) -> Result<usize, String> {
+    let rule = "it must be a whole number from 1 to 4";
+    number(text, |value| (1..=4).contains(value), rule)
+}
+
 /// A learning rate, or what one is multiplied by.
 pub fn rate(text: &str) -> Result<f64, String> {
     number(

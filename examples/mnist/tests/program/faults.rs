@@ -49,6 +49,7 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
         ("--feature-dim", "0", "a whole number from 1 on"),
         ("--num-classes", "1", "a whole number from 2 to 256"),
         ("--shift", "5", "a whole number from 0 to 4"),
+        ("--shrink", "5", "a whole number from 1 to 4"),
         ("--train-size", "0", "a whole number from 1 on"),
         ("--validation-size", "0", "a whole number from 1 on"),
         ("--test-size", "0", "a whole number from 1 on"),
@@ -57,6 +58,12 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
         let arguments = ["train", "--loss", "softmax", option, value];
         assert_fault(&scene, &arguments, &parts);
     }
+}
+
+#[test]
+fn images_that_are_too_small_once_shrunk_are_named() {
+    let parts = [TRAIN_LABELS, "4x4", "at least 8x8"];
+    assert_fault(&Scene::new(), &["--shrink", "2"], &parts);
 }
 
 #[test]
