@@ -16,6 +16,8 @@
 //! | center loss alone, on a trained network | [`CenterLoss::init_from_data`], then `freeze` |
 //! | gradient accumulation | [`UpdateTiming::OnStep`] and [`CenterLoss::apply_pending`] |
 //! | several devices | [`UpdateTiming::OnStepShared`] and [`CenterLoss::apply_pending`] |
+//! | Burn's distributed data parallel training | [`UpdateTiming::OnStepOfWorkers`] and [`CenterLoss::apply_pending`] |
+//! | devices of other machines | the features `remote` and `remote-websocket`, and [`Checking::Deferred`] |
 //! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`Batch`] |
 //! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_left_out`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
@@ -47,7 +49,7 @@
 //! # Example
 //!
 //! A training step, written by hand. [`training`] has the same for Burn's `Learner`, the gradient rule, gradient
-//! accumulation, several devices, weights, schedules, checkpoints, strict and deferred checking, and half precision.
+//! accumulation, several devices and machines, weights, schedules, checkpoints, strict and deferred checking, and half precision.
 //!
 //! ```
 //! use burn::module::Module;
