@@ -64,7 +64,7 @@ impl fmt::Display for OpenSetTable {
             .collect();
         scores.sort();
         scores.dedup();
-        write!(f, "{:<20} {:>8} {:>15}", "loss", "features", "accuracy")?;
+        write!(f, "{:<20} {:>8} {:>17}", "loss", "features", "accuracy")?;
         for score in &scores {
             write!(f, "  {score:>19}")?;
         }
@@ -73,7 +73,7 @@ impl fmt::Display for OpenSetTable {
             let accuracies: Vec<f64> = row.splits.iter().map(|split| split.accuracy).collect();
             let accuracy = mean_and_error(&accuracies);
             let name = row.loss.name();
-            write!(f, "{name:<20} {:>8} {accuracy:>15}", row.feature_dim)?;
+            write!(f, "{name:<20} {:>8} {accuracy:>17}", row.feature_dim)?;
             for score in &scores {
                 let values: Option<Vec<f64>> = row
                     .splits

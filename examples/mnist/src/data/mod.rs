@@ -128,11 +128,13 @@ impl Dataset {
         let (validation_order, rest) = order.split_at(validation_len);
         let test_order = shuffled(test.len(), &mut StdRng::seed_from_u64(0));
         let test_len = sizes.test.unwrap_or(test.len()).min(test.len());
+        let unknown_order = shuffled(unknown.len(), &mut StdRng::seed_from_u64(0));
+        let unknown_len = sizes.test.unwrap_or(unknown.len()).min(unknown.len());
         Ok(Self {
             validation: train.subset(validation_order),
             train: train.subset(&rest[..train_len]),
             test: test.subset(&test_order[..test_len]),
-            unknown: unknown.first(sizes.test.unwrap_or(unknown.len())),
+            unknown: unknown.subset(&unknown_order[..unknown_len]),
             classes: known,
         })
     }
