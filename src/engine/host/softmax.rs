@@ -21,7 +21,11 @@ use crate::parts::for_each_part;
 use crate::simd::{Loops, vectorized};
 
 /// How many scores are worked on at one time, unless a single class has more.
-const BLOCK_SCORES: usize = 1 << 18;
+const BLOCK_SCORES: usize = 1 << 20;
+
+/// How many values the class vectors of a block have, unless a single class has more: a few copies of them are
+/// made.
+const BLOCK_VALUES: usize = 1 << 19;
 
 /// Scores that one thread works on in turn: fewer are not worth a thread.
 const SCORES_AT_ONCE: usize = 1 << 15;
@@ -246,7 +250,8 @@ impl HostSoftmax {
     /// The classes of each block.
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let num_classes = self.num_classes;
-        let step = (BLOCK_SCORES / (self.scales.len() * self.sub_centers)).max(1);
+        let rows = (BLOCK_SCORES / self.scales.len()).min(BLOCK_VALUES / self.feature_dim());
+        let step = (rows / self.sub_centers).max(1);
         (0..num_classes)
             .step_by(step)
             .map(move |first| first..(first + step).min(num_classes))
