@@ -53,6 +53,17 @@ impl Picture {
         })
     }
 
+    /// The values of a part of the picture, from its corner on.
+    #[cfg(test)]
+    pub fn part(&self, (left, top): (usize, usize), (width, height): (usize, usize)) -> Vec<u8> {
+        let rows = self.pixels.chunks_exact(self.width as usize * CHANNELS);
+        rows.skip(top)
+            .take(height)
+            .flat_map(|row| &row[left * CHANNELS..][..width * CHANNELS])
+            .copied()
+            .collect()
+    }
+
     pub fn save_png(&self, path: &Path) -> Result<()> {
         let save = || -> Result<()> {
             let mut encoder =

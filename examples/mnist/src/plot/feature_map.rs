@@ -111,6 +111,9 @@ impl FeatureMap {
             .label_style((FONT, px(18)).into_font().color(&grey))
             .draw()?;
 
+        // Charts give places in the picture, and a surface takes them from its own corner.
+        let (left, top) = surface.get_base_pixel();
+        let from_corner = |(x, y): (i32, i32)| (x - left, y - top);
         let visible = self
             .points
             .iter()
@@ -118,7 +121,7 @@ impl FeatureMap {
             .filter(|(point, _)| axes.contain(point));
         for (point, &label) in visible {
             let label = usize::from(label);
-            let place = chart.backend_coord(point);
+            let place = from_corner(chart.backend_coord(point));
             draw_point(surface, place, class_shape(label), class_colour(label))?;
         }
         for &center in &self.centers {
@@ -131,7 +134,7 @@ impl FeatureMap {
             if !axes.contain(&median) {
                 continue;
             }
-            let place = chart.backend_coord(&median);
+            let place = from_corner(chart.backend_coord(&median));
             self.draw_label(surface, &self.names[usize::from(label)], place)?;
         }
         Ok(())
@@ -145,8 +148,7 @@ impl FeatureMap {
         (x, y): (i32, i32),
     ) -> Result<(), Box<dyn std::error::Error + 'a>> {
         let rise = if self.centers.is_empty() { 0 } else { 16 };
-        let (left, top) = surface.get_base_pixel();
-        let (x, y) = (x - left, y - top - px(rise) as i32);
+        let y = y - px(rise) as i32;
         let style = |colour: &RGBColor| {
             (FONT, px(26))
                 .into_font()

@@ -59,6 +59,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_same_map_looks_the_same_in_every_panel() {
+        let panel = |_| Panel {
+            map: FeatureMap {
+                title: "softmax".to_owned(),
+                points: (0..60)
+                    .map(|i| (f64::from(i % 8), f64::from(i / 8)))
+                    .collect(),
+                labels: (0..60).map(|i| i % 10).collect(),
+                names: (0..10).map(|class| class.to_string()).collect(),
+                centers: vec![(3.0, 4.0)],
+            },
+            lines: vec!["class 0.99".to_owned()],
+        };
+        let picture = gallery(&Vec::from_iter((0..4).map(panel))).unwrap();
+        let (width, height) = (MAP.0 as usize, MAP.1 as usize + 2 * LINE as usize);
+        let part = |column, row| picture.part((column * width, row * height), (width, height));
+        let first = part(0, 0);
+        assert!(first.iter().any(|value| *value != 255));
+        for (column, row) in [(1, 0), (2, 0), (0, 1)] {
+            assert!(part(column, row) == first, "column {column}, row {row}");
+        }
+    }
+
+    #[test]
     fn galleries_of_any_size_can_be_drawn() {
         for count in [0, 1, 4] {
             let panel = |_| Panel {
