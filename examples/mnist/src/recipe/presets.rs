@@ -50,7 +50,9 @@ fn quick(loss: Loss) -> Recipe {
         Loss::Center => (1, 2_500, 5e-4),
         // Rotating the classes apart while they are pulled together takes longer.
         Loss::Joint => (3, 8_000, 3e-3),
-        // Over angles the classes cannot pass each other through the origin: a larger rate gets them around.
+        Loss::CosFace => (3, 8_000, 3e-3),
+        // Over angles the classes cannot pass each other through the origin: a larger rate gets them around, but for
+        // cosface, which it throws about.
         _ => (3, 8_000, 1e-2),
     };
     let (scale, margin) = on_a_circle(loss);
@@ -107,7 +109,7 @@ fn full(loss: Loss) -> Recipe {
     let (epochs, lr) = match loss {
         Loss::Softmax => (4, 3e-3),
         Loss::Center => (1, 5e-4),
-        Loss::Joint => (8, 3e-3),
+        Loss::Joint | Loss::CosFace => (8, 3e-3),
         _ => (8, 1e-2),
     };
     Recipe {
