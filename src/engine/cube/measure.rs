@@ -206,8 +206,13 @@ fn weigh_on_device(problem: &Problem, found: Found) -> Weighed {
             Some(_) => losses.sum(),
             None => losses,
         },
-        // One root at a time: their product may be beyond the data type where the gradient is not.
-        directions: found.offsets * roots.clone().unsqueeze_dim(1),
+        // One root at a time: their product may be beyond the data type where the gradient is not. Without
+        // autodiff there is no gradient.
+        directions: if problem.batch.is_autodiff {
+            found.offsets * roots.clone().unsqueeze_dim(1)
+        } else {
+            found.offsets
+        },
         coefficients: roots,
         entries: Entries::Device(Box::new(OnDevice {
             samples,
