@@ -1,6 +1,6 @@
 """What peers.py compares with: one operation of another library, timed, as one line of JSON.
 
-    python contestants.py NAME SECONDS THREADS NUMBERS..
+    python contestants.py NAME SECONDS THREADS TORCH_DEVICE NUMBERS..
 
 The loops are those that a user of each library would write; nothing of the libraries' own programs is in them. The steps of
 a loss are those of a model that the library's optimizer steps, as on the Rust side. Data are uniform from 0 to 1, as the Rust
@@ -183,6 +183,7 @@ def torch_pml_arcface(*shape):
         from pytorch_metric_learning.losses import ArcFaceLoss
 
         loss = ArcFaceLoss(num_classes, feature_dim, margin=MARGIN * 180 / torch.pi, scale=SCALE)
+        loss.to(torch.get_default_device())
         return loss.parameters(), loss
 
     return torch_margin(*shape, loss_of)
@@ -286,9 +287,9 @@ def torch_knn(references, queries, feature_dim, k):
     """Distances, the k smallest and the most frequent label, in chunks of queries."""
     import torch
 
-    stored = torch.from_numpy(points(references, feature_dim, 1))
-    labels = torch.from_numpy(class_labels(references))
-    chunks = torch.from_numpy(points(queries, feature_dim, 2)).split(max(1, MAX_PAIRS // references))
+    stored = torch.tensor(points(references, feature_dim, 1))
+    labels = torch.tensor(class_labels(references))
+    chunks = torch.tensor(points(queries, feature_dim, 2)).split(max(1, MAX_PAIRS // references))
 
     def predict():
         answers = []
@@ -311,8 +312,8 @@ def sklearn_nearest_centroid(centers, queries, feature_dim):
 def torch_nearest_center(centers, queries, feature_dim):
     import torch
 
-    stored = torch.from_numpy(points(centers, feature_dim, 1))
-    batch = torch.from_numpy(points(queries, feature_dim, 2))
+    stored = torch.tensor(points(centers, feature_dim, 1))
+    batch = torch.tensor(points(queries, feature_dim, 2))
     return lambda: torch.cdist(batch, stored).argmin(1)
 
 
@@ -438,19 +439,34 @@ def versions():
     return found
 
 
+def awaited(operation):
+    """The operation, and waiting until CUDA has done what it was given, as the Rust side waits for its device."""
+    import torch
+
+    def operate():
+        operation()
+        torch.cuda.synchronize()
+
+    return operate
+
+
 def main():
-    name, seconds, threads, *numbers = sys.argv[1:]
+    name, seconds, threads, torch_device, *numbers = sys.argv[1:]
     if name.startswith("torch"):
         import torch
 
         torch.set_num_threads(int(threads))
+        torch.set_default_device(torch_device)
     contestant = CONTESTANTS[name]
     numbers = [int(number) for number in numbers]
     block = bytearray(FREED_BEFORE)
     del block
     if "threads" in inspect.signature(contestant).parameters:
         numbers.append(int(threads))
-    print(json.dumps({"times": measure(contestant(*numbers), float(seconds)), "versions": versions()}))
+    operation = contestant(*numbers)
+    if torch_device == "cuda":
+        operation = awaited(operation)
+    print(json.dumps({"times": measure(operation, float(seconds)), "versions": versions()}))
 
 
 if __name__ == "__main__":

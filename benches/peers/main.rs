@@ -1,11 +1,11 @@
 //! The library's side of `peers.py`: times one operation and prints one line of JSON.
 //!
 //! ```text
-//! peers OPERATION SECONDS B C D                       one of `time_loss` and `time_margin`
-//! peers knn|plain_knn SECONDS REFERENCES QUERIES D K
-//! peers nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
-//! peers retrieval SECONDS SAMPLES CLASSES D
-//! peers roc_curve SECONDS SCORES
+//! peers BACKEND OPERATION SECONDS B C D                       one of `time_loss` and `time_margin`
+//! peers BACKEND knn|plain_knn SECONDS REFERENCES QUERIES D K
+//! peers BACKEND nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
+//! peers BACKEND retrieval SECONDS SAMPLES CLASSES D
+//! peers BACKEND roc_curve SECONDS SCORES
 //! ```
 
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
@@ -192,15 +192,17 @@ fn time_operation(
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     // `cargo bench` runs every bench with `--bench`, `cargo test --benches` without arguments.
-    if arguments.is_empty() || arguments.iter().any(|argument| argument == "--bench") {
+    let is_bench = arguments.iter().any(|argument| argument == "--bench");
+    let Some((backend, arguments)) = arguments.split_first().filter(|_| !is_bench) else {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
-    }
-    let Some((backend, device)) = devices().into_iter().next() else {
-        eprintln!("this build has no backend");
+    };
+    let device = devices().into_iter().find(|(name, _)| name == backend);
+    let Some((_, device)) = device else {
+        eprintln!("this build has no backend {backend}\n{USAGE}");
         return ExitCode::FAILURE;
     };
-    match run(&arguments, &device) {
+    match run(arguments, &device) {
         Some(times) => {
             println!("{}", json!({ "backend": backend, "times": times }));
             ExitCode::SUCCESS

@@ -4,6 +4,7 @@
     python3 benches/peers/peers.py --quick          # one short round, to see that it runs
     python3 benches/peers/peers.py --only B256      # the cases whose name contains this
     python3 benches/peers/peers.py --scaling        # charts of how the step's cost grows
+    python3 benches/peers/peers.py --device cuda    # this crate and torch on a GPU
 
 Installs torch, faiss-cpu and scikit-learn from the package registry into a virtual environment, and mxnet into a second
 one, since it needs an older numpy. Every contestant runs in a process of its own with the same number of threads; the
@@ -33,6 +34,8 @@ MXNET_PACKAGES = ["mxnet==1.9.1", "numpy==1.23.5"]
 MXNET_PYTHONS = [(3, 11), (3, 10), (3, 9), (3, 8)]
 
 TIMEOUT = 900
+# Values of options that need not be said.
+DEFAULTS = {"device": "flex"}
 # The full matrix and its gradient take a few times this many values of four bytes.
 MAX_FULL_MATRIX = 1 << 28
 
@@ -89,6 +92,8 @@ KNN_CASES = [
     ((60_000, 1_000, 512, 10), [("sklearn_brute", "scikit-learn, brute force"), *KNN_PEERS]),
 ]
 NEAREST_SHAPES = [(10, 10_000, 2)]
+# Contestants that compute on the CPU only.
+CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "torch_pml_accuracy_calculator"]
 RETRIEVAL_SHAPES = [(10_000, 1_000, 128), (60_000, 6_000, 128)]
 ROC_SCORES = [10_000_000]
 
@@ -112,7 +117,17 @@ class Case:
         self.contestants = list(dict.fromkeys(run for _, ours, _, theirs in pairs for run in (ours, theirs)))
 
 
-def cases():
+def cases(device):
+    found = cases_on_cpu()
+    if device == "flex":
+        return found
+    on_gpu = [
+        Case(case.name, [pair for pair in case.pairs if not pair[3][0].startswith(tuple(CPU_ONLY))]) for case in found
+    ]
+    return [case for case in on_gpu if case.pairs]
+
+
+def cases_on_cpu():
     found = []
     for batch_size, num_classes, feature_dim in LOSS_SHAPES:
         numbers = (batch_size, num_classes, feature_dim)
@@ -199,12 +214,16 @@ def mxnet_environment(venv):
         return None
 
 
-def build(features):
-    """Builds this crate's program and gives its path."""
+def build(device, features):
+    """Builds this crate's program for a device, with more features if any are given, and gives its path."""
     cargo = os.environ.get("CARGO", "cargo")
+    if shutil.which(cargo) is None:
+        sys.exit("cargo is not on the path")
     command = [cargo, "bench", "--no-run", "--bench", "peers", "--message-format=json-render-diagnostics"]
-    if features:
-        command += ["--features", features]
+    all_features = [] if device == "flex" else [device, "fusion", "autotune"]
+    all_features += [features] if features else []
+    if all_features:
+        command += ["--features", ",".join(all_features)]
     say(" ".join(command))
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in output.splitlines():
@@ -215,8 +234,9 @@ def build(features):
 
 
 class Runner:
-    def __init__(self, binary, python, mxnet_python, seconds, threads):
+    def __init__(self, binary, python, mxnet_python, seconds, threads, device):
         self.binary = binary
+        self.device = device
         self.python = python
         self.mxnet_python = mxnet_python
         self.seconds = seconds
@@ -229,12 +249,13 @@ class Runner:
         name, *numbers = contestant
         numbers = [str(number) for number in numbers]
         if name.startswith("rust:"):
-            return [str(self.binary), name[len("rust:") :], str(self.seconds), *numbers]
+            return [str(self.binary), self.device, name[len("rust:") :], str(self.seconds), *numbers]
         python = self.mxnet_python if name.startswith("mxnet") else self.python
         if python is None:
             return None
         script = str(HERE / "contestants.py")
-        return [str(python), script, name, str(self.seconds), str(self.threads), *numbers]
+        torch_device = "cpu" if self.device == "flex" else "cuda"
+        return [str(python), script, name, str(self.seconds), str(self.threads), torch_device, *numbers]
 
     def run(self, contestant):
         """What the contestant prints, or {"failed": why}."""
@@ -320,15 +341,29 @@ def processor():
         return platform.processor() or platform.machine()
 
 
+def graphics_card(device):
+    """The name of the first card, where NVIDIA's driver tells it."""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader", "--id=0"]
+    if device == "flex" or shutil.which(query[0]) is None:
+        return ""
+    return subprocess.run(query, capture_output=True, text=True).stdout.strip() + ", "
+
+
 def burn_version():
     lock = (ROOT / "Cargo.lock").read_text(encoding="utf-8").split("[[package]]")
     package = next(entry for entry in lock if '\nname = "burn"\n' in entry)
     return package.split('version = "')[1].split('"')[0]
 
 
+def rust_version():
+    try:
+        return subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()[1]
+    except (OSError, IndexError):
+        return "unknown"
+
+
 def provenance(arguments, results, others):
-    rustc = subprocess.run(["rustc", "--version"], capture_output=True, text=True).stdout.split()
-    versions = {"Burn": burn_version(), "Rust": rustc[1] if len(rustc) > 1 else "unknown"}
+    versions = {"Burn": burn_version(), "Rust": rust_version()}
     backend = "unknown"
     for case in results.values():
         for rounds in case.values():
@@ -340,15 +375,15 @@ def provenance(arguments, results, others):
         command = f"OPENBLAS_CORETYPE={shlex.quote(os.environ['OPENBLAS_CORETYPE'])} {command}"
     if arguments.quick:
         command += " --quick"
-    for option in ["rounds", "seconds", "threads", "only"]:
+    for option in ["device", "rounds", "seconds", "threads", "only"]:
         value = getattr(arguments, option)
-        if value is not None:
+        if value != DEFAULTS.get(option):
             command += f" --{option} {shlex.quote(str(value))}"
     known = [percentage for percentage in others if percentage is not None]
     quiet = f"{max(known):.0f} % busy with something else at most" if known else "not known how busy"
     return (
-        f"`{command}`, {datetime.date.today()}: {processor()}, {os.cpu_count()} cores, {arguments.thread_count} threads "
-        f"for each contestant, {quiet} before a round, backend {backend}; "
+        f"`{command}`, {datetime.date.today()}: {graphics_card(arguments.device)}{processor()}, {os.cpu_count()} cores, "
+        f"{arguments.thread_count} threads for each contestant, {quiet} before a round, backend {backend}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + "."
     )
@@ -422,14 +457,17 @@ def busy():
 
 
 def compare(arguments, venv, binary):
-    chosen = [case for case in cases() if arguments.only is None or arguments.only in case.name]
+    all_cases = cases(arguments.device)
+    chosen = [case for case in all_cases if arguments.only is None or arguments.only in case.name]
     if not chosen:
-        sys.exit(f"no case has {arguments.only!r} in its name; there are: " + ", ".join(c.name for c in cases()))
-    python = environment(venv, [sys.executable], PACKAGES, "torch, pytorch_metric_learning, faiss, sklearn")
-    mxnet_python = mxnet_environment(venv.with_name(f"{venv.name}-mxnet"))
+        sys.exit(f"no case has {arguments.only!r} in its name; there are: " + ", ".join(c.name for c in all_cases))
+    python, mxnet_python = arguments.python, None
+    if python is None:
+        python = environment(venv, [sys.executable], PACKAGES, "torch, pytorch_metric_learning, faiss, sklearn")
+        mxnet_python = mxnet_environment(venv.with_name(f"{venv.name}-mxnet"))
     seconds = arguments.seconds or (0.1 if arguments.quick else 1.0)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count)
+    runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count, arguments.device)
 
     results, all_summaries, rows, short_rows, others = {}, {}, [], [], []
     for case in chosen:
@@ -460,7 +498,7 @@ def scale(arguments, venv, binary):
     python = environment(venv, [sys.executable], ["matplotlib"], "matplotlib")
     busy()
     seconds = arguments.seconds or (0.05 if arguments.quick else 0.5)
-    runner = Runner(binary, python, None, seconds, arguments.thread_count)
+    runner = Runner(binary, python, None, seconds, arguments.thread_count, arguments.device)
     result = {"sweeps": []}
     for axis, shapes, held in SWEEPS:
         points = []
@@ -525,15 +563,27 @@ def main():
         default=ROOT / "target" / "peers-venv",
         help="the virtual environment (default: target/peers-venv); mxnet's is beside it",
     )
-    parser.add_argument("--features", metavar="LIST", help="cargo features to build with")
+    parser.add_argument(
+        "--device",
+        choices=["flex", "cuda", "wgpu"],
+        default=DEFAULTS["device"],
+        help="what this crate computes on; torch computes on CUDA, but with flex, the CPU (default: flex)",
+    )
+    parser.add_argument("--features", metavar="LIST", help="more cargo features to build with")
+    parser.add_argument(
+        "--binary", type=Path, metavar="FILE", help="this crate's program, built before, for machines without cargo"
+    )
+    parser.add_argument(
+        "--python",
+        metavar="PROGRAM",
+        help="a Python whose packages are there; what is missing has no times (default: a virtual environment)",
+    )
     arguments = parser.parse_args()
     arguments.thread_count = arguments.threads or 2
 
-    if shutil.which(os.environ.get("CARGO", "cargo")) is None:
-        sys.exit("cargo is not on the path")
     venv = arguments.venv.absolute()
     venv.parent.mkdir(parents=True, exist_ok=True)
-    binary = build(arguments.features)
+    binary = arguments.binary or build(arguments.device, arguments.features)
     if arguments.scaling is not None:
         scale(arguments, venv, binary)
     else:

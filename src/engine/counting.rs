@@ -113,7 +113,7 @@ impl Samples {
 
 /// Refuses centers, `[rows, feature_dim]` and without autodiff, if one of them is not finite. Goes through
 /// them in blocks, so that no copy of them is made.
-fn check_finite(centers: &Tensor<2>) -> Result<(), BatchError> {
+pub(crate) fn check_centers(centers: &Tensor<2>) -> Result<(), BatchError> {
     const VALUES: usize = 1 << 20;
     let [rows, columns] = centers.dims();
     let step = (VALUES / columns).max(1);
@@ -137,7 +137,7 @@ pub(crate) fn check_losses(losses: &[f64], centers: &Tensor<2>) -> Result<(), Ba
     if losses.iter().all(|loss| loss.is_finite()) {
         return Ok(());
     }
-    check_finite(centers)
+    check_centers(centers)
 }
 
 impl Counted {

@@ -7,7 +7,7 @@ mod addition;
 #[cfg(any(feature = "flex", feature = "_kernels"))]
 mod autodiff;
 mod class_totals;
-#[cfg(all(test, any(feature = "flex", feature = "wgpu")))]
+#[cfg(all(test, any(feature = "flex", feature = "wgpu", feature = "cuda")))]
 mod comparison;
 mod count;
 mod counting;
@@ -25,7 +25,7 @@ mod softmax;
 pub(crate) use addition::prepare;
 pub(crate) use class_totals::class_totals;
 pub(crate) use count::count;
-pub(crate) use counting::{Counted, Samples, check_losses};
+pub(crate) use counting::{Counted, Samples, check_centers, check_losses};
 pub(crate) use measure::measure;
 pub(crate) use operations::distances;
 pub(crate) use problem::{Measured, Problem, Wants};

@@ -1,6 +1,7 @@
 //! The samples that are far from the dominant sub-center of their class, against a loop.
 
-use burn::tensor::{DType, Device};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use burn_center_loss::{Checking, MarginSoftmax, MarginSoftmaxConfig, Outliers};
 use proptest::prelude::*;
 
@@ -138,5 +139,36 @@ fn bad_input_is_named() {
             "labels[0] is 4: it must be in 0..4"
         );
         assert!(refused([0.0, f64::NAN, 0.0], 0, 1.0).starts_with("features[0][1] is NaN"));
+    }
+}
+
+/// A class vector that is not finite has no angle, so that samples of its class would pass for clean ones.
+#[test]
+fn class_vectors_that_are_not_finite_are_named() {
+    struct Spoil(Vec<f64>);
+    impl ModuleMapper for Spoil {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            param.map(|tensor| {
+                let shape = tensor.shape();
+                Tensor::from_data(TensorData::new(self.0.clone(), shape), &tensor.device())
+            })
+        }
+    }
+
+    for device in devices() {
+        for (value, text) in [
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let mut vectors = vec![1.0; CLASSES * 3];
+            // A row of class 2, which has no samples.
+            vectors[7] = value;
+            let loss = loss(&vec![vec![1.0; 3]; CLASSES], 1, &device).map(&mut Spoil(vectors));
+            let features = typed_matrix(&[vec![1.0; 3]], DType::F32, &device);
+            let found = loss.outliers(features, labels(&[0], &device), 1.0);
+            let message = found.unwrap_err().to_string();
+            assert!(message.contains(&format!("[2][1] is {text}")), "{message}");
+        }
     }
 }

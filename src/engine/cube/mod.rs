@@ -11,7 +11,7 @@ mod in_place;
 mod known_labels;
 mod measure;
 mod measure_kernel;
-#[cfg(all(test, feature = "wgpu"))]
+#[cfg(all(test, any(feature = "wgpu", feature = "cuda")))]
 mod tests;
 mod totals;
 mod totals_kernel;

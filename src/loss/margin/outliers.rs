@@ -37,7 +37,8 @@ impl MarginSoftmax {
     /// # Errors
     ///
     /// The [`BatchError`]s of [`try_forward`](Self::try_forward) under [`Checking::Strict`] for shapes, devices,
-    /// labels and features, and [`SettingError`](crate::SettingError) for an angle outside `0..pi`.
+    /// labels and features, [`BatchError::Center`] for a class vector that is not finite, even of a class without
+    /// samples, and [`SettingError`](crate::SettingError) for an angle outside `0..pi`.
     ///
     /// # Example
     ///
@@ -84,6 +85,7 @@ impl MarginSoftmax {
         };
         let sub_centers = self.config.sub_centers;
         let centers = self.centers.constant();
+        engine::check_centers(&centers)?;
         let features = counted.features;
         let nearest = engine::own_angles(
             features.clone(),
