@@ -565,7 +565,7 @@ def main():
     )
     parser.add_argument(
         "--device",
-        choices=["flex", "cuda", "wgpu"],
+        choices=["flex", "wgpu", "cuda"],
         default=DEFAULTS["device"],
         help="what this crate computes on; torch computes on CUDA, but with flex, the CPU (default: flex)",
     )

@@ -5,20 +5,16 @@ use std::fmt;
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
-use burn::tensor::DeviceKind;
-#[cfg(any(feature = "wgpu", feature = "cuda"))]
-use burn::tensor::DeviceType;
+use burn::tensor::{DeviceKind, DeviceType};
 use clap::ValueEnum;
 
 /// What `--device` can be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum DeviceChoice {
-    /// A GPU if the program was built for it and there is one (CUDA before wgpu), else the CPU
+    /// A GPU if the program was built for it and there is one, else the CPU
     Auto,
     /// The CPU
     Flex,
-    /// A GPU of NVIDIA through CUDA; needs a build with `--features cuda`, and CUDA's toolkit
-    Cuda,
     /// A GPU through wgpu; needs a build with `--features wgpu`
     Wgpu,
     /// A software adapter of wgpu, which `auto` never takes; needs a build with `--features wgpu`
@@ -48,18 +44,12 @@ impl DeviceChoice {
     /// The device, not in autodiff mode.
     pub fn open(self) -> Result<Chosen> {
         match self {
-            Self::Auto => match cuda().or_else(wgpu) {
+            Self::Auto => match gpu() {
                 Some(gpu) => Ok(gpu),
                 None => flex(),
             },
             Self::Flex => flex(),
-            Self::Cuda if cfg!(feature = "cuda") => match cuda() {
-                Some(gpu) => Ok(gpu),
-                None => bail!(
-                    "--device cuda: no GPU found; check NVIDIA's driver, or use --device flex (the CPU)"
-                ),
-            },
-            Self::Wgpu if cfg!(feature = "wgpu") => match wgpu() {
+            Self::Wgpu if cfg!(feature = "wgpu") => match gpu() {
                 Some(gpu) => Ok(gpu),
                 None => bail!(
                     "--device wgpu: no GPU found; check its Vulkan, Metal or DirectX driver, or use --device flex (the \
@@ -73,17 +63,12 @@ impl DeviceChoice {
                      --device flex (the CPU)"
                 ),
             },
-            Self::Cuda => bail!(without_backend(self, "cuda")),
-            Self::Wgpu | Self::WgpuCpu => bail!(without_backend(self, "wgpu")),
+            Self::Wgpu | Self::WgpuCpu => bail!(
+                "--device {}: this program was built without wgpu; build it with --features wgpu, or use --device flex",
+                self.option()
+            ),
         }
     }
-}
-
-fn without_backend(choice: DeviceChoice, feature: &str) -> String {
-    format!(
-        "--device {}: this program was built without {feature}; build it with --features {feature}, or use --device flex",
-        choice.option()
-    )
 }
 
 #[cfg(feature = "flex")]
@@ -101,27 +86,9 @@ fn flex() -> Result<Chosen> {
     )
 }
 
-#[cfg(feature = "cuda")]
-fn cuda() -> Option<Chosen> {
-    let device = Device::enumerate(DeviceType::Cuda)
-        .into_vec()
-        .into_iter()
-        .next()?;
-    let name = match device.identity() {
-        Some(identity) => format!("cuda ({})", identity.name),
-        None => "cuda".to_owned(),
-    };
-    Some(Chosen { device, name })
-}
-
-#[cfg(not(feature = "cuda"))]
-fn cuda() -> Option<Chosen> {
-    None
-}
-
 /// The first adapter behind which there is a card.
 #[cfg(feature = "wgpu")]
-fn wgpu() -> Option<Chosen> {
+fn gpu() -> Option<Chosen> {
     Device::enumerate(DeviceType::Wgpu)
         .into_vec()
         .into_iter()
@@ -147,7 +114,7 @@ fn software_gpu() -> Option<Chosen> {
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn wgpu() -> Option<Chosen> {
+fn gpu() -> Option<Chosen> {
     None
 }
 
