@@ -11,8 +11,9 @@ use super::error::BatchError;
 /// not finite, or, for center loss, its distance from its center is not finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Checking {
-    /// Every call reads the labels and a few numbers per sample back from the device. A batch with
-    /// a bad sample is refused as a whole, and so is one whose loss or gradient would not be finite.
+    /// Every call reads the labels and a few numbers per sample back from the device, all at once. A
+    /// batch with a bad sample is refused as a whole, and so is one whose loss or gradient would not be
+    /// finite.
     #[default]
     Strict,
     /// No call reads from the device. Bad samples are left out of loss, gradients and centers, and

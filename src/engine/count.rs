@@ -7,19 +7,22 @@ use crate::device::{Engine, engine_of};
 
 /// Decides which samples count: those that are not ignored under strict checking, which refuses a bad
 /// sample, and of these the good ones under deferred checking.
-pub(crate) fn count(
-    batch: &FittedBatch,
+///
+/// On devices whose memory the host does not reach, strict checking refuses a bad sample later, when the losses
+/// are accepted.
+pub(crate) fn count<'a>(
+    batch: FittedBatch,
     rules: &BatchRules,
-    weighing: &Weighing,
-) -> Result<Counted, BatchError> {
+    weighing: Weighing<'a>,
+) -> Result<Counted<'a>, BatchError> {
     #[cfg(feature = "flex")]
     if let Engine::Host = engine_of(&batch.device())
-        && let Some(counted) = host::count(batch, rules, weighing)
+        && let Some(counted) = host::count(&batch, rules, &weighing)
     {
         return Ok(counted);
     }
     match rules.checking {
         Checking::Strict => count_strictly(batch, rules, weighing),
-        Checking::Deferred => Ok(count_on_device(batch, rules, weighing)),
+        Checking::Deferred => Ok(count_on_device(&batch, rules, &weighing)),
     }
 }

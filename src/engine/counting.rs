@@ -3,75 +3,81 @@
 //! A sample that does not count has its rows replaced by zeros before anything is computed from them. So
 //! it has exact zeros in the loss and the gradients, whatever it holds.
 
-use alloc::format;
-use alloc::string::ToString;
 use alloc::vec::Vec;
-use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, IntDType, Tensor};
 
 use super::class_totals::class_totals;
-use super::overflow::{at_most, exceeds, limit};
-use crate::batch::{
-    BatchError, BatchRules, DeviceSamples, FittedBatch, HostSamples, Meaning, PerSample, Weighing,
-    read_labels,
-};
-use crate::reads::Reads;
+use super::strict::{StrictSamples, Unread};
+use crate::batch::{BatchError, BatchRules, DeviceSamples, FittedBatch, PerSample, Weighing};
+use crate::device::is_host;
 
 /// The samples of a batch whose loss needs nothing but features and classes to be finite.
-pub(crate) struct Counted {
+pub(crate) struct Counted<'a> {
     /// `[batch_size, feature_dim]`, on the features' graph: zeros where a sample does not count.
     pub features: Tensor<2>,
     /// `[batch_size]`, in range and in the device's own integer type. The class of a sample that does not
     /// count has no meaning.
     pub classes: Tensor<1, Int>,
-    pub coefficients: Coefficients,
-    pub samples: Samples,
+    pub samples: Samples<'a>,
     /// `[4]`, under deferred checking: how many samples were left out for their label, features, weight
     /// and distance, of which there is none here.
     pub left_out: Option<Tensor<1, Int>>,
 }
 
-/// Class and weight of each sample, where checking knows them.
+/// Weight of each sample, and what its loss is multiplied by, where checking knows them.
 #[allow(
     clippy::large_enum_variant,
     reason = "lives for one call, on the stack; which backends are on decides how large it is"
 )]
-pub(crate) enum Samples {
-    /// Under strict checking, with a lower bound of the length of each feature.
-    Host {
-        samples: HostSamples,
-        lengths: Vec<f64>,
-    },
+pub(crate) enum Samples<'a> {
+    Strict(StrictSamples<'a>),
     /// Under deferred checking, where the host must not read them.
-    Device(DeviceSamples),
+    Deferred {
+        /// `[batch_size]`
+        weights: Tensor<1>,
+        coefficients: Coefficients,
+    },
 }
 
 /// Under strict checking: all samples that are not ignored, if none of them is bad.
-pub(super) fn count_strictly(
-    batch: &FittedBatch,
+///
+/// The host reads the memory of its own devices at once. It would have to wait for other devices, so there it
+/// reads the samples together with their losses. Until then rows that are not finite are zeros, as if such a
+/// sample did not count.
+pub(super) fn count_strictly<'a>(
+    batch: FittedBatch,
     rules: &BatchRules,
-    weighing: &Weighing,
-) -> Result<Counted, BatchError> {
-    let classes = classes_in_range(rules, batch);
-    let features = match rules.ignored(&batch.labels) {
-        Some(ignored) => zero_rows(batch.features.clone(), ignored),
-        None => batch.features.clone(),
-    };
+    weighing: Weighing<'a>,
+) -> Result<Counted<'a>, BatchError> {
+    let device = batch.device();
+    let classes = classes_in_range(rules, &batch);
+    let features = batch.features.clone();
     let magnitudes = magnitudes(features.clone().without_autodiff());
-    let read = read_samples(batch, rules, magnitudes.unsqueeze_dim(1), |sample, _| {
-        Ok(match not_finite(given_features(batch), sample)? {
-            Some((dim, value)) => BatchError::Feature { sample, dim, value },
-            None => unreachable!("the mean of finite magnitudes is finite"),
-        })
-    })?;
-    let factor = 2.0 * num_traits::Float::sqrt(rules.feature_dim as f64);
+    let ignored = rules.ignored(&batch.labels);
+    let unread = Unread {
+        batch,
+        rules: *rules,
+        weighing,
+        magnitudes,
+    };
+    let (samples, masked) = if is_host(&device) {
+        let (known, _) = unread.read(PerSample::Host(Vec::new()))?;
+        (StrictSamples::Known(known), ignored)
+    } else {
+        let is_bad = unread.magnitudes.clone().is_finite().bool_not();
+        let masked = match ignored {
+            Some(ignored) => is_bad.bool_or(ignored),
+            None => is_bad,
+        };
+        (StrictSamples::Unread(unread), Some(masked))
+    };
     Ok(Counted {
-        features,
-        classes,
-        coefficients: Coefficients::Host(weighing.of_samples(&read.samples)),
-        samples: Samples::Host {
-            samples: read.samples,
-            lengths: read.numbers.into_iter().map(|half| half * factor).collect(),
+        features: match masked {
+            Some(masked) => zero_rows(features, masked),
+            None => features,
         },
+        classes,
+        samples: Samples::Strict(samples),
         left_out: None,
     })
 }
@@ -81,7 +87,7 @@ pub(super) fn count_on_device(
     batch: &FittedBatch,
     rules: &BatchRules,
     weighing: &Weighing,
-) -> Counted {
+) -> Counted<'static> {
     let classes = classes_in_range(rules, batch);
     let weights = weights_or_ones(batch);
     let states = States::new(batch, rules, &weights, None);
@@ -92,103 +98,40 @@ pub(super) fn count_on_device(
     };
     Counted {
         features: zero_rows(batch.features.clone(), states.masked()),
-        classes: samples.classes.clone(),
-        coefficients: Coefficients::on_device(weighing, &samples, rules.num_classes),
-        samples: Samples::Device(samples),
+        samples: Samples::Deferred {
+            coefficients: Coefficients::on_device(weighing, &samples, rules.num_classes),
+            weights: samples.weights,
+        },
+        classes: samples.classes,
         left_out: Some(states.left_out()),
     }
 }
 
-impl Samples {
-    /// The weight of each sample, `[batch_size]`: 0 for one that does not count.
+impl Samples<'_> {
+    /// The weight of each sample, `[batch_size]`: 0 for one that does not count. Of a bad sample that has not
+    /// been read yet it may be anything.
     pub fn weights(&self, device: &Device, dtype: DType) -> Tensor<1> {
         match self {
-            Self::Host { samples, .. } => {
-                PerSample::Host(samples.weights.clone()).tensor(device, dtype)
+            Self::Strict(StrictSamples::Known(known)) => {
+                PerSample::Host(known.samples.weights.clone()).tensor(device, dtype)
             }
-            Self::Device(samples) => samples.weights.clone(),
-        }
-    }
-}
-
-/// Refuses centers, `[rows, feature_dim]` and without autodiff, if one of them is not finite. Goes through
-/// them in blocks, so that no copy of them is made.
-pub(crate) fn check_centers(centers: &Tensor<2>) -> Result<(), BatchError> {
-    const VALUES: usize = 1 << 20;
-    let [rows, columns] = centers.dims();
-    let step = (VALUES / columns).max(1);
-    for first in (0..rows).step_by(step) {
-        let block = centers.clone().narrow(0, first, step.min(rows - first));
-        let data = magnitudes(block)
-            .try_into_data()
-            .map_err(|error| BatchError::Read(error.to_string()))?;
-        if let Some(row) = data.iter::<f64>().position(|value| !value.is_finite()) {
-            let class = first + row;
-            if let Some((dim, value)) = not_finite(centers, class)? {
-                return Err(BatchError::Center { class, dim, value });
+            Self::Strict(StrictSamples::Unread(unread)) => {
+                let weights = weights_or_ones(&unread.batch);
+                match unread.rules.ignored(&unread.batch.labels) {
+                    Some(ignored) => weights.mask_fill(ignored, 0.0),
+                    None => weights,
+                }
             }
+            Self::Deferred { weights, .. } => weights.clone(),
         }
     }
-    Ok(())
-}
 
-/// Refuses centers that are not finite, where losses are not.
-pub(crate) fn check_losses(losses: &[f64], centers: &Tensor<2>) -> Result<(), BatchError> {
-    if losses.iter().all(|loss| loss.is_finite()) {
-        return Ok(());
-    }
-    check_centers(centers)
-}
-
-impl Counted {
-    /// Refuses a batch whose loss or gradient of the features is not finite, under strict checking.
-    ///
-    /// `losses` are those of the samples before they are weighed. If one of them is not finite, the first class
-    /// vector of `centers` that is not is named. `slope` is the most that the loss of a sample changes with the
-    /// direction of its feature, per radian.
-    pub fn check(
-        &self,
-        losses: PerSample,
-        centers: &Tensor<2>,
-        slope: f64,
-        is_reduced: bool,
-    ) -> Result<(), BatchError> {
-        let (Samples::Host { lengths, .. }, Coefficients::Host(coefficients)) =
-            (&self.samples, &self.coefficients)
-        else {
-            return Ok(());
-        };
-        let losses = losses.into_values()?;
-        check_losses(&losses, centers)?;
-        let dtype = centers.dtype();
-        let counts = |i: &usize| coefficients[*i] > 0.0;
-        let limit = limit(dtype);
-        let refuse = |what, (sample, value)| {
-            Err(BatchError::Overflow {
-                what,
-                sample,
-                value,
-                limit,
-                dtype: format!("{dtype:?}"),
-            })
-        };
-        let samples = || (0..losses.len()).filter(counts);
-        let magnitudes = samples().map(|i| (i, coefficients[i] * losses[i].abs()));
-        let most = at_most(magnitudes.clone());
-        let total = if is_reduced {
-            magnitudes.map(|(_, loss)| loss).sum()
-        } else {
-            most.1
-        };
-        if exceeds(total, limit) {
-            return refuse("loss", (most.0, total));
+    /// What the loss of each sample is multiplied by, if the host knows it.
+    pub fn coefficients(&self) -> Option<&[f64]> {
+        match self {
+            Self::Strict(StrictSamples::Known(known)) => Some(&known.coefficients),
+            Self::Strict(StrictSamples::Unread(_)) | Self::Deferred { .. } => None,
         }
-        let slopes = samples().filter(|i| lengths[*i] > 0.0);
-        let most = at_most(slopes.map(|i| (i, coefficients[i] * slope / lengths[i])));
-        if exceeds(most.1, limit) {
-            return refuse("gradient of the features", most);
-        }
-        Ok(())
     }
 }
 
@@ -211,91 +154,12 @@ pub(super) fn zero_rows(rows: Tensor<2>, masked: Tensor<1, Bool>) -> Tensor<2> {
 
 /// Half of the mean absolute value of each row, `[rows]`: finite if and only if the row is. Each value is
 /// divided before they are added, and half of that leaves room for rounding.
-fn magnitudes(rows: Tensor<2>) -> Tensor<1> {
+pub(super) fn magnitudes(rows: Tensor<2>) -> Tensor<1> {
     let [_, columns] = rows.dims();
     rows.abs()
         .mul_scalar(0.5 / columns as f64)
         .sum_dim(1)
         .squeeze_dim(1)
-}
-
-/// What strict checking reads of a batch whose samples are all good.
-pub(super) struct Read {
-    pub samples: HostSamples,
-    /// The numbers of each sample, one after the other.
-    pub numbers: Vec<f64>,
-}
-
-/// Reads labels, weights and some numbers of each sample, `[batch_size, numbers]`, and refuses the batch
-/// if a sample is bad. `reason` says why a number of a sample, whose class it gets too, is not finite.
-pub(super) fn read_samples(
-    batch: &FittedBatch,
-    rules: &BatchRules,
-    numbers: Tensor<2>,
-    reason: impl Fn(usize, usize) -> Result<BatchError, BatchError>,
-) -> Result<Read, BatchError> {
-    let [_, columns] = numbers.dims();
-    let mut reads = Reads::from(&batch.device())
-        .register(batch.labels.clone())
-        .register(numbers);
-    if let Some(weights) = &batch.weights {
-        reads = reads.register(weights.clone());
-    }
-    let data = reads
-        .execute()
-        .map_err(|error| BatchError::Read(error.to_string()))?;
-    let labels = read_labels(&data[0]);
-    let numbers = host_floats(&data[1]);
-    let weights: Option<Vec<f64>> = data.get(2).map(host_floats);
-
-    let mut samples = HostSamples::default();
-    for (sample, label) in labels.into_iter().enumerate() {
-        let (class, weight) = match rules.meaning(label) {
-            Meaning::Ignored => (0, 0.0),
-            Meaning::Unknown => {
-                return Err(BatchError::Label {
-                    sample,
-                    label,
-                    num_classes: rules.num_classes,
-                });
-            }
-            Meaning::Class(class) => {
-                let of_sample = &numbers[sample * columns..][..columns];
-                if !of_sample.iter().all(|number| number.is_finite()) {
-                    return Err(reason(sample, class)?);
-                }
-                let value = weights.as_ref().map_or(1.0, |weights| weights[sample]);
-                if !(value.is_finite() && value >= 0.0) {
-                    return Err(BatchError::Weight { sample, value });
-                }
-                (class, value)
-            }
-        };
-        samples.classes.push(class);
-        samples.weights.push(weight);
-    }
-    Ok(Read { samples, numbers })
-}
-
-fn host_floats(data: &TensorData) -> Vec<f64> {
-    data.iter::<f64>().collect()
-}
-
-/// The features as the caller gave them, for messages.
-pub(super) fn given_features(batch: &FittedBatch) -> &Tensor<2> {
-    batch.given.as_ref().unwrap_or(&batch.features)
-}
-
-/// Column and value of the first entry of a row that is not finite.
-pub(super) fn not_finite(rows: &Tensor<2>, row: usize) -> Result<Option<(usize, f64)>, BatchError> {
-    let row = rows.clone().without_autodiff().narrow(0, row, 1);
-    let row = row
-        .try_into_data()
-        .map_err(|error| BatchError::Read(error.to_string()))?;
-    Ok(row
-        .iter::<f64>()
-        .enumerate()
-        .find(|(_, value)| !value.is_finite()))
 }
 
 /// The weights of the samples, 1 for each if there are none.
@@ -400,16 +264,6 @@ impl Coefficients {
         }
     }
 
-    /// The coefficients, if they are on the host and no digit is lost in `f32`.
-    #[cfg(feature = "flex")]
-    pub fn within_single(&self) -> Option<&[f64]> {
-        let Self::Host(coefficients) = self else {
-            return None;
-        };
-        let is_within = |value: &f64| *value == 0.0 || SINGLE.contains(value);
-        coefficients.iter().all(is_within).then_some(coefficients)
-    }
-
     /// The losses, `[batch_size]`, each multiplied by its coefficient, or their sum, `[1]`.
     pub fn weigh_all(self, losses: Tensor<1>, is_reduced: bool) -> Tensor<1> {
         let weighed = match self {
@@ -426,9 +280,13 @@ impl Coefficients {
     }
 }
 
-/// The numbers that `f32` holds with all their digits, but for 0.
+/// Whether `f32` holds all coefficients with all their digits.
 #[cfg(feature = "flex")]
-const SINGLE: core::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
+pub(super) fn are_within_single(coefficients: &[f64]) -> bool {
+    const SINGLE: core::ops::RangeInclusive<f64> = f32::MIN_POSITIVE as f64..=f32::MAX as f64;
+    let is_within = |value: &f64| *value == 0.0 || SINGLE.contains(value);
+    coefficients.iter().all(is_within)
+}
 
 /// Four factors of each coefficient: the first, the second, the third and the fourth of all.
 fn factors(coefficients: &[f64], dtype: DType) -> [Vec<f64>; 4] {

@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 use burn::tensor::{Int, Tensor};
 
 use super::counting::{
-    Coefficients, Read, States, all_finite, classes_in_range, given_features, not_finite,
-    read_samples, weights_or_ones, zero_rows,
+    Coefficients, States, all_finite, classes_in_range, weights_or_ones, zero_rows,
 };
 use super::overflow::{self, Look};
 use super::problem::{Measured, Problem, Wants};
+use super::strict::{Read, given_features, not_finite, read_samples};
 use crate::batch::{BatchError, Checking, DeviceSamples, HostSamples};
 use crate::centers::{Entries, OnDevice, Pulls};
 use crate::distance::{CenterDistance, beyond, half_squares, norms, unit_rows};
@@ -221,10 +221,11 @@ fn check(problem: &Problem, own: &Own) -> Result<Checked, BatchError> {
     let geometry = Geometry::new(problem.distance, features, centers);
     let numbers = geometry.numbers(problem.distance);
     let [_, columns] = numbers.dims();
-    let Read { samples, numbers } =
-        read_samples(batch, problem.rules, numbers, |sample, class| {
-            what_is_not_finite(problem, own, sample, class)
-        })?;
+    let Read {
+        samples, numbers, ..
+    } = read_samples(batch, problem.rules, numbers, None, |sample, class| {
+        what_is_not_finite(problem, own, sample, class)
+    })?;
     Ok(Checked {
         geometry,
         samples,

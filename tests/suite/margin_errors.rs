@@ -229,8 +229,12 @@ fn bad_batches(device: &Device) -> Vec<Bad> {
 #[test]
 fn batches_are_refused_and_nothing_moves() {
     for device in devices().into_iter().map(Device::autodiff) {
-        for margin in [ArcFace::new().into(), Margin::from(AdaFace::new())] {
-            let loss = config().with_margin(margin).init(&device);
+        for config in [
+            config().with_margin(ArcFace::new().into()),
+            config().with_margin(AdaFace::new().into()),
+            config().with_sub_centers(2),
+        ] {
+            let loss = config.init(&device);
             let (before, statistics) = (values(loss.centers()), loss.norm_statistics());
             for (features, y, weights, message) in bad_batches(&device) {
                 let batch = Batch::new(features, y);
@@ -299,6 +303,10 @@ fn class_vectors_that_are_not_finite_are_refused() {
             "{error}"
         );
         assert!(loss.nearest_center().is_err());
+        // Bad samples are named first.
+        let bad = (Tensor::ones([1, 2], &device), labels(&[7], &device));
+        let error = loss.try_forward(bad).unwrap_err().to_string();
+        assert_eq!(error, "labels[0] is 7: it must be in 0..3");
     }
 }
 

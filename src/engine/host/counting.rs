@@ -10,7 +10,8 @@ use super::samples::{host_classes, host_weights};
 use crate::batch::{
     BatchRules, Checking, FittedBatch, Groups, HostSamples, NO_CLASS, Weighing, index,
 };
-use crate::engine::counting::{Coefficients, Counted, Samples};
+use crate::engine::counting::{Counted, Samples};
+use crate::engine::strict::{Known, StrictSamples};
 
 /// The samples of a batch in which all count; `None` if one is ignored or bad, or for a data type other
 /// than `f32`, or under deferred checking.
@@ -18,7 +19,7 @@ pub(in crate::engine) fn count(
     batch: &FittedBatch,
     rules: &BatchRules,
     weighing: &Weighing,
-) -> Option<Counted> {
+) -> Option<Counted<'static>> {
     let is_single = batch.features.dtype() == DType::F32;
     if rules.checking != Checking::Strict || !is_single {
         return None;
@@ -52,14 +53,14 @@ pub(in crate::engine) fn count(
     Some(Counted {
         features: batch.features.clone(),
         classes: index(&classes, &batch.device()),
-        coefficients: Coefficients::Host(coefficients),
-        samples: Samples::Host {
+        samples: Samples::Strict(StrictSamples::Known(Known {
             samples: HostSamples {
                 weights: weights.unwrap_or_else(|| vec![1.0; classes.len()]),
                 classes,
             },
             lengths,
-        },
+            coefficients,
+        })),
         left_out: None,
     })
 }

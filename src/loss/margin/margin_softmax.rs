@@ -12,7 +12,7 @@ use crate::batch::{Batch, BatchRules, ClassWeights, LeftOut, LeftOutCounter, Per
 #[cfg(doc)]
 use crate::batch::{BatchError, Checking};
 use crate::centers::Centers;
-use crate::engine::{self, Angles, Counted, Losses, Scale, Softmax};
+use crate::engine::{self, Angles, Counted, Scale, Softmax};
 use crate::error::not_negative;
 use crate::schedule::{RateState, Rates};
 
@@ -73,7 +73,7 @@ use crate::schedule::{RateState, Rates};
 /// [`score_budget`](MarginSoftmaxConfig::score_budget), four beyond it. Classes are gone through in blocks,
 /// so that beyond features, class vectors, their gradients and the budget the memory does not depend on the
 /// number of classes. On a backend that this crate does not know, Burn's own autodiff keeps all scores.
-/// Strict checking reads one number per sample back from the device.
+/// Strict checking reads labels and a few numbers per sample back from the device, with one wait.
 ///
 /// # Data types
 ///
@@ -371,7 +371,7 @@ impl MarginSoftmax {
             class_balance: self.config.class_balance,
             class_weights: self.class_weights.as_ref(),
         };
-        let counted = engine::count(&batch, &rules, &weighing)?;
+        let counted = engine::count(batch, &rules, weighing)?;
         let angles = engine::own_angles(
             counted.features.clone(),
             centers.clone(),
@@ -398,22 +398,24 @@ impl MarginSoftmax {
             budget: self.config.score_budget,
         };
         let is_reduced = reduction.is_some();
-        let Losses { value, each } =
-            engine::losses(softmax, counted.coefficients.clone(), is_reduced);
+        let losses = engine::losses(softmax, counted.samples.coefficients(), is_reduced);
         let slope = match self.scale() {
             Scale::Fixed(scale) => 2.0 * scale * self.config.margin.steepest(),
             // Scores grow with the length, so that the gradient does not grow as the length falls.
             Scale::Length(_) => 0.0,
         };
-        counted.check(each, &self.centers.constant(), slope, is_reduced)?;
+        let centers = self.centers.constant();
+        let value = counted
+            .samples
+            .accept(losses, &centers, slope, is_reduced)?;
         if trains {
             if let (Some(norms), Some(running)) = (norms, &self.norms) {
                 running.replace(norms)?;
             }
             self.rates.pass_step();
         }
-        if let Some(left_out) = &counted.left_out {
-            self.left_out.add(left_out.clone());
+        if let Some(left_out) = counted.left_out {
+            self.left_out.add(left_out);
         }
         Ok(value)
     }

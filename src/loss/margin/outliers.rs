@@ -5,8 +5,10 @@ use burn::tensor::{Int, Tensor};
 
 use super::error::MarginSoftmaxError;
 use super::margin_softmax::MarginSoftmax;
-use crate::batch::{Batch, BatchError, BatchRules, Checking, ClassBalance, Weighing, index};
-use crate::engine::{self, Samples};
+use crate::batch::{
+    Batch, BatchError, BatchRules, Checking, ClassBalance, PerSample, Weighing, index,
+};
+use crate::engine::{self, Known, Samples};
 use crate::error::radians;
 
 /// What [`MarginSoftmax::outliers`] finds.
@@ -79,10 +81,11 @@ impl MarginSoftmax {
             class_balance: ClassBalance::None,
             class_weights: None,
         };
-        let counted = engine::count(&batch, &rules, &weighing)?;
-        let Samples::Host { samples, .. } = counted.samples else {
-            unreachable!("strict checking reads the samples");
+        let counted = engine::count(batch, &rules, weighing)?;
+        let Samples::Strict(samples) = counted.samples else {
+            unreachable!("the checking is strict");
         };
+        let (Known { samples, .. }, _) = samples.read(PerSample::Host(Vec::new()))?;
         let sub_centers = self.config.sub_centers;
         let centers = self.centers.constant();
         engine::check_centers(&centers)?;

@@ -1,8 +1,8 @@
 //! What every proxy loss does with a batch besides its formula.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor};
 
-use crate::batch::{Batch, BatchError, BatchRules, LeftOutCounter, PerSample, Weighing};
+use crate::batch::{Batch, BatchError, BatchRules, LeftOutCounter, Weighing};
 use crate::centers::Centers;
 use crate::engine::{self, Counted, Losses};
 use crate::neighbors::{KnnError, NearestCenter};
@@ -17,12 +17,12 @@ pub(super) struct Proxies<'a> {
 impl Proxies<'_> {
     /// What counts of a batch, and the proxies that it is compared with: on the autodiff graph if they may
     /// train and the features are on an autodiff device.
-    pub fn count(
+    pub fn count<'w>(
         &self,
         batch: Batch,
-        weighing: &Weighing,
+        weighing: Weighing<'w>,
         may_train: bool,
-    ) -> Result<(Counted, Tensor<2>), BatchError> {
+    ) -> Result<(Counted<'w>, Tensor<2>), BatchError> {
         let batch = self
             .rules
             .fit(batch, self.centers.device(), self.centers.dtype())?;
@@ -31,7 +31,7 @@ impl Proxies<'_> {
         } else {
             self.centers.constant()
         };
-        Ok((engine::count(&batch, &self.rules, weighing)?, proxies))
+        Ok((engine::count(batch, &self.rules, weighing)?, proxies))
     }
 
     /// Features as the proxies are, in data type and device.
@@ -43,21 +43,24 @@ impl Proxies<'_> {
         Ok(self.rules.fit(batch, device, dtype)?.features)
     }
 
-    /// Notes what deferred checking has left out. Under strict checking, losses of samples that are not finite,
-    /// or whose gradients are not, are refused. `losses` are those before they are weighed.
+    /// The weighed losses of the samples, or their sum. Notes what deferred checking has left out. Under strict
+    /// checking, bad samples are refused, and those whose loss or gradient is not finite.
     ///
     /// `slope` is the most that the loss of a sample changes with the direction of its feature, per
     /// radian.
     pub fn accept(
         &self,
-        losses: PerSample,
-        counted: &Counted,
+        losses: Losses,
+        counted: Counted,
         slope: f64,
         is_reduced: bool,
-    ) -> Result<(), BatchError> {
-        counted.check(losses, &self.centers.constant(), slope, is_reduced)?;
-        self.note(counted);
-        Ok(())
+    ) -> Result<Tensor<1>, BatchError> {
+        let centers = self.centers.constant();
+        let value = counted
+            .samples
+            .accept(losses, &centers, slope, is_reduced)?;
+        self.note(counted.left_out);
+        Ok(value)
     }
 
     /// Refuses proxies that are not finite, where losses are not.
@@ -66,24 +69,14 @@ impl Proxies<'_> {
     }
 
     /// Adds to the counts of what deferred checking has left out.
-    pub fn note(&self, counted: &Counted) {
-        if let Some(left_out) = &counted.left_out {
-            self.left_out.add(left_out.clone());
+    pub fn note(&self, left_out: Option<Tensor<1, Int>>) {
+        if let Some(left_out) = left_out {
+            self.left_out.add(left_out);
         }
     }
 
     /// A classifier of the directions of the proxies; each class has as many as `sub_centers`.
     pub fn nearest_center(&self, sub_centers: usize) -> Result<NearestCenter, KnnError> {
         NearestCenter::from_sub_directions(self.centers.constant(), sub_centers)
-    }
-}
-
-/// The losses of the samples, `[batch_size]`, as they are and weighed.
-pub(super) fn weighed(losses: Tensor<1>, counted: &Counted, is_reduced: bool) -> Losses {
-    let each = PerSample::Device(losses.clone().without_autodiff());
-    let coefficients = counted.coefficients.clone();
-    Losses {
-        value: coefficients.weigh_all(losses, is_reduced),
-        each,
     }
 }

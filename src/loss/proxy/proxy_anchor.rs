@@ -13,12 +13,12 @@ use super::proxies::Proxies;
 use super::scores::{NO_EXPONENT, is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
-    Batch, BatchError, BatchRules, Checking, ClassBalance, LeftOut, LeftOutCounter, Weighing,
-    read_values,
+    Batch, BatchError, BatchRules, Checking, ClassBalance, LeftOut, LeftOutCounter, PerSample,
+    Weighing,
 };
 use crate::centers::{Centers, Precision};
 use crate::distance::{no_zero, norms};
-use crate::engine::Counted;
+use crate::engine::{Counted, Samples};
 use crate::error::{at_least_one, not_negative, within};
 use crate::neighbors::{KnnError, NearestCenter};
 
@@ -221,10 +221,10 @@ impl ProxyAnchor {
             class_balance: ClassBalance::None,
             class_weights: None,
         };
-        let (counted, proxies) = self.proxies().count(batch, &weighing, may_train)?;
+        let (counted, proxies) = self.proxies().count(batch, weighing, may_train)?;
         let loss = self.loss(&counted, proxies);
-        self.check(&counted, &loss)?;
-        self.proxies().note(&counted);
+        self.check(counted.features, counted.samples, &loss)?;
+        self.proxies().note(counted.left_out);
         Ok(loss)
     }
 
@@ -252,16 +252,20 @@ impl ProxyAnchor {
         positive.sum() / present + negative.sum().div_scalar(num_classes as f64)
     }
 
-    /// Refuses a batch whose loss or gradient of the features is not finite, under strict checking.
-    fn check(&self, counted: &Counted, loss: &Tensor<1>) -> Result<(), BatchError> {
-        if self.config.checking == Checking::Deferred {
+    /// Refuses a batch with a bad sample, or whose loss or gradient of the features is not finite, under strict
+    /// checking.
+    fn check(
+        &self,
+        features: Tensor<2>,
+        samples: Samples,
+        loss: &Tensor<1>,
+    ) -> Result<(), BatchError> {
+        let Samples::Strict(samples) = samples else {
             return Ok(());
-        }
-        let lengths = norms(counted.features.clone().without_autodiff()).squeeze_dim(1);
-        let read = read_values(Tensor::cat(
-            vec![lengths, loss.clone().without_autodiff()],
-            0,
-        ))?;
+        };
+        let lengths = norms(features.without_autodiff()).squeeze_dim(1);
+        let numbers = Tensor::cat(vec![lengths, loss.clone().without_autodiff()], 0);
+        let (_, read) = samples.read(PerSample::Device(numbers))?;
         let (lengths, of_loss) = read.split_at(read.len() - 1);
         // By the range of alpha the loss is finite if the proxies are.
         self.proxies().check_finite(of_loss)?;

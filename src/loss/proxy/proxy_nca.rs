@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ProxyError;
 use super::methods::{calling, calling_per_sample, making};
-use super::proxies::{Proxies, weighed};
+use super::proxies::Proxies;
 use super::scores::{NO_EXPONENT, is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
@@ -266,18 +266,15 @@ impl ProxyNca {
             class_balance: self.config.class_balance,
             class_weights: self.class_weights.as_ref(),
         };
-        let (counted, proxies) = self.proxies().count(batch, &weighing, may_train)?;
+        let (counted, proxies) = self.proxies().count(batch, weighing, may_train)?;
         let is_reduced = reduction.is_some();
-        let Losses { value, each } = match self.config.denominator {
+        let losses = match self.config.denominator {
             Denominator::AllClasses => self.among_all(&counted, proxies, is_reduced),
-            Denominator::OtherClasses => {
-                weighed(self.among_others(&counted, proxies), &counted, is_reduced)
-            }
+            Denominator::OtherClasses => Losses::not_weighed(self.among_others(&counted, proxies)),
         };
         // The slopes by all cosines, of which each sign has at most 1 in all.
         let slope = 2.0 * self.scale();
-        self.proxies().accept(each, &counted, slope, is_reduced)?;
-        Ok(value)
+        Ok(self.proxies().accept(losses, counted, slope, is_reduced)?)
     }
 
     /// The losses with all classes in the denominator: a softmax without any margin.
@@ -304,7 +301,7 @@ impl ProxyNca {
             own,
             budget: self.config.score_budget,
         };
-        engine::losses(softmax, counted.coefficients.clone(), is_reduced)
+        engine::losses(softmax, counted.samples.coefficients(), is_reduced)
     }
 
     /// The losses with the other classes in the denominator, `[batch_size]`.

@@ -10,7 +10,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use super::error::ProxyError;
 use super::methods::{calling, calling_per_sample, making};
-use super::proxies::{Proxies, weighed};
+use super::proxies::Proxies;
 use super::scores::{is_own_class, scaled_cosines};
 use super::start;
 use crate::batch::{
@@ -254,7 +254,7 @@ impl SoftTriple {
             class_balance: self.config.class_balance,
             class_weights: self.class_weights.as_ref(),
         };
-        let (counted, proxies) = self.proxies().count(batch, &weighing, may_train)?;
+        let (counted, proxies) = self.proxies().count(batch, weighing, may_train)?;
         let SoftTripleConfig {
             scale,
             gamma,
@@ -267,13 +267,12 @@ impl SoftTriple {
         let scores = similarities.mask_where(is_own, lowered).mul_scalar(scale);
         let classes = counted.classes.clone().unsqueeze_dim::<2>(1);
         let losses = log_softmax(scores, 1).gather(1, classes).neg();
+        let losses = Losses::not_weighed(losses.squeeze_dim(1));
         // The slopes by all similarities have at most 2 in all, and those of a similarity by its cosines
         // at most 1 and what the shares change by.
         let slope = 2.0 * scale * (1.0 + 1.0 / gamma);
         let is_reduced = reduction.is_some();
-        let Losses { value, each } = weighed(losses.squeeze_dim(1), &counted, is_reduced);
-        self.proxies().accept(each, &counted, slope, is_reduced)?;
-        Ok(value)
+        Ok(self.proxies().accept(losses, counted, slope, is_reduced)?)
     }
 
     /// The similarities `S` between features and classes, `[batch_size, num_classes]`.
