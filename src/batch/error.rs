@@ -48,7 +48,7 @@ pub enum BatchError {
         /// The number of classes.
         num_classes: usize,
     },
-    /// A feature is infinite or NaN.
+    /// A feature is infinite or NaN, as it is or in the data type of the centers.
     #[error("features[{sample}][{dim}] is {value}: every feature must be finite")]
     Feature {
         /// The row of the sample.

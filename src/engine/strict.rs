@@ -65,7 +65,12 @@ impl Unread<'_> {
         };
         let magnitudes = magnitudes.unsqueeze_dim(1);
         let read = read_samples(&batch, &rules, magnitudes, asked, |sample, _| {
-            Ok(match not_finite(given_features(&batch), sample)? {
+            let found = match not_finite(given_features(&batch), sample)? {
+                // What is finite in f64 need not be in the centers' data type.
+                None => not_finite(&batch.features, sample)?,
+                found => found,
+            };
+            Ok(match found {
                 Some((dim, value)) => BatchError::Feature { sample, dim, value },
                 None => unreachable!("the mean of finite magnitudes is finite"),
             })

@@ -6,7 +6,7 @@ use burn_center_loss::{
     Schedule, SphereFace,
 };
 
-use crate::devices::{devices, values};
+use crate::devices::{devices, devices_with, values};
 use crate::tensors::labels;
 
 fn config() -> MarginSoftmaxConfig {
@@ -259,6 +259,20 @@ fn batches_are_refused_and_nothing_moves() {
                 "the batch is empty: features must have at least one row"
             );
         }
+    }
+}
+
+/// Features are converted to the data type of the class vectors.
+#[test]
+fn features_beyond_the_type_are_refused() {
+    for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
+        let loss = config().init(&device);
+        let features = Tensor::from_data([[1.0, 0.0], [0.0, 1e300]], (&device, DType::F64));
+        let error = loss.try_forward((features, labels(&[0, 1], &device)));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "features[1][1] is inf: every feature must be finite"
+        );
     }
 }
 

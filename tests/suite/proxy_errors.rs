@@ -1,9 +1,9 @@
 //! Every documented error of the proxy losses, by its message.
 
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{Batch, Denominator, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig};
 
-use crate::devices::{devices, values};
+use crate::devices::{devices, devices_with, values};
 use crate::proxy_contract::every_loss;
 use crate::proxy_plain::{Config, Loss};
 use crate::tensors::labels;
@@ -211,6 +211,25 @@ fn batches_are_refused_and_nothing_moves() {
                 }
                 assert_eq!(values(loss.centers()), before);
             }
+        }
+    }
+}
+
+/// Features are converted to the data type of the proxies.
+#[test]
+fn features_beyond_the_type_are_refused() {
+    for device in devices_with(DType::F64).into_iter().map(Device::autodiff) {
+        for config in every_loss(3, 2) {
+            let features = Tensor::from_data([[1.0, 0.0], [0.0, 1e300]], (&device, DType::F64));
+            let batch = Batch::new(features, labels(&[0, 1], &device));
+            assert_eq!(
+                config
+                    .make(&device)
+                    .try_forward(batch)
+                    .unwrap_err()
+                    .to_string(),
+                "features[1][1] is inf: every feature must be finite"
+            );
         }
     }
 }
