@@ -46,18 +46,20 @@ pub(crate) fn squared_euclidean(x: Tensor<2>, y: Tensor<2>, max_elements: usize)
 
 /// Rows divided by their Euclidean norm; a zero row stays zero.
 pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
-    let largest = largest(&rows);
-    let scaled = scaled_rows(rows, largest);
+    let root = root_of_largest(&rows);
+    let scaled = scaled_rows(rows, root);
     let norms = scaled_norms(scaled.clone());
     scaled / norms
 }
 
 /// Euclidean norms of the rows, `[rows, 1]`, with a gradient of zero at zero.
 pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
-    let largest = largest(&rows);
-    let scaled = scaled_rows(rows.clone().without_autodiff(), largest.clone());
+    let root = root_of_largest(&rows);
+    let scaled = scaled_rows(rows.clone().without_autodiff(), root.clone());
     let scaled_norms = scaled_norms(scaled.clone());
-    let norms = scaled_norms.clone() * largest;
+    // Twice the root, not the entry itself: Burn 0.22.1 with both `fusion` and `autotune` on puts the root in the
+    // entry's place where the entry is used once more after the second sum (burn#5257).
+    let norms = scaled_norms.clone() * root.clone() * root;
     if !rows.is_autodiff() {
         return norms;
     }
@@ -67,19 +69,19 @@ pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
     (zeros * (scaled / scaled_norms)).sum_dim(1) + norms
 }
 
-/// Rows divided by their largest absolute entry, `[rows, 1]`, so that squares neither overflow nor
-/// vanish. A zero row stays zero.
+/// Rows divided by their largest absolute entry, of which this is the root, so that squares neither overflow
+/// nor vanish. A zero row stays zero.
 ///
 /// Dividing by the root twice keeps gradients finite. The reciprocal of a subnormal number, which the
 /// gradient of a division is multiplied by, is infinite.
-fn scaled_rows(rows: Tensor<2>, largest: Tensor<2>) -> Tensor<2> {
-    let root = no_zero(largest).sqrt();
+fn scaled_rows(rows: Tensor<2>, root: Tensor<2>) -> Tensor<2> {
+    let root = no_zero(root);
     rows / root.clone() / root
 }
 
-/// The largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
-fn largest(rows: &Tensor<2>) -> Tensor<2> {
-    rows.clone().without_autodiff().abs().max_dim(1)
+/// The root of the largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
+fn root_of_largest(rows: &Tensor<2>) -> Tensor<2> {
+    rows.clone().without_autodiff().abs().max_dim(1).sqrt()
 }
 
 /// Divisors, with 1 in place of 0: where the divisor is zero, so is all that it divides.
