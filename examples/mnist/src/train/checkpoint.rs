@@ -25,7 +25,7 @@ const OPTIMIZER: &str = "optimizer.bpk";
 const SCHEDULER: &str = "scheduler.bpk";
 const STATE: &str = "state.json";
 
-/// Writes the checkpoint of `state`, and removes those that are neither the last nor the best.
+/// Writes the checkpoint of `state`, then removes those that are neither the last nor the best.
 pub fn save(
     run: &RunDirectory,
     state: &State,
@@ -38,6 +38,7 @@ pub fn save(
     let path = directory.path().join(name(state.epoch));
     let write = || -> Result<()> {
         if draft.exists() {
+            before_write();
             fs::remove_dir_all(&draft)?;
         }
         before_write();
@@ -53,16 +54,22 @@ pub fn save(
             File::open(draft.join(file))?.sync_all()?;
         }
         before_write();
-        fs::rename(&draft, &path)?;
-        for (epoch, old) in all(run.path())? {
-            if epoch != state.epoch && epoch != state.best_epoch() {
-                before_write();
-                fs::remove_dir_all(old)?;
-            }
-        }
-        Ok(())
+        Ok(fs::rename(&draft, &path)?)
     };
-    write().with_context(|| format!("{}: cannot be written", path.display()))
+    write().with_context(|| format!("{}: cannot be written", path.display()))?;
+    remove_old(run, state)
+}
+
+/// Removes the checkpoints that are neither the last nor the best of a run that has come as far as `state`.
+pub fn remove_old(run: &RunDirectory, state: &State) -> Result<()> {
+    for (epoch, old) in all(run.path())? {
+        if epoch != state.epoch && epoch != state.best_epoch() {
+            before_write();
+            fs::remove_dir_all(&old)
+                .with_context(|| format!("{}: cannot be removed", old.display()))?;
+        }
+    }
+    Ok(())
 }
 
 /// The last checkpoint of the run in `run`, if it has one.

@@ -74,6 +74,8 @@ impl Training<'_> {
                 state.ensure_classes(classes)?;
                 model = model.load(checkpoint::model_record(&path)?)?;
                 (optimizer, scheduler) = checkpoint::restore(&path, optimizer, scheduler)?;
+                // What a kill behind the last checkpoint has left of older ones.
+                checkpoint::remove_old(self.directory, &state)?;
             }
             None => {
                 state.classes = classes.clone();
