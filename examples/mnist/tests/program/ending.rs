@@ -1,11 +1,10 @@
 //! Readers that go away, and Ctrl-C.
 
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::launch::{Scene, json_lines, loss_by_epoch};
+use crate::launch::{Scene, json_lines, loss_by_epoch, wait_for};
 
 const ARGUMENTS: [&str; 7] = [
     "train",
@@ -71,15 +70,6 @@ fn press_ctrl_c(child: &Child) {
     let mut kill = Command::new("kill");
     let sent = kill.args(["-INT", &child.id().to_string()]).status();
     assert!(sent.unwrap().success());
-}
-
-fn wait_for(path: &Path) {
-    let started = Instant::now();
-    while !path.exists() {
-        let waited = started.elapsed();
-        assert!(waited < Duration::from_secs(120), "no {}", path.display());
-        sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,7 +40,8 @@ impl Scene {
         self.directory.path().join("out")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The program with nothing but `arguments`, to be launched.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mnist"));
         command.args(arguments).current_dir(self.directory.path());
         command
@@ -54,7 +57,7 @@ impl Scene {
 
     /// Launches the program with nothing but `arguments`.
     pub fn run(&self, arguments: &[&str]) -> Launched {
-        Launched(self.command(arguments).output().unwrap())
+        finish(self.command(arguments))
     }
 
     /// Launches the program on the data of this scene, to write to its `out`.
@@ -63,7 +66,7 @@ impl Scene {
     }
 
     pub fn launch_into(&self, out: &Path, arguments: &[&str]) -> Launched {
-        Launched(self.command_into(out, arguments).output().unwrap())
+        finish(self.command_into(out, arguments))
     }
 
     /// Launches the program, which ends as if it were killed in front of its write number `write`, from zero on.
@@ -73,14 +76,32 @@ impl Scene {
             0 => "write=return".to_owned(),
             _ => format!("write={write}*off->return"),
         };
-        Launched(command.env("FAILPOINTS", ending).output().unwrap())
+        command.env("FAILPOINTS", ending);
+        finish(command)
     }
+}
 
-    /// Launches the program and does not wait for its end.
-    pub fn start_into(&self, out: &Path, arguments: &[&str]) -> Child {
-        let mut command = self.command_into(out, arguments);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        command.spawn().unwrap()
+/// Launches `command` and waits for its end.
+pub fn finish(mut command: Command) -> Launched {
+    Launched(command.output().unwrap())
+}
+
+/// Launches `command` and kills it as soon as `path` is there.
+pub fn kill_at(path: &Path, mut command: Command) {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    wait_for(path);
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// Waits until another process has made `path`.
+pub fn wait_for(path: &Path) {
+    let started = Instant::now();
+    while !path.exists() {
+        let waited = started.elapsed();
+        assert!(waited < Duration::from_secs(120), "no {}", path.display());
+        sleep(Duration::from_millis(2));
     }
 }
 

@@ -10,5 +10,6 @@ mod faults;
 mod main_job;
 mod measures;
 mod own_files;
+mod remains;
 mod report;
 mod resume;
