@@ -5,6 +5,7 @@ use plotters::prelude::*;
 use serde::Serialize;
 
 use super::canvas::{FONT, Picture, Surface, px};
+use super::legend::{draw_legend, line_sample};
 use super::palette::class_colour;
 
 const SIZE: (u32, u32) = (960, 360);
@@ -90,21 +91,10 @@ fn panel<'a>(
         chart
             .draw_series(LineSeries::new(points(), colour.stroke_width(px(2))))?
             .label(name)
-            .legend(move |(x, y)| {
-                PathElement::new([(x, y), (x + px(16) as i32, y)], colour.stroke_width(px(2)))
-            });
+            .legend(move |place| line_sample(place, colour.stroke_width(px(2))));
         chart.draw_series(points().map(|point| Circle::new(point, px(3), colour.filled())))?;
     }
-    chart
-        .configure_series_labels()
-        .legend_area_size(px(22))
-        .margin(px(6))
-        .label_font(text(12))
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(0xcc, 0xcc, 0xcc))
-        .position(legend)
-        .draw()?;
-    Ok(())
+    Ok(draw_legend(&mut chart, legend)?)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod canvas;
 mod curves;
 mod feature_map;
 mod gallery;
+mod legend;
 mod matrix;
 mod palette;
 mod projection;

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::canvas::{FONT, Picture, Surface, px};
+use super::legend::{draw_legend, line_sample};
 use super::palette::class_colour;
 
 const SIZE: (u32, u32) = (520, 540);
@@ -51,18 +52,9 @@ fn draw<'a>(
         chart
             .draw_series(LineSeries::new(thinned(&curve.points), style))?
             .label(&curve.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + px(16) as i32, y)], style));
+            .legend(move |place| line_sample(place, style));
     }
-    chart
-        .configure_series_labels()
-        .legend_area_size(px(22))
-        .margin(px(6))
-        .label_font(text(12))
-        .background_style(WHITE.mix(0.85))
-        .border_style(RGBColor(0xcc, 0xcc, 0xcc))
-        .position(SeriesLabelPosition::LowerRight)
-        .draw()?;
-    Ok(())
+    Ok(draw_legend(&mut chart, SeriesLabelPosition::LowerRight)?)
 }
 
 /// The points that can be told apart, and the last one.
