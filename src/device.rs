@@ -16,7 +16,7 @@ use burn::backend::DispatchDevice;
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Device};
 #[cfg(feature = "_kernels")]
-use burn_cubecl::tensor::CubeTensor;
+use burn_cubecl::{CubeDevice, tensor::CubeTensor};
 
 /// What computes loss, gradients and steps of the centers.
 pub(crate) enum Engine {
@@ -49,6 +49,16 @@ pub(crate) fn is_host(device: &Device) -> bool {
         DispatchDevice::Flex(_) => true,
         #[cfg(feature = "ndarray")]
         DispatchDevice::NdArray(_) => true,
+        _ => false,
+    }
+}
+
+/// Whether a device runs shaders, whose languages have no exponentials, logarithms and angles in `f64`. A driver may
+/// refuse a shader with one, and every later call to the device then fails.
+pub(crate) fn runs_shaders(device: &Device) -> bool {
+    match device.as_dispatch() {
+        #[cfg(feature = "_kernels")]
+        DispatchDevice::Cube(CubeDevice::Wgpu(_) | CubeDevice::Metal(_)) => true,
         _ => false,
     }
 }

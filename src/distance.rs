@@ -1,8 +1,10 @@
 //! Lengths and directions of the rows of a matrix, and distances between the rows of two.
 
 use alloc::vec::Vec;
-use burn::tensor::Tensor;
+use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
+
+use crate::device::is_host;
 
 /// What is measured between a feature and its center.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +83,17 @@ fn scaled_rows(rows: Tensor<2>, root: Tensor<2>) -> Tensor<2> {
 
 /// The root of the largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
 fn root_of_largest(rows: &Tensor<2>) -> Tensor<2> {
-    rows.clone().without_autodiff().abs().max_dim(1).sqrt()
+    let largest = rows.clone().without_autodiff().abs().max_dim(1);
+    let root = largest.clone().sqrt();
+    if is_host(&rows.device()) {
+        return root;
+    }
+    // Below normal numbers a GPU may take an entry for zero and still give NaN as its root.
+    let least = match rows.dtype() {
+        DType::F64 => f64::MIN_POSITIVE,
+        _ => f64::from(f32::MIN_POSITIVE),
+    };
+    root.mask_fill(largest.lower_elem(least), 0.0)
 }
 
 /// Divisors, with 1 in place of 0: where the divisor is zero, so is all that it divides.

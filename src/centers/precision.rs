@@ -4,6 +4,7 @@ use num_traits::Float;
 use serde::{Deserialize, Serialize};
 
 use super::error::CentersError;
+use crate::device::runs_shaders;
 
 /// The data type of the centers, of the loss and of everything summed on the way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,9 +38,9 @@ impl Precision {
     }
 }
 
-/// `None` if the device does not compute in `f64`, or does not return the numbers.
+/// `None` if the device does not compute in `f64`, cannot be asked, or does not return the numbers.
 fn has_functions(device: &Device) -> Option<bool> {
-    if !device.supports_dtype(DType::F64) {
+    if runs_shaders(device) || !device.supports_dtype(DType::F64) {
         return None;
     }
     // Two, since a function of the number one may be replaced by its value, and its inverse undone.
