@@ -85,15 +85,11 @@ fn scaled_rows(rows: Tensor<2>, root: Tensor<2>) -> Tensor<2> {
 fn root_of_largest(rows: &Tensor<2>) -> Tensor<2> {
     let largest = rows.clone().without_autodiff().abs().max_dim(1);
     let root = largest.clone().sqrt();
-    if is_host(&rows.device()) {
+    if rows.dtype() != DType::F64 || is_host(&rows.device()) {
         return root;
     }
-    // Below normal numbers a GPU may take an entry for zero and still give NaN as its root.
-    let least = match rows.dtype() {
-        DType::F64 => f64::MIN_POSITIVE,
-        _ => f64::from(f32::MIN_POSITIVE),
-    };
-    root.mask_fill(largest.lower_elem(least), 0.0)
+    // A GPU may give NaN as the root of a number that is not zero but below the normal ones.
+    root.mask_fill(largest.lower_elem(f64::MIN_POSITIVE), 0.0)
 }
 
 /// Divisors, with 1 in place of 0: where the divisor is zero, so is all that it divides.

@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn_center_loss::{Batch, Denominator, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig};
 
-use crate::devices::{devices, devices_with, values};
+use crate::devices::{devices, devices_with, flushes_subnormals, values};
 use crate::proxy_contract::every_loss;
 use crate::proxy_plain::{Config, Loss};
 use crate::tensors::labels;
@@ -203,7 +203,10 @@ fn batches_are_refused_and_nothing_moves() {
                     Some(weights) => batch.with_weights(weights),
                     None => batch,
                 };
-                let error = loss.try_forward(batch.clone()).unwrap_err().to_string();
+                let error = loss
+                    .try_forward(batch.clone())
+                    .expect_err(message)
+                    .to_string();
                 assert!(error.starts_with(message), "{error}");
                 assert!(loss.try_evaluate(batch.clone()).is_err());
                 if let Some(each) = loss.try_forward_no_reduction(batch) {
