@@ -198,6 +198,9 @@ fn batches_are_refused_and_nothing_moves() {
             let loss = config.make(&device);
             let before = values(loss.centers());
             for (features, y, weights, message) in bad_batches(&device) {
+                if message.starts_with("the gradient") && flushes_subnormals(&device, DType::F32) {
+                    continue;
+                }
                 let batch = Batch::new(features, y);
                 let batch = match weights {
                     Some(weights) => batch.with_weights(weights),
