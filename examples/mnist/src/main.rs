@@ -8,6 +8,7 @@ mod device;
 mod evaluate;
 mod interrupt;
 mod job;
+mod mean;
 mod network;
 mod open_set_table;
 mod pictures;

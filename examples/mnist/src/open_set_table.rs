@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::mean::mean_and_error;
 use crate::recipe::Loss;
 
 /// What one run came to.
@@ -71,7 +72,7 @@ impl fmt::Display for OpenSetTable {
         writeln!(f)?;
         for row in &self.rows {
             let accuracies: Vec<f64> = row.splits.iter().map(|split| split.accuracy).collect();
-            let accuracy = mean_and_error(&accuracies);
+            let accuracy = mean_and_error(&accuracies, 4);
             let name = row.loss.name();
             write!(f, "{name:<20} {:>8} {accuracy:>17}", row.feature_dim)?;
             for score in &scores {
@@ -80,7 +81,7 @@ impl fmt::Display for OpenSetTable {
                     .iter()
                     .map(|split| split.auroc.get(*score).copied())
                     .collect();
-                let cell = values.map_or("-".to_owned(), |values| mean_and_error(&values));
+                let cell = values.map_or("-".to_owned(), |values| mean_and_error(&values, 4));
                 write!(f, "  {cell:>19}")?;
             }
             writeln!(f)?;
@@ -92,29 +93,5 @@ impl fmt::Display for OpenSetTable {
              error over {} random splits.",
             splits.unwrap_or(0)
         )
-    }
-}
-
-fn mean_and_error(values: &[f64]) -> String {
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    if values.len() < 2 {
-        return format!("{mean:.4}");
-    }
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    let error = (squares / (count - 1.0) / count).sqrt();
-    format!("{mean:.4} ± {error:.4}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_error_is_that_of_the_mean() {
-        assert_eq!(mean_and_error(&[0.9]), "0.9000");
-        // The standard deviation is 0.03, and the error a third of it.
-        let values = [0.97, 0.97, 0.97, 0.97, 1.0, 1.03, 1.03, 1.03, 1.03];
-        assert_eq!(mean_and_error(&values), "1.0000 ± 0.0100");
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Classes;
 use crate::evaluate::{DEFAULT_K, Scores, Separation};
+use crate::mean::mean_and_error;
 use crate::recipe::Loss;
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
@@ -199,7 +200,7 @@ impl Table {
             }
         )];
         if let Some(seeds @ 2..) = seeds {
-            notes.push(format!("Mean and standard deviation over {seeds} seeds."));
+            notes.push(format!("Mean and standard error over {seeds} seeds."));
         }
         notes.push(format!(
             "k-NN: the {DEFAULT_K} nearest of the training samples that the feature maps show."
@@ -227,21 +228,12 @@ impl Table {
     }
 }
 
-/// Mean and standard deviation of `values`; a dash if there are none or one is missing.
+/// Mean and standard error of `values`; a dash if there are none or one is missing.
 fn shown(values: Option<Vec<f64>>, digits: usize) -> String {
-    let Some(values) = values.filter(|values| !values.is_empty()) else {
-        return "-".to_owned();
-    };
-    let count = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / count;
-    if values.len() < 2 {
-        return format!("{mean:.digits$}");
+    match values.filter(|values| !values.is_empty()) {
+        Some(values) => mean_and_error(&values, digits),
+        None => "-".to_owned(),
     }
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    format!(
-        "{mean:.digits$} ± {:.digits$}",
-        (squares / (count - 1.0)).sqrt()
-    )
 }
 
 impl fmt::Display for Table {
@@ -269,9 +261,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn several_seeds_are_shown_by_mean_and_spread() {
+    fn a_value_that_is_missing_is_a_dash() {
         assert_eq!(shown(Some(vec![0.9]), 4), "0.9000");
-        assert_eq!(shown(Some(vec![0.98, 0.99, 1.0]), 4), "0.9900 ± 0.0100");
         assert_eq!(shown(None, 4), "-");
         assert_eq!(shown(Some(vec![]), 4), "-");
     }
