@@ -4,8 +4,6 @@ use alloc::vec::Vec;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::device::is_host;
-
 /// What is measured between a feature and its center.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CenterDistance {
@@ -85,11 +83,13 @@ fn scaled_rows(rows: Tensor<2>, root: Tensor<2>) -> Tensor<2> {
 fn root_of_largest(rows: &Tensor<2>) -> Tensor<2> {
     let largest = rows.clone().without_autodiff().abs().max_dim(1);
     let root = largest.clone().sqrt();
-    if rows.dtype() != DType::F64 || is_host(&rows.device()) {
+    if rows.dtype() != DType::F64 {
         return root;
     }
-    // A GPU may give NaN as the root of a number that is not zero but below the normal ones.
-    root.mask_fill(largest.lower_elem(f64::MIN_POSITIVE), 0.0)
+    // The root of a number that is not zero but below the normal ones is NaN on some GPUs.
+    let is_small = largest.lower_elem(f64::MIN_POSITIVE);
+    root.clone()
+        .mask_fill(root.is_nan().bool_and(is_small), 0.0)
 }
 
 /// Divisors, with 1 in place of 0: where the divisor is zero, so is all that it divides.

@@ -220,7 +220,8 @@ def build(device, features):
     if shutil.which(cargo) is None:
         sys.exit("cargo is not on the path")
     command = [cargo, "bench", "--no-run", "--bench", "peers", "--message-format=json-render-diagnostics"]
-    all_features = [] if device == "flex" else [device, "fusion", "autotune"]
+    # Not `autotune`: README says why.
+    all_features = [] if device == "flex" else [device, "fusion"]
     all_features += [features] if features else []
     if all_features:
         command += ["--features", ",".join(all_features)]
