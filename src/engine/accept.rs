@@ -1,11 +1,10 @@
 //! Losses: checked, together with their samples where these are not read yet, and weighed.
 
-use alloc::format;
 use alloc::string::ToString;
 use burn::tensor::Tensor;
 
 use super::counting::{Coefficients, Samples, magnitudes};
-use super::overflow::{at_most, exceeds, limit};
+use super::overflow::{at_most, exceeds, limit, overflow};
 use super::softmax::Losses;
 use super::strict::{Known, not_finite};
 use crate::batch::BatchError;
@@ -61,15 +60,7 @@ fn check(
     let dtype = centers.dtype();
     let counts = |i: &usize| coefficients[*i] > 0.0;
     let limit = limit(dtype);
-    let refuse = |what, (sample, value)| {
-        Err(BatchError::Overflow {
-            what,
-            sample,
-            value,
-            limit,
-            dtype: format!("{dtype:?}"),
-        })
-    };
+    let refuse = |what, most| Err(overflow(what, most, dtype));
     let samples = || (0..losses.len()).filter(counts);
     let magnitudes = samples().map(|i| (i, coefficients[i] * losses[i].abs()));
     let most = at_most(magnitudes.clone());

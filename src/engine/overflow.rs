@@ -27,15 +27,7 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
     let samples = || (0..look.coefficients.len()).filter(|i| counts(*i));
     let loss = |i: usize| look.coefficients[i] * 0.5 * beyond(i) * beyond(i);
     let limit = limit(dtype);
-    let refuse = |what, (sample, value)| {
-        Err(BatchError::Overflow {
-            what,
-            sample,
-            value,
-            limit,
-            dtype: format!("{dtype:?}"),
-        })
-    };
+    let refuse = |what, most| Err(overflow(what, most, dtype));
 
     let most = at_most(samples().map(|i| (i, loss(i))));
     let total = match problem.weighing.reduction {
@@ -75,6 +67,21 @@ pub(super) fn check(problem: &Problem, look: &Look, dtype: DType) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The error of a sample whose value is above the limit of the data type.
+pub(super) fn overflow(
+    what: &'static str,
+    (sample, value): (usize, f64),
+    dtype: DType,
+) -> BatchError {
+    BatchError::Overflow {
+        what,
+        sample,
+        value,
+        limit: limit(dtype),
+        dtype: format!("{dtype:?}"),
+    }
 }
 
 /// Whether a value is above the limit. NaN is.

@@ -4,22 +4,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::launch::{Scene, json_lines, loss_by_epoch, wait_for};
-
-const ARGUMENTS: [&str; 7] = [
-    "train",
-    "--loss",
-    "joint",
-    "--epochs",
-    "6",
-    "--batch-size",
-    "4",
-];
+use crate::launch::{SIX_EPOCHS, Scene, json_lines, loss_by_epoch, wait_for};
 
 #[test]
 fn a_reader_that_goes_away_ends_no_training() {
     let scene = Scene::new();
-    for arguments in [&ARGUMENTS[..], &["--epochs", "1"]] {
+    for arguments in [&SIX_EPOCHS[..], &["--epochs", "1"]] {
         let out = scene.out().join(arguments.len().to_string());
         let mut child = scene
             .command_into(&out, arguments)
@@ -76,10 +66,10 @@ fn press_ctrl_c(child: &Child) {
 fn ctrl_c_names_the_command_that_goes_on() {
     let scene = Scene::new();
     let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &ARGUMENTS).printed();
+    scene.launch_into(&whole, &SIX_EPOCHS).printed();
 
     let stopped = scene.out().join("stopped by a person");
-    let mut command = interruptible(scene.command_into(&stopped, &ARGUMENTS));
+    let mut command = interruptible(scene.command_into(&stopped, &SIX_EPOCHS));
     let child = command.spawn().unwrap();
     wait_for(&stopped.join("checkpoints/epoch-0002"));
     press_ctrl_c(&child);
@@ -97,7 +87,7 @@ fn ctrl_c_names_the_command_that_goes_on() {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let scene = Scene::new();
-    let mut command = interruptible(scene.command_into(&scene.out(), &ARGUMENTS));
+    let mut command = interruptible(scene.command_into(&scene.out(), &SIX_EPOCHS));
     // Ten minutes within the writing of the first snapshot.
     command.env("FAILPOINTS", "write=18*off->sleep(600000)");
     let mut child = command.spawn().unwrap();

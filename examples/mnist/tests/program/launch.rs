@@ -11,6 +11,17 @@ use tempfile::TempDir;
 
 use crate::dataset;
 
+/// Long enough to be stopped on the way.
+pub const SIX_EPOCHS: [&str; 7] = [
+    "train",
+    "--loss",
+    "joint",
+    "--epochs",
+    "6",
+    "--batch-size",
+    "4",
+];
+
 /// A place of its own for a test: the data, and where the program writes.
 pub struct Scene {
     directory: TempDir,

@@ -3,18 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::launch::{Scene, finish, kill_at};
+use crate::launch::{SIX_EPOCHS, Scene, finish, kill_at};
 use crate::remains::Remains;
-
-const ARGUMENTS: [&str; 7] = [
-    "train",
-    "--loss",
-    "joint",
-    "--epochs",
-    "6",
-    "--batch-size",
-    "4",
-];
 
 /// A run of two epochs of two steps, as quick as one can be.
 const SHORT: [&str; 11] = [
@@ -51,10 +41,10 @@ fn checkpoint(run: &Path, epoch: usize) -> PathBuf {
 fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
     let scene = Scene::new();
     let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &ARGUMENTS).printed();
+    scene.launch_into(&whole, &SIX_EPOCHS).printed();
     for epochs in [0, 1, 3] {
         let killed = scene.out().join(format!("killed-{epochs}"));
-        let command = scene.command_into(&killed, &ARGUMENTS);
+        let command = scene.command_into(&killed, &SIX_EPOCHS);
         kill_at(&checkpoint(&killed, epochs), command);
         let path = killed.display().to_string();
         scene.run(&["train", "--resume", &path]).printed();
@@ -142,10 +132,10 @@ fn training_over_angles_that_ends_in_front_of_any_write_goes_on_bit_for_bit() {
 fn what_a_kill_left_half_written_is_no_obstacle() {
     let scene = Scene::new();
     let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &ARGUMENTS).printed();
+    scene.launch_into(&whole, &SIX_EPOCHS).printed();
 
     let killed = scene.out().join("killed");
-    let command = scene.command_into(&killed, &ARGUMENTS);
+    let command = scene.command_into(&killed, &SIX_EPOCHS);
     kill_at(&checkpoint(&killed, 2), command);
     let draft = killed.join("checkpoints/draft");
     fs::create_dir_all(&draft).unwrap();
@@ -160,7 +150,7 @@ fn what_a_kill_left_half_written_is_no_obstacle() {
 fn only_the_last_and_the_best_checkpoints_are_kept() {
     let scene = Scene::new();
     let run = scene.out().join("run");
-    scene.launch_into(&run, &ARGUMENTS).printed();
+    scene.launch_into(&run, &SIX_EPOCHS).printed();
     let names = || {
         let entries = fs::read_dir(run.join("checkpoints")).unwrap();
         let mut names = Vec::from_iter(entries.map(|entry| entry.unwrap().file_name()));
