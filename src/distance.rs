@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
+use crate::reduce::{max_dim, sum_dim};
+
 /// What is measured between a feature and its center.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CenterDistance {
@@ -38,7 +40,7 @@ pub(crate) fn squared_euclidean(x: Tensor<2>, y: Tensor<2>, max_elements: usize)
         .into_iter()
         .map(|part| {
             let difference = part.unsqueeze_dim::<3>(1) - y.clone();
-            (difference.clone() * difference).sum_dim(2).squeeze_dim(2)
+            sum_dim(difference.clone() * difference, 2).squeeze_dim(2)
         })
         .collect();
     Tensor::cat(parts, 0)
@@ -52,13 +54,33 @@ pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
     scaled / norms
 }
 
+/// [`unit_rows`] and [`norms`] of the same rows, without autodiff.
+#[derive(Clone, Debug)]
+pub(crate) struct Directions {
+    /// `[rows, columns]`
+    pub units: Tensor<2>,
+    /// `[rows, 1]`
+    pub norms: Tensor<2>,
+}
+
+impl Directions {
+    pub fn of(rows: Tensor<2>) -> Self {
+        let rows = rows.without_autodiff();
+        let root = root_of_largest(&rows);
+        let scaled = scaled_rows(rows, root.clone());
+        let scaled_norms = scaled_norms(scaled.clone());
+        Self {
+            units: scaled / scaled_norms.clone(),
+            norms: scaled_norms * root.clone() * root,
+        }
+    }
+}
+
 /// Euclidean norms of the rows, `[rows, 1]`, with a gradient of zero at zero.
 pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
     let root = root_of_largest(&rows);
     let scaled = scaled_rows(rows.clone().without_autodiff(), root.clone());
     let scaled_norms = scaled_norms(scaled.clone());
-    // Twice the root, not the entry itself: Burn 0.22.1 with both `fusion` and `autotune` on puts the root in the
-    // entry's place where the entry is used once more after the second sum (burn#5257).
     let norms = scaled_norms.clone() * root.clone() * root;
     if !rows.is_autodiff() {
         return norms;
@@ -66,7 +88,7 @@ pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
     // The slope of the norm is the direction. Zeros that are multiplied with it have this slope, and
     // nothing on the way can overflow.
     let zeros = rows.clone() - rows.without_autodiff();
-    (zeros * (scaled / scaled_norms)).sum_dim(1) + norms
+    sum_dim(zeros * (scaled / scaled_norms), 1) + norms
 }
 
 /// Rows divided by their largest absolute entry, of which this is the root, so that squares neither overflow
@@ -81,7 +103,7 @@ fn scaled_rows(rows: Tensor<2>, root: Tensor<2>) -> Tensor<2> {
 
 /// The root of the largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
 fn root_of_largest(rows: &Tensor<2>) -> Tensor<2> {
-    let largest = rows.clone().without_autodiff().abs().max_dim(1);
+    let largest = max_dim(rows.clone().without_autodiff().abs(), 1);
     let root = largest.clone().sqrt();
     if rows.dtype() != DType::F64 {
         return root;
@@ -101,7 +123,7 @@ pub(crate) fn no_zero<const D: usize>(divisors: Tensor<D>) -> Tensor<D> {
 /// Norms of rows whose largest entry is 1 or which are zero; the latter are given a norm above zero, since the slope of
 /// the root at zero is infinite.
 fn scaled_norms(rows: Tensor<2>) -> Tensor<2> {
-    let squared = (rows.clone() * rows).sum_dim(1).clamp_min(0.5);
+    let squared = sum_dim(rows.clone() * rows, 1).clamp_min(0.5);
     // A Newton step from the root has the root's value and slope. Burn 0.22.1's own slope of `sqrt` is wrong in f64 on
     // wgpu, where the power that it takes is not to be had.
     let root = squared.clone().without_autodiff().sqrt();
@@ -121,7 +143,7 @@ pub(crate) fn half_squares(
         rows
     };
     let (one, other) = scale(distances);
-    (one * other.mul_scalar(0.5)).sum_dim(1).squeeze_dim(1)
+    sum_dim(one * other.mul_scalar(0.5), 1).squeeze_dim(1)
 }
 
 /// The part of each row that lies beyond the radius, `max(0, norm - radius) / norm`, `[rows, 1]`.

@@ -117,6 +117,7 @@ mod metric;
 mod neighbors;
 mod parts;
 mod reads;
+mod reduce;
 mod schedule;
 mod simd;
 

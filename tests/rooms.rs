@@ -10,20 +10,21 @@ use syn::{Attribute, Item, UseTree, Visibility};
 
 /// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
 /// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("error", &[]),
     ("device", &[]),
     ("simd", &[]),
     ("parts", &[]),
-    ("distance", &[]),
+    ("reduce", &["device"]),
+    ("distance", &["reduce"]),
     ("reads", &["device"]),
     ("schedule", &["error"]),
-    ("batch", &["distance"]),
-    ("centers", &["batch", "device", "reads"]),
+    ("batch", &["distance", "reduce"]),
+    ("centers", &["batch", "device", "reads", "reduce"]),
     (
         "engine",
         &[
-            "batch", "centers", "device", "distance", "parts", "reads", "simd",
+            "batch", "centers", "device", "distance", "parts", "reads", "reduce", "simd",
         ],
     ),
     (
@@ -69,6 +70,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
             "engine",
             "error",
             "neighbors",
+            "reduce",
         ],
     ),
     ("metric", &["evaluation", "loss::center", "neighbors"]),
@@ -344,4 +346,40 @@ fn no_files_need_each_other_in_a_circle() {
     }
     let circle: Vec<String> = needs.keys().map(|module| module.join("::")).collect();
     assert!(circle.is_empty(), "in a circle, or above one: {circle:#?}");
+}
+
+/// The files of a directory and of those in it.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![];
+    for entry in fs::read_dir(directory).expect("a directory of the sources") {
+        let path = entry.expect("an entry of it").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Burn's own ones are wrong under its fusion, see `src/reduce/apart.rs`. Integers are not concerned.
+#[test]
+fn sums_and_maxima_along_a_dimension_are_those_of_reduce() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = vec![];
+    for file in files(&source) {
+        if file.starts_with(source.join("reduce")) {
+            continue;
+        }
+        let text = fs::read_to_string(&file).expect("a source file");
+        for (number, line) in text.lines().enumerate() {
+            let is_one = [".sum_dim(", ".max_dim(", ".mean_dim(", ".prod_dim("]
+                .iter()
+                .any(|call| line.contains(call));
+            if is_one && !line.contains(".int().sum_dim(") {
+                wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

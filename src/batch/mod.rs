@@ -1,5 +1,6 @@
 //! A labelled batch: its labels, its weights, and how the losses of its samples become one value.
 
+mod amount;
 #[allow(
     clippy::module_inception,
     reason = "the room and the one idea in it share a name"
@@ -18,6 +19,7 @@ mod scaled;
 mod weighing;
 mod wide;
 
+pub(crate) use amount::Amount;
 pub use batch::Batch;
 pub(crate) use class_weights::ClassWeights;
 pub use class_weights::ClassWeightsError;

@@ -45,14 +45,6 @@ impl PerSample {
         }
     }
 
-    /// As many numbers as there are here, all the same.
-    pub fn all(&self, value: f64) -> Self {
-        self.clone().map(
-            |_| value,
-            |x| Tensor::full(x.dims(), value, (&x.device(), x.dtype())),
-        )
-    }
-
     pub fn cos(self) -> Self {
         self.map(Float::cos, Tensor::cos)
     }
@@ -70,31 +62,37 @@ impl PerSample {
         self.map(|x| x.clamp(least, most), |x| x.clamp(least, most))
     }
 
-    /// For each sample `then` if its number is below that of `limit`, `otherwise` if not.
-    pub fn if_below(self, limit: Self, then: Self, otherwise: Self) -> Self {
-        match (self, limit, then, otherwise) {
-            (Self::Host(values), Self::Host(limits), Self::Host(then), Self::Host(otherwise)) => {
-                let pairs = values.iter().zip(limits);
+    /// For each sample `then` if its number is below the limit, `otherwise` if not.
+    pub fn if_below(self, limit: f64, then: Self, otherwise: Self) -> Self {
+        match (self, then, otherwise) {
+            (Self::Host(values), Self::Host(then), Self::Host(otherwise)) => {
                 let choices = then.into_iter().zip(otherwise);
-                Self::Host(
-                    pairs
-                        .zip(choices)
-                        .map(
-                            |((value, limit), (then, other))| {
-                                if *value < limit { then } else { other }
-                            },
-                        )
-                        .collect(),
-                )
+                let choose = |(value, (then, other))| if value < limit { then } else { other };
+                Self::Host(values.into_iter().zip(choices).map(choose).collect())
             }
-            (
-                Self::Device(values),
-                Self::Device(limits),
-                Self::Device(then),
-                Self::Device(other),
-            ) => Self::Device(other.mask_where(values.lower(limits), then)),
+            (Self::Device(values), Self::Device(then), Self::Device(other)) => {
+                Self::Device(other.mask_where(values.lower_elem(limit), then))
+            }
             _ => mixed(),
         }
+    }
+
+    /// The numbers of the samples that have another one from `least` to `most`; 0 for the others.
+    pub fn where_within(self, other: Self, least: f64, most: f64) -> Self {
+        self.with(
+            other,
+            |number, other| {
+                if other < least || other > most {
+                    0.0
+                } else {
+                    number
+                }
+            },
+            |numbers, others| {
+                let is_below = others.clone().lower_elem(least);
+                numbers.mask_fill(is_below.bool_or(others.greater_elem(most)), 0.0)
+            },
+        )
     }
 
     fn map(self, host: impl Fn(f64) -> f64, device: impl FnOnce(Tensor<1>) -> Tensor<1>) -> Self {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::error::BatchError;
+use crate::reduce::apart;
 
 /// When bad samples are reported.
 ///
@@ -65,6 +66,7 @@ impl BatchRules {
             weights,
         } = batch;
         let is_autodiff = features.is_autodiff();
+        let features = apart(features);
         let (features, given) = if features.dtype() == dtype.into() {
             (features, None)
         } else {

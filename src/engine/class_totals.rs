@@ -2,6 +2,7 @@ use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
 #[cfg(feature = "_kernels")]
 use crate::device::{Engine, engine_of};
+use crate::reduce::sum_dim;
 
 /// From this many samples on, the kernels do not look for samples of one class by comparing all pairs.
 #[cfg(feature = "_kernels")]
@@ -52,12 +53,7 @@ fn by_comparison(classes: &Tensor<1, Int>, weights: &Tensor<1>) -> Tensor<1> {
                 .unsqueeze_dim::<2>(1)
                 .expand(shape)
                 .not_equal(all.clone().expand(shape));
-            weights
-                .clone()
-                .expand(shape)
-                .mask_fill(is_other, 0.0)
-                .sum_dim(1)
-                .squeeze_dim::<1>(1)
+            sum_dim(weights.clone().expand(shape).mask_fill(is_other, 0.0), 1).squeeze_dim::<1>(1)
         })
         .collect();
     Tensor::cat(pieces, 0)

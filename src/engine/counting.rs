@@ -10,6 +10,7 @@ use super::class_totals::class_totals;
 use super::strict::{StrictSamples, Unread};
 use crate::batch::{BatchError, BatchRules, DeviceSamples, FittedBatch, PerSample, Weighing};
 use crate::device::is_host;
+use crate::reduce::sum_dim;
 
 /// The samples of a batch whose loss needs nothing but features and classes to be finite.
 pub(crate) struct Counted<'a> {
@@ -156,10 +157,7 @@ pub(super) fn zero_rows(rows: Tensor<2>, masked: Tensor<1, Bool>) -> Tensor<2> {
 /// divided before they are added, and half of that leaves room for rounding.
 pub(super) fn magnitudes(rows: Tensor<2>) -> Tensor<1> {
     let [_, columns] = rows.dims();
-    rows.abs()
-        .mul_scalar(0.5 / columns as f64)
-        .sum_dim(1)
-        .squeeze_dim(1)
+    sum_dim(rows.abs().mul_scalar(0.5 / columns as f64), 1).squeeze_dim(1)
 }
 
 /// The weights of the samples, 1 for each if there are none.

@@ -7,12 +7,13 @@ use burn::tensor::DType;
 use core::any::Any;
 
 use super::known_labels::KnownLabels;
-use super::{apply_kernel, measure_kernel, totals_kernel};
+use super::{angles_kernel, apply_kernel, measure_kernel, totals_kernel};
 use crate::device::KernelBackend;
+use crate::engine::softmax::Arithmetic;
 
 /// The kernels as operations of a backend.
 #[backend_extension(Cube, Fusion: cfg(feature = "fusion"))]
-pub trait CenterKernels: Backend {
+pub trait Kernels: Backend {
     #[fusion(meta = described::measured)]
     fn center_measure(
         features: FloatTensor<Self>,
@@ -33,9 +34,23 @@ pub trait CenterKernels: Backend {
         pulls: FloatTensor<Self>,
         factors: FloatTensor<Self>,
     ) -> FloatTensor<Self>;
+
+    #[fusion(meta = described::angles)]
+    fn own_angles(
+        features: FloatTensor<Self>,
+        centers: FloatTensor<Self>,
+        classes: IntTensor<Self>,
+        sub_centers: usize,
+        arithmetic: Arithmetic,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        IntTensor<Self>,
+    );
 }
 
-impl CenterKernels for KernelBackend {
+impl Kernels for KernelBackend {
     fn center_measure(
         features: FloatTensor<Self>,
         centers: FloatTensor<Self>,
@@ -72,6 +87,33 @@ impl CenterKernels for KernelBackend {
             same(factors),
         ))
     }
+
+    fn own_angles(
+        features: FloatTensor<Self>,
+        centers: FloatTensor<Self>,
+        classes: IntTensor<Self>,
+        sub_centers: usize,
+        arithmetic: Arithmetic,
+    ) -> (
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        FloatTensor<Self>,
+        IntTensor<Self>,
+    ) {
+        let (by_features, by_centers, numbers, rows) = angles_kernel::angles(
+            same(features),
+            same(centers),
+            same(classes),
+            sub_centers,
+            arithmetic,
+        );
+        (
+            same(by_features),
+            same(by_centers),
+            same(numbers),
+            same(rows),
+        )
+    }
 }
 
 /// The value under another name of its type. Which type the backend's primitive is depends on a feature
@@ -86,7 +128,7 @@ fn same<A: Any, B: Any>(value: A) -> B {
 /// Shapes and types of the outputs, which fusion asks for before there are any outputs.
 #[cfg(feature = "fusion")]
 mod described {
-    use super::{DType, KnownLabels};
+    use super::{Arithmetic, DType, KnownLabels};
     use burn::backend::fusion::custom::TensorSpec;
     use burn::tensor::Shape;
 
@@ -103,6 +145,22 @@ mod described {
             features.clone(),
             TensorSpec::new(Shape::new([3, batch_size]), features.dtype),
             TensorSpec::new(Shape::new([2, batch_size]), *index),
+        )
+    }
+
+    pub fn angles(
+        features: &TensorSpec,
+        _centers: &TensorSpec,
+        classes: &TensorSpec,
+        _sub_centers: &usize,
+        _arithmetic: &Arithmetic,
+    ) -> (TensorSpec, TensorSpec, TensorSpec, TensorSpec) {
+        let numbers = Shape::new([4, features.shape[0]]);
+        (
+            features.clone(),
+            features.clone(),
+            TensorSpec::new(numbers, features.dtype),
+            classes.clone(),
         )
     }
 }

@@ -1,7 +1,7 @@
 use burn::backend::Dispatch;
 use burn::tensor::{Int, Tensor};
 
-use super::extension::CenterKernels;
+use super::extension::Kernels;
 use crate::centers::Step;
 
 /// A step that changes centers in the memory of their device.

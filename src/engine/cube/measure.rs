@@ -8,7 +8,7 @@ use burn::tensor::{Int, Tensor, TensorData, Transaction};
 use core::f64::consts::SQRT_2;
 use num_traits::Float;
 
-use super::extension::CenterKernels;
+use super::extension::Kernels;
 use super::known_labels::{KnownLabels, State};
 use crate::batch::{Checking, DeviceSamples, HostSamples};
 use crate::centers::{Entries, OnDevice, Pulls};

@@ -4,7 +4,11 @@
 //! which samples count.
 
 mod address;
+mod angles;
+mod angles_kernel;
 mod apply_kernel;
+#[cfg(all(test, any(feature = "wgpu", feature = "cuda")))]
+mod devices;
 mod extension;
 mod grid;
 mod in_place;
@@ -16,6 +20,9 @@ mod tests;
 mod totals;
 mod totals_kernel;
 
+pub(super) use angles::own_angles;
+#[cfg(all(test, feature = "flex", any(feature = "wgpu", feature = "cuda")))]
+pub(super) use devices::devices;
 pub(crate) use in_place::InPlace;
 pub(super) use measure::measure;
 pub(super) use totals::class_totals;

@@ -1,30 +1,15 @@
-use alloc::vec;
 use alloc::vec::Vec;
 use burn::nn::loss::Reduction;
-use burn::tensor::{DType, Device, Distribution, FloatDType, Int, Tensor};
+use burn::tensor::{DType, Distribution, FloatDType, Int, Tensor};
 use proptest::prelude::*;
 
 use super::class_totals;
+use super::devices::devices;
 use crate::batch::{Batch, BatchRules, Checking, ClassBalance, Weighing};
-use crate::device::{Engine, engine_of};
 use crate::distance::CenterDistance;
 use crate::engine::comparison::{assert_close, cases, host};
 use crate::engine::operations;
 use crate::engine::problem::{Measured, Problem, Wants};
-
-/// One for each of the build's backends that the kernels run on.
-fn devices() -> Vec<Device> {
-    let devices = vec![
-        #[cfg(feature = "wgpu")]
-        Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-        #[cfg(feature = "cuda")]
-        Device::cuda(burn::tensor::DeviceIndex::Default),
-    ];
-    for device in &devices {
-        assert!(matches!(engine_of(device), Engine::Cube));
-    }
-    devices
-}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(80))]

@@ -1,22 +1,17 @@
 use alloc::vec::Vec;
 use burn::tensor::{Bool, DType, Int, Tensor};
 
+use super::arithmetic::Arithmetic;
 use super::problem::Angles;
 use crate::batch::PerSample;
-use crate::device::computes_in;
-#[cfg(feature = "flex")]
+#[cfg(any(feature = "flex", feature = "_kernels"))]
 use crate::device::{Engine, engine_of};
 use crate::distance::no_zero;
+#[cfg(feature = "_kernels")]
+use crate::engine::cube;
 #[cfg(feature = "flex")]
 use crate::engine::host;
-
-/// Below this sine, feature and class vector are taken for exactly collinear: rounding leaves no direction.
-fn collinear(dtype: DType) -> f64 {
-    match dtype {
-        DType::F64 => 1.0 / (1_u64 << 50) as f64,
-        _ => 1.0 / (1_u64 << 42) as f64,
-    }
-}
+use crate::reduce::{max_dim, sum_dim};
 
 /// The angles between features and the vectors of their classes, from products in `f64` where the device has
 /// it.
@@ -43,28 +38,29 @@ pub(crate) fn own_angles(
     {
         return angles;
     }
-    let wide = if computes_in(&features.device(), DType::F64) {
-        DType::F64
-    } else {
-        features.dtype()
-    };
-    by_operations(features, centers, classes, sub_centers, wide)
+    let arithmetic = Arithmetic::of(&features.device(), features.dtype());
+    #[cfg(feature = "_kernels")]
+    if let Engine::Cube = engine_of(&classes.device()) {
+        return cube::own_angles(features, centers, classes, sub_centers, arithmetic);
+    }
+    by_operations(features, centers, classes, sub_centers, arithmetic)
 }
 
-/// [`own_angles`] by tensor operations, computed in the given type.
+/// [`own_angles`] by tensor operations.
 pub(super) fn by_operations(
     features: Tensor<2>,
     centers: Tensor<2>,
     classes: Tensor<1, Int>,
     sub_centers: usize,
-    wide: DType,
+    arithmetic: Arithmetic,
 ) -> Angles {
     let dtype = features.dtype();
-    let x = Vectors::new(features.cast(wide));
+    let vectors = |rows: Tensor<2>| Vectors::new(rows.cast(arithmetic.dtype), &arithmetic);
+    let x = vectors(features);
     let first = classes.mul_scalar(sub_centers as i64);
     let of_sub_center = |sub_center: usize| {
         let rows = first.clone().add_scalar(sub_center as i64);
-        let w = Vectors::new(centers.clone().select(0, rows.clone()).cast(wide));
+        let w = vectors(centers.clone().select(0, rows.clone()));
         (rows, w)
     };
     let (rows, w) = if sub_centers == 1 {
@@ -75,7 +71,7 @@ pub(super) fn by_operations(
             .collect();
         let closest = Tensor::cat(cosines, 1).argmax(1).squeeze_dim::<1>(1);
         let rows = first.clone() + closest;
-        let w = Vectors::new(centers.select(0, rows.clone()).cast(wide));
+        let w = vectors(centers.select(0, rows.clone()));
         (rows, w)
     };
     let is_zero = x.is_zero().bool_or(w.is_zero());
@@ -83,7 +79,7 @@ pub(super) fn by_operations(
     let sine = (across_w.length.clone() / w.length.clone()).mask_fill(is_zero.clone(), 1.0);
     let none = is_zero
         .clone()
-        .bool_or(sine.clone().lower_equal_elem(collinear(wide)));
+        .bool_or(sine.clone().lower_equal_elem(arithmetic.collinear));
     let direction = |across: Vectors, of: &Vectors| {
         let divisors = no_zero(across.length) * of.length.clone();
         let shape = across.scaled.dims();
@@ -118,18 +114,13 @@ struct Vectors {
 }
 
 impl Vectors {
-    fn new(rows: Tensor<2>) -> Self {
-        let largest = rows.clone().abs().max_dim(1);
-        // From and up to which power of two rows are taken as they are, and the power that brings others there.
-        let (usual, power) = match rows.dtype() {
-            DType::F64 => (400, 700),
-            _ => (40, 80),
-        };
-        let two_to = |exponent: i32| num_traits::Float::powi(2.0_f64, exponent);
+    fn new(rows: Tensor<2>, arithmetic: &Arithmetic) -> Self {
+        let largest = max_dim(rows.clone().abs(), 1);
+        let Arithmetic { usual, power, .. } = *arithmetic;
         let factor = largest
             .ones_like()
-            .mask_fill(largest.clone().greater_elem(two_to(usual)), two_to(-power))
-            .mask_fill(largest.clone().lower_elem(two_to(-usual)), two_to(power));
+            .mask_fill(largest.clone().greater_elem(usual), 1.0 / power)
+            .mask_fill(largest.clone().lower_elem(1.0 / usual), power);
         let scaled = rows * factor.clone();
         Self {
             length: no_zero(length(&scaled)),
@@ -148,7 +139,7 @@ impl Vectors {
     }
 
     fn dot(&self, other: &Self) -> Tensor<2> {
-        (self.scaled.clone() * other.scaled.clone()).sum_dim(1)
+        sum_dim(self.scaled.clone() * other.scaled.clone(), 1)
     }
 
     fn cosine(&self, other: &Self) -> Tensor<2> {
@@ -160,7 +151,7 @@ impl Vectors {
         let squared = other.length.clone() * other.length.clone();
         let mut rows = self.scaled.clone();
         for _ in 0..2 {
-            let along = (rows.clone() * other.scaled.clone()).sum_dim(1) / squared.clone();
+            let along = sum_dim(rows.clone() * other.scaled.clone(), 1) / squared.clone();
             rows = less_multiples(rows, along, &other.scaled);
         }
         Self {
@@ -172,15 +163,14 @@ impl Vectors {
     }
 }
 
-/// Rows less multiples of others, each rounded but once.
+/// Rows less multiples of others, each as if it were rounded but once.
 ///
 /// The terms nearly cancel where rows are nearly collinear. In `f64`, values that come from `f32` leave
-/// enough digits. In `f32`, the rounding of the product is computed as well (Dekker 1971), which takes
-/// halves of the digits of both factors.
+/// enough digits. In `f32`, both factors are split into halves of their digits (Dekker 1971), whose products are
+/// exact.
 fn less_multiples(rows: Tensor<2>, multiples: Tensor<2>, others: &Tensor<2>) -> Tensor<2> {
-    let product = others.clone() * multiples.clone();
     if rows.dtype() == DType::F64 {
-        return rows - product;
+        return rows - others.clone() * multiples;
     }
     let halves = |values: Tensor<2>| {
         let above = values.clone().mul_scalar(4097.0);
@@ -188,13 +178,12 @@ fn less_multiples(rows: Tensor<2>, multiples: Tensor<2>, others: &Tensor<2>) -> 
         (high.clone(), values - high)
     };
     let ((high, low), (other_high, other_low)) = (halves(multiples), halves(others.clone()));
-    let rest = (other_high.clone() * high.clone() - product.clone())
-        + other_low.clone() * high
-        + other_high * low.clone()
-        + other_low * low;
-    (rows - product) - rest
+    rows - other_high.clone() * high.clone()
+        - other_high * low.clone()
+        - other_low.clone() * high
+        - other_low * low
 }
 
 fn length(rows: &Tensor<2>) -> Tensor<2> {
-    (rows.clone() * rows.clone()).sum_dim(1).sqrt()
+    sum_dim(rows.clone() * rows.clone(), 1).sqrt()
 }

@@ -6,19 +6,22 @@ use core::ops::Range;
 
 use super::plain::columns;
 use super::problem::{Angles, OwnScores, Scale, Softmax};
-use crate::distance::{no_zero, norms, unit_rows};
+use crate::distance::{Directions, no_zero};
 use crate::engine::late_gradients::Derivative;
+use crate::reduce::{max_dim, sum_dim};
 
-/// How many scores are worked on at one time, unless a single class has more.
+/// How many scores are worked on at one time.
 const BLOCK_SCORES: usize = 1 << 20;
 
 /// A softmax after its forward pass. All tensors are without autodiff.
 #[derive(Debug)]
 pub(super) struct Blocks {
-    features: Tensor<2>,
+    /// Of the features.
+    directions: Directions,
     centers: Tensor<2>,
     classes: Tensor<1, Int>,
     sub_centers: usize,
+    block_scores: usize,
     scale: Scale,
     bound: Option<f64>,
     smoothing: f64,
@@ -26,8 +29,16 @@ pub(super) struct Blocks {
     own: Own,
     /// `[batch_size, 1]`: the logarithm of the sum of the exponentials of all scores.
     log_sum: Tensor<2>,
-    /// The scores of the blocks, if they are within the budget.
-    kept: Option<Vec<Scores>>,
+    /// What there is of the blocks, if their scores are within the budget.
+    kept: Option<Vec<Kept>>,
+}
+
+/// What is kept of a block of classes.
+#[derive(Debug)]
+struct Kept {
+    scores: Scores,
+    /// Of the class vectors, if they are within the budget too.
+    centers: Option<Directions>,
 }
 
 /// [`OwnScores`] in the data type of the features, `[batch_size, 1]` each.
@@ -65,21 +76,30 @@ impl Scores {
 impl Blocks {
     /// The losses, `[batch_size]`, and what their gradients need.
     pub fn forward(problem: Softmax) -> (Tensor<1>, Self) {
+        Self::forward_by(problem, BLOCK_SCORES)
+    }
+
+    /// With at most as many scores in a block, unless a single class has more.
+    pub(super) fn forward_by(problem: Softmax, block_scores: usize) -> (Tensor<1>, Self) {
         let dtype = problem.features.dtype();
         let device = problem.classes.device();
         let [batch_size, _] = problem.features.dims();
         let OwnScores { value, slope } = problem.own.clone();
         let column = |numbers: crate::batch::PerSample| numbers.column(&device, dtype).cast(dtype);
         let num_classes = problem.centers.dims()[0] / problem.sub_centers;
-        let scores = batch_size * num_classes;
-        let keeps = scores.saturating_mul(Scores::bytes_per_score(&problem)) <= problem.budget
-            && (problem.features.is_autodiff() || problem.centers.is_autodiff());
+        let scores = (batch_size * num_classes).saturating_mul(Scores::bytes_per_score(&problem));
+        let has_gradients = problem.features.is_autodiff() || problem.centers.is_autodiff();
+        let keeps = has_gradients && scores <= problem.budget;
+        let [rows, feature_dim] = problem.centers.dims();
+        let directions = rows * (feature_dim + 1) * dtype.size();
+        let keeps_directions = scores.saturating_add(directions) <= problem.budget;
         let mut blocks = Self {
             log_sum: Tensor::zeros([batch_size, 1], (&device, dtype)),
-            features: problem.features.without_autodiff(),
+            directions: Directions::of(problem.features),
             centers: problem.centers.without_autodiff(),
             classes: problem.classes,
             sub_centers: problem.sub_centers,
+            block_scores,
             scale: problem.scale,
             bound: problem.bound,
             smoothing: problem.smoothing,
@@ -91,18 +111,21 @@ impl Blocks {
             kept: None,
         };
         let mut kept = Vec::new();
-        let (directions, scale) = (unit_rows(blocks.features.clone()), blocks.scales());
+        let scale = blocks.scales();
         let mut sums: Option<Sums> = None;
         for block in blocks.ranges() {
-            let centers = unit_rows(blocks.centers_of(&block));
-            let scores = blocks.scores(&block, &directions, centers);
-            let found = Sums::of(scores.cosines.clone() * scale.clone());
+            let centers = Directions::of(blocks.centers_of(&block));
+            let scores = blocks.scores(&block, &centers.units);
+            let found = Sums::of(scores.cosines.clone() * scale.clone(), blocks.smoothing);
             sums = Some(match sums {
                 Some(sums) => sums.and(found),
                 None => found,
             });
             if keeps {
-                kept.push(scores);
+                kept.push(Kept {
+                    scores,
+                    centers: keeps_directions.then_some(centers),
+                });
             }
         }
         let Sums {
@@ -112,8 +135,11 @@ impl Blocks {
         } = sums.expect("there is at least one class");
         blocks.log_sum = exponentials.log() + largest;
         let own = (blocks.own.value.clone() * scale).mul_scalar(1.0 - blocks.smoothing);
-        let others = scores.mul_scalar(blocks.smoothing / num_classes as f64);
-        let losses = blocks.log_sum.clone() - own - others;
+        let losses = blocks.log_sum.clone() - own;
+        let losses = match scores {
+            Some(scores) => losses - scores.mul_scalar(blocks.smoothing / num_classes as f64),
+            None => losses,
+        };
         blocks.kept = keeps.then_some(kept);
         (losses.squeeze_dim(1), blocks)
     }
@@ -124,9 +150,9 @@ impl Blocks {
 
     /// The classes of each block.
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let [batch_size, _] = self.features.dims();
+        let [batch_size, _] = self.directions.units.dims();
         let num_classes = self.num_classes();
-        let step = (BLOCK_SCORES / (batch_size * self.sub_centers)).max(1);
+        let step = (self.block_scores / (batch_size * self.sub_centers)).max(1);
         (0..num_classes)
             .step_by(step)
             .map(move |first| first..(first + step).min(num_classes))
@@ -144,14 +170,16 @@ impl Blocks {
     fn scales(&self) -> Tensor<2> {
         match self.scale {
             Scale::Fixed(scale) => self.own.value.full_like(scale),
-            Scale::Length(scale) => norms(self.features.clone()).mul_scalar(scale),
+            Scale::Length(scale) => self.directions.norms.clone().mul_scalar(scale),
         }
     }
 
-    fn scores(&self, block: &Range<usize>, directions: &Tensor<2>, centers: Tensor<2>) -> Scores {
+    /// `centers` are the directions of the class vectors of the block.
+    fn scores(&self, block: &Range<usize>, centers: &Tensor<2>) -> Scores {
+        let directions = self.directions.units.clone();
         let [batch_size, _] = directions.dims();
         let shape = [batch_size, block.len()];
-        let cosines = directions.clone().matmul(centers.transpose());
+        let cosines = directions.matmul(centers.clone().transpose());
         let (cosines, closest) = if self.sub_centers == 1 {
             (cosines, None)
         } else {
@@ -187,15 +215,16 @@ struct Sums {
     largest: Tensor<2>,
     /// Of the scores less the largest one.
     exponentials: Tensor<2>,
-    scores: Tensor<2>,
+    /// If labels are smoothed.
+    scores: Option<Tensor<2>>,
 }
 
 impl Sums {
-    fn of(scores: Tensor<2>) -> Self {
-        let largest = scores.clone().max_dim(1);
+    fn of(scores: Tensor<2>, smoothing: f64) -> Self {
+        let largest = max_dim(scores.clone(), 1);
         Self {
-            exponentials: (scores.clone() - largest.clone()).exp().sum_dim(1),
-            scores: scores.sum_dim(1),
+            exponentials: sum_dim((scores.clone() - largest.clone()).exp(), 1),
+            scores: (smoothing > 0.0).then(|| sum_dim(scores, 1)),
             largest,
         }
     }
@@ -206,7 +235,10 @@ impl Sums {
         Self {
             exponentials: brought(self.exponentials, self.largest)
                 + brought(other.exponentials, other.largest),
-            scores: self.scores + other.scores,
+            scores: self
+                .scores
+                .zip(other.scores)
+                .map(|(one, other)| one + other),
             largest,
         }
     }
@@ -216,24 +248,27 @@ impl Derivative for Blocks {
     fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let [wants_features, wants_centers] = wanted;
         let upstream = upstream.unsqueeze_dim::<2>(1);
-        let (directions, scale) = (unit_rows(self.features.clone()), self.scales());
+        let (directions, scale) = (&self.directions.units, self.scales());
         let evenly = self.smoothing / self.num_classes() as f64;
-        let mut by_features = self.features.zeros_like();
-        // What the losses change by with the scale of their scores.
+        let mut by_features: Option<Tensor<2>> = None;
+        let mut by_centers: Option<Tensor<2>> = None;
+        // What the losses change by with the scale of their scores, for a scale that is a length.
         let mut by_scale = upstream.zeros_like();
-        let mut by_centers = wants_centers.then(|| self.centers.zeros_like());
         for (nth, block) in self.ranges().enumerate() {
-            let centers = self.centers_of(&block);
-            let units = unit_rows(centers.clone());
-            let scores = match &self.kept {
-                Some(kept) => kept[nth].clone(),
-                None => self.scores(&block, &directions, units.clone()),
+            let kept = self.kept.as_ref().map(|kept| &kept[nth]);
+            let centers = match kept.and_then(|kept| kept.centers.clone()) {
+                Some(centers) => centers,
+                None => Directions::of(self.centers_of(&block)),
+            };
+            let scores = match kept {
+                Some(kept) => kept.scores.clone(),
+                None => self.scores(&block, &centers.units),
             };
             let probabilities =
                 (scores.cosines.clone() * scale.clone() - self.log_sum.clone()).exp();
-            let slopes = (probabilities - evenly) * upstream.clone();
+            let slopes = probabilities.sub_scalar(evenly) * upstream.clone();
             if matches!(self.scale, Scale::Length(_)) {
-                by_scale = by_scale + (slopes.clone() * scores.cosines.clone()).sum_dim(1);
+                by_scale = by_scale + sum_dim(slopes.clone() * scores.cosines.clone(), 1);
             }
             // The own class has a slope of its own, below.
             let slopes = (slopes * scale.clone()).mask_fill(scores.is_own, 0.0);
@@ -243,26 +278,35 @@ impl Derivative for Blocks {
             };
             let slopes = self.by_sub_center(slopes, scores.closest);
             if wants_features {
-                by_features = by_features + slopes.clone().matmul(units.clone());
+                let by_block = slopes.clone().matmul(centers.units.clone());
+                by_features = Some(match by_features {
+                    Some(by_features) => by_features + by_block,
+                    None => by_block,
+                });
             }
-            by_centers = by_centers.map(|by_centers| {
+            if wants_centers {
                 let by_units = slopes.transpose().matmul(directions.clone());
-                let rows = through_units(by_units, &units, centers);
-                // In place, since nothing else has a handle on it.
-                let first = block.start * self.sub_centers;
-                by_centers.slice_assign(first..first + rows.dims()[0], rows)
-            });
+                let rows = through_directions(by_units, &centers);
+                by_centers = Some(if block.len() == self.num_classes() {
+                    rows
+                } else {
+                    // In place, since nothing else has a handle on it.
+                    let all = by_centers.unwrap_or_else(|| self.centers.zeros_like());
+                    let first = block.start * self.sub_centers;
+                    all.slice_assign(first..first + rows.dims()[0], rows)
+                });
+            }
         }
         let own = self.own_slopes(&upstream, &scale, evenly);
-        let features = wants_features.then(|| {
-            let through = through_units(by_features, &directions, self.features.clone());
+        let features = by_features.map(|by_features| {
+            let through = through_directions(by_features, &self.directions);
             let through =
                 through + self.angles.by_features.clone() * own.clone() * self.own.slope.clone();
             match self.scale {
                 Scale::Fixed(_) => through,
                 Scale::Length(factor) => {
                     let own = self.own.value.clone() * upstream.mul_scalar(1.0 - self.smoothing);
-                    through + directions * (by_scale - own).mul_scalar(factor)
+                    through + directions.clone() * (by_scale - own).mul_scalar(factor)
                 }
             }
         });
@@ -303,10 +347,9 @@ impl Blocks {
 }
 
 /// The gradient by rows, from that by their directions. A zero row gets none.
-fn through_units(by_units: Tensor<2>, units: &Tensor<2>, rows: Tensor<2>) -> Tensor<2> {
-    let lengths = norms(rows);
-    let shape = units.dims();
-    let is_zero = lengths.clone().equal_elem(0.0).expand(shape);
-    let along = (by_units.clone() * units.clone()).sum_dim(1);
-    ((by_units - units.clone() * along) / no_zero(lengths)).mask_fill(is_zero, 0.0)
+fn through_directions(by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
+    let Directions { units, norms } = rows.clone();
+    let is_zero = norms.clone().equal_elem(0.0).expand(units.dims());
+    let along = sum_dim(by_units.clone() * units.clone(), 1);
+    ((by_units - units * along) / no_zero(norms)).mask_fill(is_zero, 0.0)
 }

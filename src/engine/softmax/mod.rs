@@ -6,6 +6,7 @@
 //! steps: [`own_angles`], and with what became of them [`losses`].
 
 mod angles;
+mod arithmetic;
 mod blocks;
 #[cfg(all(test, feature = "flex"))]
 mod comparison;
@@ -14,6 +15,8 @@ mod plain;
 mod problem;
 
 pub(crate) use angles::own_angles;
+#[cfg(feature = "_kernels")]
+pub(crate) use arithmetic::Arithmetic;
 pub(crate) use losses::{Losses, losses};
 pub(crate) use plain::logits;
 pub(crate) use problem::{Angles, OwnScores, Scale, Softmax};

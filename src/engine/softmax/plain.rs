@@ -4,6 +4,7 @@ use burn::tensor::{Int, Tensor};
 
 use super::problem::{Scale, Softmax};
 use crate::distance::{norms, unit_rows};
+use crate::reduce::{max_dim, sum_dim};
 
 /// The loss of each sample, `[batch_size]`.
 pub(super) fn losses(problem: &Softmax) -> Tensor<1> {
@@ -23,13 +24,13 @@ pub(super) fn losses(problem: &Softmax) -> Tensor<1> {
     let own = own_values(problem);
     let scores = cosines.mask_where(is_own, own.expand([batch_size, num_classes]));
     let scores = scaled(scores, features, problem.scale);
-    let largest = scores.clone().without_autodiff().max_dim(1);
+    let largest = max_dim(scores.clone().without_autodiff(), 1);
     let shifted = scores - largest;
-    let total = shifted.clone().exp().sum_dim(1).log();
+    let total = sum_dim(shifted.clone().exp(), 1).log();
     let own = shifted.clone().gather(1, classes);
     let losses = total - own.mul_scalar(1.0 - problem.smoothing);
     let losses = if problem.smoothing > 0.0 {
-        losses - shifted.mean_dim(1).mul_scalar(problem.smoothing)
+        losses - sum_dim(shifted, 1).mul_scalar(problem.smoothing / num_classes as f64)
     } else {
         losses
     };
@@ -45,10 +46,8 @@ fn cosines(features: Tensor<2>, centers: Tensor<2>, sub_centers: usize) -> Tenso
         return cosines;
     }
     let [batch_size, columns] = cosines.dims();
-    cosines
-        .reshape([batch_size, columns / sub_centers, sub_centers])
-        .max_dim(2)
-        .squeeze_dim(2)
+    let shape = [batch_size, columns / sub_centers, sub_centers];
+    max_dim(cosines.reshape(shape), 2).squeeze_dim(2)
 }
 
 /// The rows, with zero rows as constants: a zero row has no direction that a gradient could turn.
@@ -56,7 +55,7 @@ fn constant_at_zero(rows: Tensor<2>) -> Tensor<2> {
     if !rows.is_autodiff() {
         return rows;
     }
-    let largest = rows.clone().without_autodiff().abs().max_dim(1);
+    let largest = max_dim(rows.clone().without_autodiff().abs(), 1);
     let is_zero = largest.equal_elem(0.0).expand(rows.dims());
     rows.mask_fill(is_zero, 0.0)
 }
@@ -105,7 +104,7 @@ fn own_values(problem: &Softmax) -> Tensor<2> {
     let (value, slope) = (column(&problem.own.value), column(&problem.own.slope));
     let by = |vectors: Tensor<2>, rate: &Tensor<2>| {
         let change = vectors.clone() - vectors.without_autodiff();
-        (change * rate.clone() * slope.clone()).sum_dim(1)
+        sum_dim(change * rate.clone() * slope.clone(), 1)
     };
     let own_centers = problem
         .centers

@@ -2,7 +2,7 @@ use burn::config::Config;
 use num_traits::Float;
 
 use super::error::MarginSoftmaxError;
-use crate::batch::PerSample;
+use crate::batch::{Amount, PerSample};
 use crate::engine::OwnScores;
 use crate::error::{fraction, not_negative, radians};
 
@@ -87,30 +87,18 @@ impl AdaFace {
     }
 
     /// `qualities` has `q_i` of each sample.
-    pub(super) fn own_scores(
-        &self,
-        theta: PerSample,
-        qualities: PerSample,
-        factor: f64,
-    ) -> OwnScores {
+    pub(super) fn own_scores(&self, theta: PerSample, qualities: Amount, factor: f64) -> OwnScores {
         let margin = self.margin * factor;
         let least = Float::acos(1.0 - EPSILON);
         let clipped = theta.clone().clamp(least, core::f64::consts::PI - least);
         let moved = clipped - qualities.clone() * margin;
         let (least_moved, most_moved) = (EPSILON, core::f64::consts::PI - EPSILON);
         let angle = moved.clone().clamp(least_moved, most_moved);
-        let slope = within(moved, least_moved, most_moved, angle.clone().sin());
+        let slope = angle.clone().sin();
+        let slope = slope.where_within(moved, least_moved, most_moved);
         OwnScores {
             value: angle.cos() - (qualities * margin + margin),
-            slope: within(theta, least, core::f64::consts::PI - least, slope),
+            slope: slope.where_within(theta, least, core::f64::consts::PI - least),
         }
     }
-}
-
-/// The numbers of the samples whose angle is in the range; 0 for the others.
-fn within(angle: PerSample, least: f64, most: f64, numbers: PerSample) -> PerSample {
-    let zeros = angle.all(0.0);
-    let (lower, upper) = (angle.all(least), angle.all(most));
-    let numbers = angle.clone().if_below(lower, zeros.clone(), numbers);
-    upper.if_below(angle, zeros, numbers)
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::PerSample;
+use crate::batch::Amount;
 use crate::engine::{Angles, OwnScores};
 
 /// What becomes of the own class's cosine where angle and margin together are more than pi, or where the
@@ -48,8 +48,8 @@ pub enum MarginGradient {
 /// `cos(factor * theta + angle) - offset`
 pub(super) struct Angular {
     pub factor: f64,
-    pub angle: PerSample,
-    pub offset: PerSample,
+    pub angle: Amount,
+    pub offset: Amount,
     pub beyond_pi: BeyondPi,
     pub gradient: MarginGradient,
 }
@@ -88,15 +88,17 @@ impl Angular {
                 let seam = (angle * -1.0 + core::f64::consts::PI) * (1.0 / factor);
                 Some((moved, core::f64::consts::PI, offset + seam.cos() + 1.0))
             }
-            BeyondPi::Easy => Some((theta.clone(), core::f64::consts::FRAC_PI_2, offset.all(0.0))),
+            BeyondPi::Easy => {
+                let nothing = Amount::Same(0.0);
+                Some((theta.clone(), core::f64::consts::FRAC_PI_2, nothing))
+            }
         };
         let (value, exact) = match beyond {
             None => (value, slope),
             Some((angle, limit, lowered)) => {
-                let limit = angle.all(limit);
-                let within = angle.clone();
+                let lowered = cosine.clone() - lowered;
                 (
-                    within.if_below(limit.clone(), value, cosine.clone() - lowered),
+                    angle.clone().if_below(limit, value, lowered),
                     angle.if_below(limit, slope, sine.clone()),
                 )
             }

@@ -4,7 +4,7 @@ use burn::config::Config;
 use super::angular::{Angular, BeyondPi, MarginGradient};
 use super::class_margins;
 use super::error::MarginSoftmaxError;
-use crate::batch::PerSample;
+use crate::batch::Amount;
 use crate::engine::{Angles, OwnScores};
 use crate::error::radians;
 
@@ -92,11 +92,10 @@ impl ArcFace {
         })
     }
 
-    /// `margins` has the margin of each sample.
-    pub(super) fn own_scores(&self, angles: &Angles, margins: PerSample) -> OwnScores {
+    pub(super) fn own_scores(&self, angles: &Angles, margins: Amount) -> OwnScores {
         Angular {
             factor: 1.0,
-            offset: margins.all(0.0),
+            offset: Amount::Same(0.0),
             angle: margins,
             beyond_pi: self.beyond_pi,
             gradient: self.gradient,

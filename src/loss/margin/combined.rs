@@ -2,6 +2,7 @@ use burn::config::Config;
 
 use super::angular::{Angular, BeyondPi, MarginGradient};
 use super::error::MarginSoftmaxError;
+use crate::batch::Amount;
 use crate::engine::{Angles, OwnScores};
 use crate::error::{SettingError, not_negative, radians, within};
 
@@ -97,8 +98,8 @@ impl CombinedMargin {
     pub(super) fn own_scores(&self, angles: &Angles, factor: f64) -> OwnScores {
         Angular {
             factor: self.m1_at(factor),
-            angle: angles.angle.all(self.m2 * factor),
-            offset: angles.angle.all(self.m3 * factor),
+            angle: Amount::Same(self.m2 * factor),
+            offset: Amount::Same(self.m3 * factor),
             beyond_pi: self.beyond_pi,
             gradient: self.gradient,
         }

@@ -86,7 +86,8 @@ pub struct MarginSoftmaxConfig {
     #[config(default = "Checking::Strict")]
     pub checking: Checking,
     /// How many bytes of scores `forward` keeps for the backward pass. If all scores fit, the work is three
-    /// matrix products. If not, none is kept, and it is four. Default: 64 MiB.
+    /// matrix products. If not, none is kept, and it is four. Where directions of class vectors are computed apart
+    /// from the scores, as on a GPU, they are kept too if both fit. Default: 64 MiB.
     #[config(default = "1 << 26")]
     pub score_budget: usize,
 }

@@ -4,7 +4,7 @@ use burn::config::Config;
 use super::angular::{Angular, BeyondPi, MarginGradient};
 use super::class_margins;
 use super::error::MarginSoftmaxError;
-use crate::batch::PerSample;
+use crate::batch::Amount;
 use crate::engine::{Angles, OwnScores};
 use crate::error::not_negative;
 
@@ -77,11 +77,10 @@ impl CosFace {
         })
     }
 
-    /// `margins` has the margin of each sample.
-    pub(super) fn own_scores(angles: &Angles, margins: PerSample) -> OwnScores {
+    pub(super) fn own_scores(angles: &Angles, margins: Amount) -> OwnScores {
         Angular {
             factor: 1.0,
-            angle: margins.all(0.0),
+            angle: Amount::Same(0.0),
             offset: margins,
             beyond_pi: BeyondPi::Reflect,
             gradient: MarginGradient::Exact,

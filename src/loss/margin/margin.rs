@@ -8,7 +8,7 @@ use super::combined::CombinedMargin;
 use super::cosface::CosFace;
 use super::error::MarginSoftmaxError;
 use super::sphereface::SphereFace;
-use crate::batch::PerSample;
+use crate::batch::{Amount, PerSample};
 use crate::engine::{Angles, OwnScores, Scale};
 
 /// What a [`MarginSoftmax`](crate::MarginSoftmax) does to the cosine between a feature and the vector of its
@@ -112,14 +112,14 @@ impl Margin {
     ) -> OwnScores {
         let theta = &angles.angle;
         let margins = |margin: f64| match &class_margins {
-            Some(margins) => margins.clone() * factor,
-            None => theta.all(margin * factor),
+            Some(margins) => Amount::Each(margins.clone() * factor),
+            None => Amount::Same(margin * factor),
         };
         match self {
             Self::None => Angular {
                 factor: 1.0,
-                angle: theta.all(0.0),
-                offset: theta.all(0.0),
+                angle: Amount::Same(0.0),
+                offset: Amount::Same(0.0),
                 beyond_pi: BeyondPi::Reflect,
                 gradient: MarginGradient::Exact,
             }
@@ -135,7 +135,7 @@ impl Margin {
             Self::Combined(margin) => margin.own_scores(angles, factor),
             Self::SphereFace(margin) => margin.own_scores(theta.clone()),
             Self::AdaFace(margin) => {
-                let qualities = qualities.unwrap_or_else(|| theta.all(0.0));
+                let qualities = qualities.map_or(Amount::Same(0.0), Amount::Each);
                 margin.own_scores(theta.clone(), qualities, factor)
             }
         }

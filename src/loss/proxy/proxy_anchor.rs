@@ -21,6 +21,7 @@ use crate::distance::{no_zero, norms};
 use crate::engine::{Counted, Samples};
 use crate::error::{at_least_one, not_negative, within};
 use crate::neighbors::{KnnError, NearestCenter};
+use crate::reduce::{max_dim, sum_dim};
 
 /// Configuration of a [`ProxyAnchor`].
 ///
@@ -297,12 +298,8 @@ fn largest(tensor: &Tensor<1>) -> f64 {
 /// `log(1 + sum exp)` over the rows that count, for each column: `[columns]`.
 fn log_of_one_and_exponentials(exponents: Tensor<2>, counts: Tensor<2, Bool>) -> Tensor<1> {
     let exponents = exponents.mask_fill(counts.bool_not(), NO_EXPONENT);
-    let largest = exponents
-        .clone()
-        .without_autodiff()
-        .max_dim(0)
-        .clamp_min(0.0);
-    let sums = (exponents - largest.clone()).exp().sum_dim(0);
+    let largest = max_dim(exponents.clone().without_autodiff(), 0).clamp_min(0.0);
+    let sums = sum_dim((exponents - largest.clone()).exp(), 0);
     // The exponential of the 1, less 1: what is exactly 0 where no exponent is above 0, so that small sums
     // keep their digits.
     let one = largest.clone().neg().exp().sub_scalar(1.0);

@@ -20,6 +20,7 @@ use crate::centers::{Centers, Precision};
 use crate::engine::{self, Counted, Losses, OwnScores, Scale, Softmax};
 use crate::error::{at_least_one, positive, within};
 use crate::neighbors::{KnnError, NearestCenter};
+use crate::reduce::{max_dim, sum_dim};
 
 /// Which proxies the own one is compared with in a [`ProxyNca`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,8 +312,8 @@ impl ProxyNca {
         let classes = counted.classes.clone().unsqueeze_dim::<2>(1);
         let own = scores.clone().gather(1, classes);
         let others = scores.mask_fill(is_own, NO_EXPONENT);
-        let largest = others.clone().without_autodiff().max_dim(1);
-        let sums = (others - largest.clone()).exp().sum_dim(1);
+        let largest = max_dim(others.clone().without_autodiff(), 1);
+        let sums = sum_dim((others - largest.clone()).exp(), 1);
         (sums.log() + largest - own).squeeze_dim(1)
     }
 }

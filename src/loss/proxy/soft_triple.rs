@@ -20,6 +20,7 @@ use crate::centers::{Centers, Precision};
 use crate::engine::Losses;
 use crate::error::{at_least_one, not_negative, positive};
 use crate::neighbors::{KnnError, NearestCenter};
+use crate::reduce::sum_dim;
 
 /// Configuration of a [`SoftTriple`].
 ///
@@ -282,7 +283,7 @@ impl SoftTriple {
         let shape = [batch_size, self.config.num_classes, self.config.sub_centers];
         let cosines = cosines.reshape(shape);
         let shares = softmax(cosines.clone().mul_scalar(1.0 / self.config.gamma), 2);
-        (shares * cosines).sum_dim(2).squeeze_dim(2)
+        sum_dim(shares * cosines, 2).squeeze_dim(2)
     }
 }
 
