@@ -8,9 +8,10 @@ pub(super) fn exp_of_negative(x: f32) -> f32 {
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     // NaN is neither above nor below.
     let x = if x < -87.0 { -87.0 } else { x };
-    // Adding and subtracting 1.5 * 2^23 rounds to a whole number.
+    // Adding 1.5 * 2^23 rounds to a whole number, which then is in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let twos = (x * core::f32::consts::LOG2_E + ROUND) - ROUND;
+    let rounded = x * core::f32::consts::LOG2_E + ROUND;
+    let twos = rounded - ROUND;
     let rest = (x - twos * LN_2[0]) - twos * LN_2[1];
     // The series of exp(r) - 1 - r, over r^2, on -ln(2)/2..=ln(2)/2.
     let mut series = 1.987_569_1e-4_f32;
@@ -18,8 +19,10 @@ pub(super) fn exp_of_negative(x: f32) -> f32 {
         series = series * rest + coefficient;
     }
     let fraction = series * rest * rest + rest + 1.0;
-    // The exponent is between -126 and 0. What becomes of NaN and of positive numbers has no meaning.
-    let power = f32::from_bits(((twos as i32).wrapping_add(127) as u32) << 23);
+    // The exponent is between -126 and 0. What becomes of NaN and of positive numbers has no meaning. A conversion
+    // of `twos`, which has to mind both, would be done number by number.
+    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits());
+    let power = f32::from_bits(exponent.wrapping_add(127) << 23);
     fraction * power
 }
 

@@ -9,6 +9,7 @@ mod measure;
 mod memory;
 mod pass;
 mod samples;
+mod score_rows;
 mod softmax;
 #[cfg(test)]
 mod tests;

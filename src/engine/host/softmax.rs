@@ -14,6 +14,7 @@ use super::angles::{self, Angle, Pairs};
 use super::dot::dot;
 use super::exponential::exp_of_negative;
 use super::memory::contiguous;
+use super::score_rows::{LANES, ScoreRows};
 use crate::batch::{PerSample, index};
 use crate::engine::late_gradients::Derivative;
 use crate::engine::softmax::{Angles, Scale, Softmax};
@@ -29,9 +30,6 @@ const BLOCK_VALUES: usize = 1 << 19;
 
 /// Scores that one thread works on in turn: fewer are not worth a thread.
 const SCORES_AT_ONCE: usize = 1 << 15;
-
-/// Values that are added side by side, for the vector units.
-const LANES: usize = 16;
 
 /// The angles of [`own_angles`](crate::engine::own_angles); `None` if the data type is not `f32`.
 pub(in crate::engine) fn own_angles(
@@ -307,20 +305,35 @@ impl HostSoftmax {
 
     /// Puts the changed scores in their places, and adds a block to the sums.
     fn add(&self, range: &Range<usize>, block: &mut Block, sums: &mut [Sums]) {
-        let cosines: &mut [f32] = block.cosines.storage_mut();
-        let mut rows: Vec<(usize, &mut [f32], &mut Sums)> = cosines
-            .chunks_exact_mut(range.len())
-            .zip(sums)
-            .enumerate()
-            .map(|(sample, (row, sums))| (sample, row, sums))
-            .collect();
-        let size = (SCORES_AT_ONCE / range.len()).max(1);
-        for_each_part(&mut rows, size, |_, rows| {
+        self.for_each_part(range, block, sums, |first, scores, sums| {
             vectorized(Adding {
                 softmax: self,
                 range: range.clone(),
-                rows,
+                first,
+                scores,
+                sums,
             });
+        });
+    }
+
+    /// Works on the samples in parts: the number of the first one, the scores of all and a number of each.
+    fn for_each_part<T: Send>(
+        &self,
+        range: &Range<usize>,
+        block: &mut Block,
+        numbers: &mut [T],
+        work: impl Fn(usize, &mut [f32], &mut [T]) + Send + Sync,
+    ) {
+        let samples = (SCORES_AT_ONCE / range.len()).max(1);
+        let scores: &mut [f32] = block.cosines.storage_mut();
+        let mut parts: Vec<(&mut [f32], &mut [T])> = scores
+            .chunks_mut(samples * range.len())
+            .zip(numbers.chunks_mut(samples))
+            .collect();
+        for_each_part(&mut parts, 1, |part, parts| {
+            for (scores, numbers) in parts {
+                work(part * samples, scores, numbers);
+            }
         });
     }
 
@@ -353,22 +366,29 @@ impl HostSoftmax {
 }
 
 /// One thread's work of a forward pass.
-struct Adding<'a, 'b, 'c> {
+struct Adding<'a> {
     softmax: &'a HostSoftmax,
     range: Range<usize>,
-    rows: &'b mut [(usize, &'c mut [f32], &'c mut Sums)],
+    /// The number of the first sample.
+    first: usize,
+    scores: &'a mut [f32],
+    sums: &'a mut [Sums],
 }
 
-impl Loops for Adding<'_, '_, '_> {
+impl Loops for Adding<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        for (sample, row, sums) in self.rows.iter_mut() {
-            self.softmax.change(*sample, &self.range, row);
-            let scale = self.softmax.scales[*sample];
-            let largest = largest(row) * scale;
-            let sum = sum_of(row, |cosine| exp_of_negative(cosine * scale - largest));
+        let mut rows = ScoreRows::new(self.scores, self.range.len());
+        for row in 0..self.sums.len() {
+            let sample = self.first + row;
+            self.softmax.change(sample, &self.range, rows.row_mut(row));
+        }
+        for (row, sums) in self.sums.iter_mut().enumerate() {
+            let scale = self.softmax.scales[self.first + row];
+            let largest = rows.largest(row) * scale;
+            let sum = rows.sum_of(row, |cosine| exp_of_negative(cosine * scale - largest));
             let most = sums.largest.max(largest);
             let brought = |sum: f64, from: f32| {
                 if from == most {
@@ -380,99 +400,10 @@ impl Loops for Adding<'_, '_, '_> {
             sums.exponentials = brought(sums.exponentials, sums.largest) + brought(sum, largest);
             sums.largest = most;
             if self.softmax.smoothing > 0.0 {
-                sums.cosines += sum_of(row, |cosine| cosine);
+                sums.cosines += rows.sum_of(row, |cosine| cosine);
             }
         }
     }
-}
-
-#[inline(always)]
-fn largest(row: &[f32]) -> f32 {
-    let larger = |a: f32, b: f32| if b > a { b } else { a };
-    let mut most = [f32::NEG_INFINITY; LANES];
-    let chunks = row.chunks_exact(LANES);
-    let (rest, length) = padded(chunks.remainder());
-    for chunk in chunks {
-        for lane in 0..LANES {
-            most[lane] = larger(most[lane], chunk[lane]);
-        }
-    }
-    for lane in 0..LANES {
-        let value = if lane < length {
-            rest[lane]
-        } else {
-            most[lane]
-        };
-        most[lane] = larger(most[lane], value);
-    }
-    together(most, larger)
-}
-
-/// All lanes together, the two halves of them at a time.
-#[inline(always)]
-fn together<T: Copy>(mut lanes: [T; LANES], of_two: impl Fn(T, T) -> T) -> T {
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            lanes[lane] = of_two(lanes[lane], lanes[lane + half]);
-        }
-        half /= 2;
-    }
-    lanes[0]
-}
-
-/// Fewer values than there are lanes, with zeros after them, and their number: so that the last values of a
-/// row, which may be all, are worked on side by side too.
-#[inline(always)]
-fn padded(values: &[f32]) -> ([f32; LANES], usize) {
-    let mut lanes = [0.0; LANES];
-    for (lane, value) in lanes.iter_mut().zip(values) {
-        *lane = *value;
-    }
-    (lanes, values.len())
-}
-
-/// Replaces each value by what `change` makes of it.
-#[inline(always)]
-fn replace_all(row: &mut [f32], change: impl Fn(f32) -> f32) {
-    let mut chunks = row.chunks_exact_mut(LANES);
-    for chunk in &mut chunks {
-        for value in chunk {
-            *value = change(*value);
-        }
-    }
-    let rest = chunks.into_remainder();
-    let (mut lanes, _) = padded(rest);
-    for lane in &mut lanes {
-        *lane = change(*lane);
-    }
-    for (value, lane) in rest.iter_mut().zip(lanes) {
-        *value = lane;
-    }
-}
-
-/// The sum of what `term` makes of the values. It does not depend on how wide the vectors are.
-#[inline(always)]
-fn sum_of(row: &[f32], term: impl Fn(f32) -> f32) -> f64 {
-    /// So few values are added in `f32` that nothing is lost.
-    const VALUES: usize = 64 * LANES;
-    let mut total = 0.0;
-    for part in row.chunks(VALUES) {
-        let mut sums = [0.0_f32; LANES];
-        let chunks = part.chunks_exact(LANES);
-        let (rest, length) = padded(chunks.remainder());
-        for chunk in chunks {
-            for lane in 0..LANES {
-                sums[lane] += term(chunk[lane]);
-            }
-        }
-        for lane in 0..LANES {
-            let term = term(rest[lane]);
-            sums[lane] += if lane < length { term } else { 0.0 };
-        }
-        total += together(sums.map(f64::from), |a, b| a + b);
-    }
-    total
 }
 
 impl Derivative for HostSoftmax {
@@ -553,20 +484,14 @@ impl HostSoftmax {
         upstream: &[f32],
         by_scale: &mut [f64],
     ) {
-        let cosines: &mut [f32] = block.cosines.storage_mut();
-        let mut rows: Vec<(usize, &mut [f32], &mut f64)> = cosines
-            .chunks_exact_mut(range.len())
-            .zip(by_scale)
-            .enumerate()
-            .map(|(sample, (row, by_scale))| (sample, row, by_scale))
-            .collect();
-        let size = (SCORES_AT_ONCE / range.len()).max(1);
-        for_each_part(&mut rows, size, |_, rows| {
+        self.for_each_part(range, block, by_scale, |first, scores, by_scale| {
             vectorized(Deriving {
                 softmax: self,
                 range: range.clone(),
+                first,
                 upstream,
-                rows,
+                scores,
+                by_scale,
             });
         });
     }
@@ -644,14 +569,17 @@ impl HostSoftmax {
 }
 
 /// One thread's work of a backward pass.
-struct Deriving<'a, 'b, 'c> {
+struct Deriving<'a> {
     softmax: &'a HostSoftmax,
     range: Range<usize>,
+    /// The number of the first sample.
+    first: usize,
     upstream: &'a [f32],
-    rows: &'b mut [(usize, &'c mut [f32], &'c mut f64)],
+    scores: &'a mut [f32],
+    by_scale: &'a mut [f64],
 }
 
-impl Loops for Deriving<'_, '_, '_> {
+impl Loops for Deriving<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -659,24 +587,31 @@ impl Loops for Deriving<'_, '_, '_> {
         let softmax = self.softmax;
         let evenly = (softmax.smoothing / softmax.num_classes as f64) as f32;
         let bound = softmax.bound.unwrap_or(f32::INFINITY);
-        for (sample, row, by_scale) in self.rows.iter_mut() {
-            let scale = softmax.scales[*sample];
-            let log_sum = softmax.log_sums[*sample] as f32;
-            let upstream = self.upstream[*sample];
-            if matches!(softmax.scale, Scale::Length(_)) {
-                let total = sum_of(row, |cosine| {
+        let mut rows = ScoreRows::new(self.scores, self.range.len());
+        let scale = |row: usize| softmax.scales[self.first + row];
+        let log_sum = |row: usize| softmax.log_sums[self.first + row] as f32;
+        let upstream = |row: usize| self.upstream[self.first + row];
+        if matches!(softmax.scale, Scale::Length(_)) {
+            for (row, by_scale) in self.by_scale.iter_mut().enumerate() {
+                let (scale, log_sum) = (scale(row), log_sum(row));
+                let total = rows.sum_of(row, |cosine| {
                     (exp_of_negative(cosine * scale - log_sum) - evenly) * cosine
                 });
-                **by_scale += total * f64::from(upstream);
+                *by_scale += total * f64::from(upstream(row));
             }
-            let factor = upstream * scale;
-            replace_all(row, |cosine| {
+        }
+        rows.replace(|row| {
+            let (scale, log_sum) = (scale(row), log_sum(row));
+            let factor = upstream(row) * scale;
+            move |cosine: f32| {
                 let slope = (exp_of_negative(cosine * scale - log_sum) - evenly) * factor;
                 if cosine.abs() < bound { slope } else { 0.0 }
-            });
-            // The own class has a slope of its own.
-            if let Some(place) = softmax.place(*sample, &self.range) {
-                row[place] = 0.0;
+            }
+        });
+        // The own class has a slope of its own.
+        for row in 0..self.by_scale.len() {
+            if let Some(place) = softmax.place(self.first + row, &self.range) {
+                rows.row_mut(row)[place] = 0.0;
             }
         }
     }
