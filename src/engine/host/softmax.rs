@@ -41,19 +41,24 @@ pub(in crate::engine) fn own_angles(
     let [batch_size, feature_dim] = features.dims();
     let device = classes.device();
     let (features, centers) = (rows_of(features.clone())?, rows_of(centers.clone())?);
-    let classes = host_classes(classes.clone());
+    let of_samples = host_classes(classes.clone());
     let (found, by_features, by_centers) = angles::angles(&Pairs {
         feature_dim,
         features: features.as_slice()?,
         centers: centers.as_slice()?,
-        classes: &classes,
+        classes: &of_samples,
         sub_centers,
     });
-    let rows: Vec<usize> = found.iter().map(|found| found.row).collect();
+    let rows = if sub_centers == 1 {
+        classes.clone()
+    } else {
+        let rows: Vec<usize> = found.iter().map(|found| found.row).collect();
+        index(&rows, &device)
+    };
     let numbers = |number: fn(&Angle) -> f64| PerSample::Host(found.iter().map(number).collect());
     let shape = [batch_size, feature_dim];
     Some(Angles {
-        rows: index(&rows, &device),
+        rows,
         angle: numbers(|found| found.angle),
         cosine: numbers(|found| found.cosine),
         sine: numbers(|found| found.sine),
@@ -91,9 +96,14 @@ pub(in crate::engine) fn losses(
     let [rows, feature_dim] = problem.centers.dims();
     let features = rows_of(problem.features.clone())?;
     let centers = rows_of(problem.centers.clone())?;
+    let classes = host_classes(problem.classes.clone());
     let own = Own {
-        classes: host_classes(problem.classes.clone()),
-        rows: host_classes(problem.angles.rows.clone()),
+        rows: if problem.sub_centers == 1 {
+            classes.clone()
+        } else {
+            host_classes(problem.angles.rows.clone())
+        },
+        classes,
         values: values.iter().map(|value| *value as f32).collect(),
         slopes: slopes.iter().map(|slope| *slope as f32).collect(),
         by_features: rows_of(problem.angles.by_features.clone())?,
