@@ -6,7 +6,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::centers::with_autodiff_of;
 use super::error::CentersError;
-use crate::reduce::sum_dim;
+use super::finite::check_finite;
 
 /// A parameter of centers that the initializer draws at their first use.
 pub(crate) fn drawn(
@@ -45,12 +45,6 @@ pub(crate) fn accepted(
         return Err(CentersError::Shape { found, expected });
     }
     let centers = centers.without_autodiff().cast(dtype);
-    let magnitudes = centers.clone().abs().mul_scalar(1.0 / expected[1] as f64);
-    let magnitudes = sum_dim(magnitudes, 1)
-        .try_into_data()
-        .map_err(|error| CentersError::Read(alloc::format!("{error}")))?;
-    match magnitudes.iter::<f64>().position(|m| !m.is_finite()) {
-        Some(class) => Err(CentersError::NotFinite { class }),
-        None => Ok(centers),
-    }
+    check_finite(&centers)?;
+    Ok(centers)
 }

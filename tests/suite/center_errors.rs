@@ -71,6 +71,17 @@ fn configurations() {
 }
 
 #[test]
+fn centers_of_the_largest_numbers_are_taken() {
+    for device in devices() {
+        for feature_dim in [1, 3, 7, 10, 128] {
+            let centers = Tensor::<2>::full([2, feature_dim], f32::MAX, &device);
+            let loss = CenterLossConfig::new(2, feature_dim).init_with_centers(centers.clone());
+            assert_eq!(loss.unwrap().centers().into_data(), centers.into_data());
+        }
+    }
+}
+
+#[test]
 #[should_panic(expected = "lambda is -1: it must be finite and not negative")]
 fn init_panics_with_the_same_message() {
     config().with_lambda(-1.0).init(&devices()[0]);

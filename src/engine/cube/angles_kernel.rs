@@ -99,8 +99,9 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
         let product = together::<W>(product, &mut shared, false, width);
         let length = one_for_zero::<W>(square.sqrt());
         let found = product / (length_x * length);
-        // A cosine that is not a number is taken, so that it is seen.
-        if sub_center == 0 || !(found <= cosine) {
+        // One that is not a number is kept only if all are, and is seen then.
+        let is_none = !(cosine == cosine);
+        if sub_center == 0 || found > cosine || is_none {
             best = first + sub_center;
             cosine = found;
             dot = product;
