@@ -100,7 +100,7 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
         let length = one_for_zero::<W>(square.sqrt());
         let found = product / (length_x * length);
         // One that is not a number is kept only if all are, and is seen then.
-        let is_none = !(cosine == cosine);
+        let is_none = bool::cast_from(cosine.is_nan());
         if sub_center == 0 || found > cosine || is_none {
             best = first + sub_center;
             cosine = found;

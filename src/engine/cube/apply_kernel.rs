@@ -15,6 +15,10 @@ use super::measure_kernel::is_finite;
 /// class, and which sample follows it (the batch size after the last). A sample whose factor is zero is
 /// in no chain.
 #[cube(launch)]
+#[allow(
+    clippy::if_same_then_else,
+    reason = "a kernel evaluates both sides of an `or`, and would read beyond the batch"
+)]
 fn chain_kernel<F: Float, I: Int>(
     classes: &Tensor<I>,
     factors: &Tensor<F>,

@@ -15,6 +15,10 @@ use super::known_labels::{KnownLabels, State};
 /// One walk over the features and their centers. A sample that does not count has a row of zeros and weight zero, and
 /// a label that is not a class is never looked up.
 #[cube(launch, address_type = "dynamic")]
+#[allow(
+    clippy::collapsible_if,
+    reason = "one condition is decided when the kernel is compiled, the other when it runs"
+)]
 fn measure_kernel<F: Float, L: Int, I: Int>(
     features: &Tensor<F>,
     centers: &Tensor<F>,
