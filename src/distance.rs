@@ -65,30 +65,52 @@ pub(crate) struct Directions {
 
 impl Directions {
     pub fn of(rows: Tensor<2>) -> Self {
-        let rows = rows.without_autodiff();
-        let root = root_of_largest(&rows);
-        let scaled = scaled_rows(rows, root.clone());
-        let scaled_norms = scaled_norms(scaled.clone());
+        let Scaled {
+            rows,
+            scaled_norms,
+            norms,
+        } = Scaled::of(rows);
         Self {
-            units: scaled / scaled_norms.clone(),
-            norms: scaled_norms * root.clone() * root,
+            units: rows / scaled_norms,
+            norms,
         }
     }
 }
 
 /// Euclidean norms of the rows, `[rows, 1]`, with a gradient of zero at zero.
 pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
-    let root = root_of_largest(&rows);
-    let scaled = scaled_rows(rows.clone().without_autodiff(), root.clone());
-    let scaled_norms = scaled_norms(scaled.clone());
-    let norms = scaled_norms.clone() * root.clone() * root;
+    let scaled = Scaled::of(rows.clone());
     if !rows.is_autodiff() {
-        return norms;
+        return scaled.norms;
     }
     // The slope of the norm is the direction. Zeros that are multiplied with it have this slope, and
     // nothing on the way can overflow.
     let zeros = rows.clone() - rows.without_autodiff();
-    sum_dim(zeros * (scaled / scaled_norms), 1) + norms
+    sum_dim(zeros * (scaled.rows / scaled.scaled_norms), 1) + scaled.norms
+}
+
+/// Rows without autodiff, divided by their largest absolute entry.
+struct Scaled {
+    /// `[rows, columns]`
+    rows: Tensor<2>,
+    /// Of the divided rows, `[rows, 1]`.
+    scaled_norms: Tensor<2>,
+    /// Of the rows as they were, `[rows, 1]`.
+    norms: Tensor<2>,
+}
+
+impl Scaled {
+    fn of(rows: Tensor<2>) -> Self {
+        let rows = rows.without_autodiff();
+        let root = root_of_largest(&rows);
+        let rows = scaled_rows(rows, root.clone());
+        let scaled_norms = scaled_norms(rows.clone());
+        Self {
+            rows,
+            norms: scaled_norms.clone() * root.clone() * root,
+            scaled_norms,
+        }
+    }
 }
 
 /// Rows divided by their largest absolute entry, of which this is the root, so that squares neither overflow

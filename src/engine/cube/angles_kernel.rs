@@ -8,6 +8,7 @@ use cubecl::prelude::*;
 
 use super::address::address_type;
 use super::grid::Grid;
+use super::together::{Joining, together};
 use crate::engine::softmax::Arithmetic;
 
 /// The angles between features and the vectors of their classes, computed in the type `W`; see
@@ -50,13 +51,8 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
     }
     let mut shared = Shared::<[W]>::new_slice(comptime![width * rows]);
 
-    let mut largest_x = W::new(0.0);
-    let mut column = lane;
-    while column < end {
-        largest_x = max(largest_x, W::cast_from(features[row + column]).abs());
-        column += width;
-    }
-    let largest_x = together::<W>(largest_x, &mut shared, true, width);
+    let largest_x = largest_entry::<F, W>(features, row, end, width);
+    let largest_x = together::<W>(largest_x, &mut shared, Joining::Largest, width);
     let factor_x = factor::<W>(largest_x, usual, power);
     let mut square_x = W::new(0.0);
     let mut column = lane;
@@ -65,7 +61,7 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
         square_x += x * x;
         column += width;
     }
-    let square_x = together::<W>(square_x, &mut shared, false, width);
+    let square_x = together::<W>(square_x, &mut shared, Joining::Sum, width);
     let length_x = one_for_zero::<W>(square_x.sqrt());
 
     // The sub-center with the largest cosine, the first of several.
@@ -77,13 +73,8 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
     let mut largest_w = W::new(0.0);
     for sub_center in 0..sub_centers {
         let center = (first + sub_center) * feature_dim;
-        let mut largest = W::new(0.0);
-        let mut column = lane;
-        while column < end {
-            largest = max(largest, W::cast_from(centers[center + column]).abs());
-            column += width;
-        }
-        let largest = together::<W>(largest, &mut shared, true, width);
+        let largest = largest_entry::<F, W>(centers, center, end, width);
+        let largest = together::<W>(largest, &mut shared, Joining::Largest, width);
         let factor = factor::<W>(largest, usual, power);
         let mut square = W::new(0.0);
         let mut product = W::new(0.0);
@@ -95,8 +86,8 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
             product += x * w;
             column += width;
         }
-        let square = together::<W>(square, &mut shared, false, width);
-        let product = together::<W>(product, &mut shared, false, width);
+        let square = together::<W>(square, &mut shared, Joining::Sum, width);
+        let product = together::<W>(product, &mut shared, Joining::Sum, width);
         let length = one_for_zero::<W>(square.sqrt());
         let found = product / (length_x * length);
         // One that is not a number is kept only if all are, and is seen then.
@@ -127,8 +118,8 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
         rest_w += less_multiple::<W>(x, along_w, w, zero, splits) * w;
         column += width;
     }
-    let again_x = together::<W>(rest_x, &mut shared, false, width) / square_x;
-    let again_w = together::<W>(rest_w, &mut shared, false, width) / square_w;
+    let again_x = together::<W>(rest_x, &mut shared, Joining::Sum, width) / square_x;
+    let again_w = together::<W>(rest_w, &mut shared, Joining::Sum, width) / square_w;
 
     let mut across_w = W::new(0.0);
     let mut across_x = W::new(0.0);
@@ -144,8 +135,8 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
         across_x += other * other;
         column += width;
     }
-    let across_w = together::<W>(across_w, &mut shared, false, width).sqrt();
-    let across_x = together::<W>(across_x, &mut shared, false, width).sqrt();
+    let across_w = together::<W>(across_w, &mut shared, Joining::Sum, width).sqrt();
+    let across_x = together::<W>(across_x, &mut shared, Joining::Sum, width).sqrt();
 
     let is_zero = largest_x == W::new(0.0) || largest_w == W::new(0.0);
     let mut sine = across_w / length_w;
@@ -188,36 +179,21 @@ fn angles_kernel<F: Float, W: Float, I: Int>(
     }
 }
 
-/// The sum of what the units of a row have found, or the largest of it.
+/// The largest absolute entry among every `width`-th column of a row, from `start` on.
 #[cube]
-fn together<W: Float>(
-    found: W,
-    shared: &mut Shared<[W]>,
-    #[comptime] largest: bool,
+fn largest_entry<F: Float, W: Float>(
+    rows: &Tensor<F>,
+    start: usize,
+    end: usize,
     #[comptime] width: usize,
 ) -> W {
-    let lane = UNIT_POS_X as usize;
-    let place = UNIT_POS as usize;
-    // What was found before must have been read by all.
-    sync_cube();
-    shared[place] = found;
-    sync_cube();
-    let halvings = comptime![width.ilog2() as usize];
-    #[unroll]
-    for step in 0..halvings {
-        let half = comptime![width >> (step + 1)];
-        if lane < half {
-            let one = shared[place];
-            let other = shared[place + half];
-            if largest {
-                shared[place] = max(one, other);
-            } else {
-                shared[place] = one + other;
-            }
-        }
-        sync_cube();
+    let mut largest = W::new(0.0);
+    let mut column = UNIT_POS_X as usize;
+    while column < end {
+        largest = max(largest, W::cast_from(rows[start + column]).abs());
+        column += width;
     }
-    shared[place - lane]
+    largest
 }
 
 /// What a row is multiplied by, a power of two, so that its squares neither overflow nor vanish.

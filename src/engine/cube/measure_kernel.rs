@@ -9,6 +9,7 @@ use cubecl::prelude::*;
 use super::address::address_type;
 use super::grid::Grid;
 use super::known_labels::{KnownLabels, State};
+use super::together::{Joining, together};
 
 /// The differences of all samples from their centers, what their squares add up to, and which of the samples count.
 ///
@@ -35,7 +36,6 @@ fn measure_kernel<F: Float, L: Int, I: Int>(
     #[define(F, L, I)] _types: [ElemType; 3],
 ) {
     let lane = UNIT_POS_X as usize;
-    let place = UNIT_POS as usize;
     let sample = CUBE_POS * rows + UNIT_POS_Y as usize;
     let batch_size = labels.shape(0);
     let feature_dim = features.shape(1);
@@ -78,24 +78,7 @@ fn measure_kernel<F: Float, L: Int, I: Int>(
         }
     }
     let mut sums = Shared::<[F]>::new_slice(comptime![width * rows]);
-    sums[place] = sum;
-    sync_cube();
-    let halvings = comptime![width.ilog2() as usize];
-    #[unroll]
-    for step in 0..halvings {
-        let half = comptime![width >> (step + 1)];
-        if lane < half {
-            let other = sums[place + half];
-            let own = sums[place];
-            if own < F::new(0.0) || other < F::new(0.0) {
-                sums[place] = min(own, other);
-            } else {
-                sums[place] = own + other;
-            }
-        }
-        sync_cube();
-    }
-    let square = sums[place - lane];
+    let square = together::<F>(sum, &mut sums, Joining::SumOrMark, width);
 
     if sample < batch_size {
         let weight = weights[sample];

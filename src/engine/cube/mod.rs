@@ -17,6 +17,7 @@ mod measure;
 mod measure_kernel;
 #[cfg(all(test, any(feature = "wgpu", feature = "cuda")))]
 mod tests;
+mod together;
 mod totals;
 mod totals_kernel;
 
