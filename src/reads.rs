@@ -1,12 +1,10 @@
 //! Several tensors on the host after one wait.
 
 #[cfg(feature = "remote")]
-use alloc::boxed::Box;
-use alloc::vec::Vec;
+use std::{future::Future, pin::Pin};
+
 use burn::tensor::kind;
 use burn::tensor::{Device, ExecutionError, Tensor, TensorData, Transaction};
-#[cfg(feature = "remote")]
-use core::{future::Future, pin::Pin};
 
 use crate::device::is_remote;
 
@@ -60,10 +58,10 @@ impl Reads {
 /// The answers to requests that are all made before one is waited for.
 #[cfg(feature = "remote")]
 async fn answers(mut requests: Vec<Request>) -> Result<Vec<TensorData>, ExecutionError> {
-    use core::task::Poll;
+    use std::task::Poll;
 
     let mut found: Vec<Option<_>> = requests.iter().map(|_| None).collect();
-    core::future::poll_fn(|context| {
+    std::future::poll_fn(|context| {
         // A request is made when it is polled first.
         for (request, found) in requests.iter_mut().zip(&mut found) {
             if found.is_none()

@@ -1,57 +1,72 @@
 //! Labels of any integer type.
 
-use alloc::vec::Vec;
-use burn::tensor::{Bool, DType, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Int, Tensor, TensorData};
 
-use super::rules::BatchRules;
+use super::check::BatchRules;
 
-/// What a label says of its sample.
+/// The meaning of a label.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Meaning {
+pub(crate) enum LabelKind {
     Class(usize),
-    /// The sample changes nothing.
+    /// The sample takes no part.
     Ignored,
     /// The label names no class.
     Unknown,
 }
 
 impl BatchRules {
-    /// What a label of any integer type says.
-    pub fn meaning<L: Copy + Into<i128> + TryInto<usize>>(&self, label: L) -> Meaning {
+    /// The meaning of a label of any integer type.
+    pub fn kind_of<L: Copy + Into<i128> + TryInto<usize>>(&self, label: L) -> LabelKind {
         if let Some(ignored) = self.ignore_label
             && i128::from(ignored) == label.into()
         {
-            return Meaning::Ignored;
+            return LabelKind::Ignored;
         }
         match label.try_into() {
-            Ok(class) if class < self.num_classes => Meaning::Class(class),
-            _ => Meaning::Unknown,
+            Ok(class) if class < self.num_classes => LabelKind::Class(class),
+            _ => LabelKind::Unknown,
         }
     }
 
-    /// Which labels are in `0..num_classes`. They are compared in their own type, where none wraps.
-    pub fn in_range(&self, labels: &Tensor<1, Int>) -> Tensor<1, Bool> {
+    /// The labels in `0..num_classes`, `[batch_size]`. They are compared in their own type, where none wraps.
+    pub fn is_class(&self, labels: &Tensor<1, Int>) -> Tensor<1, Bool> {
         let from_zero = labels.clone().greater_equal_elem(0);
-        let (_, largest) = least_and_largest(labels.dtype());
-        match i64::try_from(self.num_classes - 1) {
-            Ok(last) if last <= largest => {
-                from_zero.bool_and(labels.clone().lower_equal_elem(last))
-            }
-            _ => from_zero,
+        match self.last_class(labels.dtype()) {
+            Some(last) => from_zero.bool_and(labels.clone().lower_equal_elem(last)),
+            None => from_zero,
         }
     }
 
-    /// Which labels are the ignored one, if the labels' type can hold it.
-    pub fn ignored(&self, labels: &Tensor<1, Int>) -> Option<Tensor<1, Bool>> {
+    /// The class of each sample in the device's own integer type. A label that names no class becomes one
+    /// that does, since an index out of range is undefined on some backends.
+    pub fn classes(&self, labels: &Tensor<1, Int>) -> Tensor<1, Int> {
+        let labels = match self.last_class(labels.dtype()) {
+            Some(last) => labels.clone().clamp(0, last),
+            None => labels.clone().clamp_min(0),
+        };
+        let dtype = labels.device().settings().int_dtype;
+        labels.cast(dtype)
+    }
+
+    /// The samples with the ignored label, `[batch_size]`, if the labels' type can hold it.
+    pub fn is_ignored(&self, labels: &Tensor<1, Int>) -> Option<Tensor<1, Bool>> {
         let (least, largest) = least_and_largest(labels.dtype());
         self.ignore_label
             .filter(|label| (least..=largest).contains(label))
             .map(|label| labels.clone().equal_elem(label))
     }
+
+    /// The last class, if the labels' type can hold it.
+    fn last_class(&self, dtype: DType) -> Option<i64> {
+        let (_, largest) = least_and_largest(dtype);
+        i64::try_from(self.num_classes - 1)
+            .ok()
+            .filter(|last| *last <= largest)
+    }
 }
 
 /// The least and the largest number that an integer type and `i64` have in common.
-pub(crate) fn least_and_largest(dtype: DType) -> (i64, i64) {
+fn least_and_largest(dtype: DType) -> (i64, i64) {
     match dtype {
         DType::I8 => (i8::MIN.into(), i8::MAX.into()),
         DType::I16 => (i16::MIN.into(), i16::MAX.into()),
@@ -70,4 +85,10 @@ pub(crate) fn read_labels(data: &TensorData) -> Vec<i128> {
         return data.iter::<u64>().map(i128::from).collect();
     }
     data.iter::<i64>().map(i128::from).collect()
+}
+
+/// Classes or rows as a tensor in the device's own integer type.
+pub(crate) fn index(values: &[usize], device: &Device) -> Tensor<1, Int> {
+    let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
+    Tensor::from_data(values.as_slice(), device)
 }

@@ -2,11 +2,14 @@ use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param,
 };
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::module::ParamId;
+use burn::nn::Initializer;
+use burn::tensor::{DType, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 use burn_std::sync::Mutex;
 
-use super::error::CentersError;
-use super::step::Target;
+use super::update::CenterUpdate;
+use crate::batch::check_finite;
+use crate::error::LossError;
 
 /// The class centers, `[num_classes, feature_dim]`: a parameter that can be moved in place from `&self`.
 ///
@@ -28,6 +31,47 @@ pub(crate) struct Centers {
 }
 
 impl Centers {
+    /// Centers that the initializer draws at their first use.
+    pub fn drawn(
+        shape: [usize; 2],
+        initializer: Initializer,
+        trainable: bool,
+        dtype: FloatDType,
+        device: &Device,
+    ) -> Self {
+        let draw = move |device: &Device, require_grad| {
+            let [fan_out, fan_in] = shape;
+            let device_of_values = device.clone().without_autodiff();
+            let values = initializer
+                .init_with::<2, _>(shape, Some(fan_in), Some(fan_out), &device_of_values)
+                .val()
+                .cast(dtype);
+            with_autodiff_of(values, device).set_require_grad(require_grad)
+        };
+        let id = ParamId::new();
+        let param = Param::uninitialized(id, draw, device.clone(), trainable, shape.into());
+        Self::new(param, trainable, dtype)
+    }
+
+    /// Given centers on their device, if they are of the shape and finite. Reads one number per row back
+    /// from it.
+    pub fn given(
+        values: Tensor<2>,
+        expected: [usize; 2],
+        trainable: bool,
+        dtype: FloatDType,
+    ) -> Result<Self, LossError> {
+        let found = values.dims();
+        if found != expected {
+            return Err(LossError::CentersShape { found, expected });
+        }
+        let device = values.device();
+        let values = values.without_autodiff().cast(dtype);
+        check_finite(&values)?;
+        let param = Param::from_tensor(with_autodiff_of(values, &device));
+        Ok(Self::new(param, trainable, dtype))
+    }
+
     pub fn new(param: Param<Tensor<2>>, trainable: bool, dtype: FloatDType) -> Self {
         let shape = param.lazy_shape().dims();
         let device = param.lazy_device().without_autodiff();
@@ -64,20 +108,11 @@ impl Centers {
         self.dtype
     }
 
-    /// What a step must fit.
-    pub fn target(&self) -> Target {
-        Target {
-            shape: self.shape,
-            dtype: self.dtype,
-            device: self.device.clone(),
-        }
-    }
-
     /// Checks that the values are there.
-    pub fn check_present(&self) -> Result<(), CentersError> {
+    pub fn check_present(&self) -> Result<(), LossError> {
         match &*self.cell.lock() {
             Some(_) => Ok(()),
-            None => Err(CentersError::Lost),
+            None => Err(LossError::CentersLost),
         }
     }
 
@@ -91,15 +126,36 @@ impl Centers {
         self.tracked().without_autodiff()
     }
 
+    /// Checks that an update fits.
+    pub fn check_update(&self, update: &CenterUpdate) -> Result<(), LossError> {
+        let [num_classes, feature_dim] = self.shape;
+        update.check_like(feature_dim, DType::from(self.dtype))?;
+        if update.num_classes > num_classes {
+            return Err(LossError::Update {
+                name: "num_classes",
+                found: update.num_classes.to_string(),
+                rule: "it must be at most",
+                expected: num_classes.to_string(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Adds rows, `[rows, feature_dim]`, to the centers of the classes beside them. A class that is named
+    /// several times gets the sum.
+    pub fn add(&self, classes: Tensor<1, Int>, rows: Tensor<2>) -> Result<(), LossError> {
+        self.replace(|centers| centers.select_assign(0, classes, rows, IndexingUpdateOp::Add))
+    }
+
     /// Replaces the values, `[num_classes, feature_dim]`, which `change` receives without autodiff and
     /// as their only handle.
     ///
     /// The caller has checked all that `change` needs. If the backend fails in there all the same, the
     /// values are gone, since only a copy of all centers could bring them back. From then on this is an
     /// error.
-    pub fn replace(&self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Result<(), CentersError> {
+    pub fn replace(&self, change: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Result<(), LossError> {
         let mut cell = self.cell.lock();
-        let (id, values, mapper) = cell.take().ok_or(CentersError::Lost)?.consume();
+        let (id, values, mapper) = cell.take().ok_or(LossError::CentersLost)?.consume();
         let device = values.device();
         let values = change(values.without_autodiff());
         let values = with_autodiff_of(values, &device);
@@ -119,14 +175,14 @@ impl Centers {
     fn with<R>(&self, read: impl FnOnce(&Param<Tensor<2>>) -> R) -> R {
         match &*self.cell.lock() {
             Some(param) => read(param),
-            None => panic!("{}", CentersError::Lost),
+            None => panic!("{}", LossError::CentersLost),
         }
     }
 
     fn into_param(self) -> Param<Tensor<2>> {
         match self.cell.into_inner() {
             Some(param) => param,
-            None => panic!("{}", CentersError::Lost),
+            None => panic!("{}", LossError::CentersLost),
         }
     }
 
@@ -208,7 +264,12 @@ fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
     }
     let (id, values, mapper) = param.consume();
     let (device, require_grad) = (values.device(), values.is_require_grad());
-    let values = with_autodiff_of(values.without_autodiff().cast(dtype), &device);
+    let values = values.without_autodiff();
+    let values = match values.dtype() {
+        DType::QFloat(_) => values.dequantize(),
+        _ => values,
+    };
+    let values = with_autodiff_of(values.cast(dtype), &device);
     let values = if require_grad {
         values.require_grad()
     } else {
@@ -217,8 +278,8 @@ fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
     Param::from_mapped_value(id, values, mapper)
 }
 
-impl core::fmt::Debug for Centers {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl std::fmt::Debug for Centers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Centers")
             .field("shape", &self.shape())
             .field("trainable", &self.trainable)
@@ -226,8 +287,8 @@ impl core::fmt::Debug for Centers {
     }
 }
 
-impl core::fmt::Display for Centers {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl std::fmt::Display for Centers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self:?}")
     }
 }
@@ -240,10 +301,9 @@ impl ModuleDisplayDefault for Centers {
 
 impl ModuleDisplay for Centers {}
 
-#[cfg(all(test, feature = "flex", feature = "std"))]
+#[cfg(all(test, feature = "flex"))]
 mod tests {
     use super::*;
-    use alloc::format;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     fn centers() -> Centers {
@@ -267,15 +327,15 @@ mod tests {
             centers.replace(|_| panic!("out of memory"))
         }));
         assert!(failed.is_err());
-        assert_eq!(centers.check_present(), Err(CentersError::Lost));
-        assert_eq!(centers.replace(|values| values), Err(CentersError::Lost));
+        assert_eq!(centers.check_present(), Err(LossError::CentersLost));
+        assert_eq!(centers.replace(|values| values), Err(LossError::CentersLost));
         assert_eq!(
             format!("{centers:?}"),
             "Centers { shape: [3, 2], trainable: false }"
         );
         let read = catch_unwind(AssertUnwindSafe(|| centers.constant()));
         let message = read.unwrap_err();
-        let message = message.downcast_ref::<alloc::string::String>().unwrap();
+        let message = message.downcast_ref::<String>().unwrap();
         assert!(message.contains("load the last checkpoint"), "{message}");
     }
 }

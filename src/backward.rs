@@ -1,27 +1,17 @@
-//! Values whose gradients by two inputs are computed in the backward pass, outside the autodiff graph.
+//! Values whose gradients are computed by this crate in the backward pass, on the flex backend.
 
-#![cfg_attr(
-    feature = "ndarray",
-    allow(deprecated, reason = "supported as long as Burn has it")
-)]
+use std::fmt::Debug;
+use std::sync::Arc;
 
-use alloc::sync::Arc;
-#[cfg(feature = "_kernels")]
-use burn::backend::Cube;
-#[cfg(feature = "flex")]
-use burn::backend::Flex;
-#[cfg(feature = "ndarray")]
-use burn::backend::NdArray;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-use core::fmt::Debug;
 
-/// How values change with two matrices.
+/// The derivative of values by two matrices.
 pub(crate) trait Derivative: Debug + Send + Sync {
     /// The gradients of both matrices, each where it is wanted, from the gradient of the values,
     /// `[values]`. All are without autodiff.
@@ -30,41 +20,37 @@ pub(crate) trait Derivative: Debug + Send + Sync {
 
 /// A derivative on its way through Burn's dispatch.
 #[derive(Clone, Debug)]
-pub struct Late(Arc<dyn Derivative>);
+pub struct BackwardFn(Arc<dyn Derivative>);
 
-/// `values`, `[values]`, as a part of the graph that both inputs belong to. An input without autodiff is
-/// a constant. They must be on a backend that [`LateGradients`] lists, see
-/// [`has_late_gradients`](crate::device::has_late_gradients).
-pub(crate) fn with_late_gradients(
+/// `values`, `[values]` on flex, as a part of the graph that both inputs belong to. An input without
+/// autodiff is a constant.
+pub(crate) fn custom_backward(
     [one, other]: [Tensor<2>; 2],
     values: Tensor<1>,
     derivative: impl Derivative + 'static,
 ) -> Tensor<1> {
-    Tensor::from_dispatch(Dispatch::late_gradients(
+    Tensor::from_dispatch(Dispatch::custom_backward(
         one.into_dispatch(),
         other.into_dispatch(),
         values.into_dispatch(),
-        Late(Arc::new(derivative)),
+        BackwardFn(Arc::new(derivative)),
     ))
 }
 
-/// The operation behind [`with_late_gradients`].
-#[backend_extension(
-    Cube: cfg(feature = "_kernels"),
-    Flex: cfg(feature = "flex"),
-    NdArray: cfg(feature = "ndarray"),
-    Autodiff
-)]
-pub trait LateGradients: Backend {
-    fn late_gradients(
+/// The operation behind [`custom_backward`].
+#[backend_extension(Flex, Autodiff)]
+pub trait CustomBackward: Backend {
+    fn custom_backward(
         _one: FloatTensor<Self>,
         _other: FloatTensor<Self>,
         values: FloatTensor<Self>,
-        _derivative: Late,
+        _derivative: BackwardFn,
     ) -> FloatTensor<Self> {
         values
     }
 }
+
+impl CustomBackward for Flex {}
 
 /// A backend whose primitives can be taken out of Burn's tensors and put back.
 trait Primitives: Backend {
@@ -72,38 +58,23 @@ trait Primitives: Backend {
     fn lower(tensor: Tensor<2>) -> FloatTensor<Self>;
 }
 
-#[cfg(any(feature = "flex", feature = "ndarray", feature = "_kernels"))]
-macro_rules! primitives_of {
-    ($backend:ty) => {
-        impl LateGradients for $backend {}
+impl Primitives for Flex {
+    fn lift(primitive: FloatTensor<Self>) -> Tensor<1> {
+        Tensor::from_primitive::<Self>(primitive)
+    }
 
-        impl Primitives for $backend {
-            fn lift(primitive: FloatTensor<Self>) -> Tensor<1> {
-                Tensor::from_primitive::<$backend>(primitive)
-            }
-
-            fn lower(tensor: Tensor<2>) -> FloatTensor<Self> {
-                tensor
-                    .try_into_primitive::<$backend>()
-                    .expect("a gradient is on the device of its input")
-            }
-        }
-    };
+    fn lower(tensor: Tensor<2>) -> FloatTensor<Self> {
+        tensor
+            .try_into_primitive::<Self>()
+            .expect("a gradient is on the device of its input")
+    }
 }
-
-#[cfg(feature = "flex")]
-primitives_of!(Flex);
-#[cfg(feature = "ndarray")]
-primitives_of!(NdArray);
-// With and without Burn's fusion: there is nothing to compute, and so nothing to describe to it.
-#[cfg(feature = "_kernels")]
-primitives_of!(Cube);
 
 #[derive(Debug)]
 struct Derive;
 
 impl<B: Primitives> Backward<B, 2> for Derive {
-    type State = Late;
+    type State = BackwardFn;
 
     fn backward(
         self,
@@ -113,7 +84,7 @@ impl<B: Primitives> Backward<B, 2> for Derive {
     ) {
         let upstream = B::lift(gradients.consume::<B>(&ops.node));
         let wanted = ops.parents.each_ref().map(Option::is_some);
-        let Late(derivative) = ops.state;
+        let BackwardFn(derivative) = ops.state;
         let found = derivative.gradients(upstream, wanted);
         for (parent, gradient) in ops.parents.into_iter().zip(found) {
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
@@ -123,12 +94,12 @@ impl<B: Primitives> Backward<B, 2> for Derive {
     }
 }
 
-impl<B: Primitives + LateGradients, C: CheckpointStrategy> LateGradients for Autodiff<B, C> {
-    fn late_gradients(
+impl<B: Primitives + CustomBackward, C: CheckpointStrategy> CustomBackward for Autodiff<B, C> {
+    fn custom_backward(
         one: FloatTensor<Self>,
         other: FloatTensor<Self>,
         values: FloatTensor<Self>,
-        derivative: Late,
+        derivative: BackwardFn,
     ) -> FloatTensor<Self> {
         let values = values.into_primitive();
         let nodes = [one.node(), other.node()];

@@ -1,0 +1,255 @@
+//! The samples of a batch that take part, found before a loss is computed.
+
+use burn::tensor::{Bool, Device, FloatDType, Int, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::labelled_batch::LabelledBatch;
+use crate::error::LossError;
+use crate::reduce::{apart, sum_dim};
+
+/// The time when bad samples are reported.
+///
+/// A sample is bad if its label names no class, a feature or its loss is not finite, or its weight is
+/// outside its range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Checking {
+    /// Every call reads the labels and a few numbers per sample back from the device, all at once. A
+    /// batch with a bad sample is refused as a whole, and so is a step of the centers that is not finite.
+    #[default]
+    Strict,
+    /// No call reads from the device. Bad samples are skipped: they change neither loss, gradients nor
+    /// centers. The device counts them, and `take_skipped` of the loss reads the counts.
+    Deferred,
+}
+
+/// The demands of a loss on its batches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BatchRules {
+    pub num_classes: usize,
+    pub feature_dim: usize,
+    pub ignore_label: Option<i64>,
+    pub checking: Checking,
+}
+
+/// A batch whose shapes and devices fit. Under deferred checking its bad samples are known too; under
+/// strict checking [`weigh`](Self::weigh) finds them.
+pub(crate) struct CheckedBatch {
+    /// `[batch_size, feature_dim]`, in the data type of the centers, on the graph of the given features. A
+    /// row is zero where a sample takes no part.
+    pub features: Tensor<2>,
+    /// `[batch_size]`, in range and in the device's own integer type.
+    pub classes: Tensor<1, Int>,
+    /// Whether the features are on an autodiff device.
+    pub is_autodiff: bool,
+    pub(super) rules: BatchRules,
+    /// Without autodiff.
+    pub(super) labels: Tensor<1, Int>,
+    /// In the data type of the centers, without autodiff.
+    pub(super) weights: Option<Tensor<1>>,
+    /// The features in the data type of the centers, and as they were given, for messages.
+    pub(super) unmasked: Tensor<2>,
+    pub(super) given: Tensor<2>,
+    /// The samples that take no part, `[batch_size]`, if there may be any.
+    pub(super) resting: Option<Tensor<1, Bool>>,
+    /// Under deferred checking: the bad samples by label, features, weight and loss.
+    pub(super) bad: Option<[Tensor<1, Bool>; 4]>,
+}
+
+impl BatchRules {
+    /// The batch, if its shapes fit each other and the centers, and all of it is on the device of the
+    /// centers. `dtype` is the data type of the centers.
+    pub fn check(
+        &self,
+        batch: LabelledBatch,
+        device: &Device,
+        dtype: FloatDType,
+    ) -> Result<CheckedBatch, LossError> {
+        self.check_shapes(&batch)?;
+        check_devices(&batch, device)?;
+        let LabelledBatch {
+            features: given,
+            labels,
+            weights,
+        } = batch;
+        let labels = labels.without_autodiff();
+        let features = apart(if given.dtype() == dtype.into() {
+            given.clone()
+        } else {
+            given.clone().cast(dtype)
+        });
+        let mut checked = CheckedBatch {
+            classes: self.classes(&labels),
+            is_autodiff: features.is_autodiff(),
+            rules: *self,
+            // A weight that is finite in f64 need not be in f32, so weights are checked after the cast.
+            weights: weights.map(|weights| weights.without_autodiff().cast(dtype)),
+            labels,
+            unmasked: features.clone().without_autodiff(),
+            given: given.without_autodiff(),
+            features,
+            resting: None,
+            bad: None,
+        };
+        match self.checking {
+            Checking::Strict => {
+                let ignored = self.is_ignored(&checked.labels);
+                let weightless = checked.weights.clone().map(|w| w.equal_elem(0.0));
+                for resting in [ignored, weightless].into_iter().flatten() {
+                    checked.rest(resting);
+                }
+            }
+            Checking::Deferred => checked.skip_bad_samples(),
+        }
+        Ok(checked)
+    }
+
+    fn check_shapes(&self, batch: &LabelledBatch) -> Result<(), LossError> {
+        let found = batch.features.dims();
+        let [batch_size, feature_dim] = found;
+        if feature_dim != self.feature_dim {
+            return Err(LossError::FeaturesShape {
+                found,
+                feature_dim: self.feature_dim,
+            });
+        }
+        if batch_size == 0 {
+            return Err(LossError::EmptyBatch);
+        }
+        let weights = batch.weights.as_ref();
+        let lengths = [
+            ("labels", Some(batch.labels.dims()[0])),
+            ("weights", weights.map(|weights| weights.dims()[0])),
+        ];
+        for (name, found) in lengths {
+            if let Some(found) = found.filter(|found| *found != batch_size) {
+                return Err(LossError::SampleCount {
+                    name,
+                    found,
+                    batch_size,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_devices(batch: &LabelledBatch, expected: &Device) -> Result<(), LossError> {
+    let weights = batch.weights.as_ref();
+    let devices = [
+        ("features", Some(batch.features.device())),
+        ("labels", Some(batch.labels.device())),
+        ("weights", weights.map(|weights| weights.device())),
+    ];
+    for (name, found) in devices {
+        // Burn compares devices without regard to autodiff.
+        if let Some(found) = found.filter(|found| found != expected) {
+            return Err(LossError::Device {
+                name,
+                found: format!("{:?}", found.without_autodiff()),
+                expected: format!("{expected:?}"),
+            });
+        }
+    }
+    Ok(())
+}
+
+impl CheckedBatch {
+    /// The device of the batch, without autodiff.
+    pub fn device(&self) -> Device {
+        self.labels.device()
+    }
+
+    /// The weight of each sample, `[batch_size]`: 1 without weights, 0 where a sample takes no part.
+    pub fn weights(&self) -> Tensor<1> {
+        let weights = match &self.weights {
+            Some(weights) => weights.clone(),
+            None => {
+                let options = (&self.device(), self.unmasked.dtype());
+                Tensor::ones([self.unmasked.dims()[0]], options)
+            }
+        };
+        match &self.resting {
+            Some(resting) => weights.mask_fill(resting.clone(), 0.0),
+            None => weights,
+        }
+    }
+
+    /// Rows of the samples, `[batch_size, columns]`, with zeros where a sample takes no part.
+    pub fn masked(&self, rows: Tensor<2>) -> Tensor<2> {
+        match &self.resting {
+            Some(resting) => zero_rows(rows, resting.clone()),
+            None => rows,
+        }
+    }
+
+    /// Under deferred checking, skips the samples whose loss, `[batch_size]` without autodiff, is not
+    /// finite.
+    pub fn skip_losses(&mut self, losses: &Tensor<1>) {
+        if self.bad.is_some() {
+            let is_finite = losses.clone().is_finite();
+            let bad = self.bad_among_the_rest(is_finite);
+            if let Some([.., losses]) = &mut self.bad {
+                *losses = losses.clone().bool_or(bad.clone());
+            }
+            self.rest(bad);
+        }
+    }
+
+    fn skip_bad_samples(&mut self) {
+        if let Some(ignored) = self.rules.is_ignored(&self.labels) {
+            self.rest(ignored);
+        }
+        let is_finite = row_magnitudes(self.unmasked.clone()).is_finite();
+        let none = is_finite.clone().bool_and(is_finite.clone().bool_not());
+        let is_weight = self.weights.clone().map(|weights| {
+            let is_zero = weights.clone().equal_elem(0.0);
+            let within = weights.clone().greater_equal_elem(1e-15);
+            is_zero.bool_or(within.bool_and(weights.lower_equal_elem(1e15)))
+        });
+        let is_class = self.rules.is_class(&self.labels);
+        let bad = [Some(is_class), Some(is_finite), is_weight].map(|is_good| match is_good {
+            Some(is_good) => {
+                let bad = self.bad_among_the_rest(is_good);
+                self.rest(bad.clone());
+                bad
+            }
+            None => none.clone(),
+        });
+        let [labels, features, weights] = bad;
+        self.bad = Some([labels, features, weights, none]);
+        if let Some(weights) = &self.weights {
+            self.rest(weights.clone().equal_elem(0.0));
+        }
+    }
+
+    /// The samples that take part and are not good.
+    fn bad_among_the_rest(&self, is_good: Tensor<1, Bool>) -> Tensor<1, Bool> {
+        let bad = is_good.bool_not();
+        match &self.resting {
+            Some(resting) => bad.bool_and(resting.clone().bool_not()),
+            None => bad,
+        }
+    }
+
+    /// Lets more samples take no part.
+    fn rest(&mut self, resting: Tensor<1, Bool>) {
+        self.features = zero_rows(self.features.clone(), resting.clone());
+        self.resting = Some(match self.resting.take() {
+            Some(others) => others.bool_or(resting),
+            None => resting,
+        });
+    }
+}
+
+/// The rows with zeros where `resting`, `[batch_size]`. No gradient passes there, whatever arrives.
+pub(crate) fn zero_rows(rows: Tensor<2>, resting: Tensor<1, Bool>) -> Tensor<2> {
+    let shape = rows.dims();
+    rows.mask_fill(resting.unsqueeze_dim::<2>(1).expand(shape), 0.0)
+}
+
+/// Half of the mean of each row, `[rows]`: finite if and only if the row is. Each value is divided before
+/// they are added, and half of that leaves room for rounding.
+pub(crate) fn row_magnitudes(rows: Tensor<2>) -> Tensor<1> {
+    let [_, columns] = rows.dims();
+    sum_dim(rows.mul_scalar(0.5 / columns as f64), 1).squeeze_dim(1)
+}

@@ -1,0 +1,298 @@
+//! The losses of the samples, checked, weighed and reduced: the same for every loss.
+
+use burn::nn::loss::Reduction;
+use burn::tensor::{Bool, DType, Device, IndexingUpdateOp, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use super::check::{CheckedBatch, Checking, row_magnitudes};
+use super::labels::{LabelKind, read_labels};
+use crate::distance::no_zero;
+use crate::error::{LossError, WEIGHT_RULE, is_weight};
+use crate::reads::Reads;
+
+/// Whether frequent classes of a batch weigh less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClassBalance {
+    /// Every sample weighs the same.
+    #[default]
+    None,
+    /// The loss of a sample is divided by how many samples of the batch have its label, or by the sum of
+    /// their weights. Every class of the batch then weighs the same.
+    Histogram,
+}
+
+/// How a loss weighs its samples.
+#[derive(Clone, Copy)]
+pub(crate) struct Weighing<'a> {
+    pub lambda: f64,
+    /// `None` for one loss per sample.
+    pub reduction: Option<&'a Reduction>,
+    pub class_balance: ClassBalance,
+    /// `[num_classes]`
+    pub class_weights: Option<&'a Tensor<1>>,
+}
+
+/// The factor of each sample's loss.
+pub(crate) struct Weights {
+    /// `[batch_size]`: 0 where a sample takes no part. `None` if all are 1.
+    each: Option<Tensor<1>>,
+    /// The factor that all samples have in common.
+    factor: f64,
+    resting: Option<Tensor<1, Bool>>,
+    pub is_reduced: bool,
+    /// Under deferred checking `[4]`: the skipped samples by label, features, weight and loss.
+    pub skipped: Option<Tensor<1, Int>>,
+}
+
+impl CheckedBatch {
+    /// The factor of each sample's loss, once the samples are checked.
+    ///
+    /// `losses`, `[batch_size]`, are those of the samples before they are weighed, without autodiff. Strict
+    /// checking reads them with the samples in one wait, and refuses the batch if a sample is bad. If a loss
+    /// is not finite, it names the first row of `centers` that is not. `step`, `[batch_size]`, is a number
+    /// per sample that is not finite if the step that it asks of its center is not.
+    ///
+    /// Deferred checking reads nothing. It skips the samples whose loss is not finite.
+    pub fn weigh(
+        &mut self,
+        losses: &Tensor<1>,
+        step: Option<Tensor<1>>,
+        weighing: &Weighing,
+        centers: &Tensor<2>,
+    ) -> Result<Weights, LossError> {
+        match self.rules.checking {
+            Checking::Strict => self.refuse_bad_samples(losses, step, centers)?,
+            Checking::Deferred => self.skip_losses(losses),
+        }
+        let skipped = self.bad.clone().map(|bad| {
+            let counts = bad.map(|bad| bad.int().sum());
+            Tensor::cat(counts.to_vec(), 0)
+        });
+        let (each, factor) = self.factors(weighing);
+        Ok(Weights {
+            each,
+            factor,
+            resting: self.resting.clone(),
+            is_reduced: weighing.reduction.is_some(),
+            skipped,
+        })
+    }
+
+    /// The factors of the samples, `[batch_size]`, unless all are 1, and their common factor.
+    fn factors(&self, weighing: &Weighing) -> (Option<Tensor<1>>, f64) {
+        let [batch_size, _] = self.unmasked.dims();
+        let is_plain = self.resting.is_none() && self.weights.is_none();
+        let has_own = !is_plain
+            || weighing.class_weights.is_some()
+            || weighing.class_balance == ClassBalance::Histogram;
+        let count = batch_size as f64;
+        if !has_own {
+            let divisor = match weighing.reduction {
+                Some(Reduction::Mean | Reduction::Auto | Reduction::BatchMean) => count,
+                Some(Reduction::Sum) | None => 1.0,
+            };
+            return (None, weighing.lambda / divisor);
+        }
+        let weights = self.weights();
+        let mut each = weights.clone();
+        if let Some(class_weights) = weighing.class_weights {
+            let class_weights = class_weights.clone().without_autodiff();
+            each = each * class_weights.select(0, self.classes.clone());
+        }
+        let mut factor = weighing.lambda;
+        match weighing.reduction {
+            Some(Reduction::Mean | Reduction::Auto) => {
+                each = each.clone() / no_zero(each.sum());
+            }
+            Some(Reduction::BatchMean) => factor /= count,
+            Some(Reduction::Sum) | None => {}
+        }
+        if weighing.class_balance == ClassBalance::Histogram {
+            let totals = class_totals(&self.classes, weights, self.rules.num_classes);
+            each = each / no_zero(totals);
+        }
+        (Some(each), factor)
+    }
+
+    fn refuse_bad_samples(
+        &self,
+        losses: &Tensor<1>,
+        step: Option<Tensor<1>>,
+        centers: &Tensor<2>,
+    ) -> Result<(), LossError> {
+        let mut reads = Reads::from(&self.device())
+            .register(self.labels.clone())
+            .register(row_magnitudes(self.unmasked.clone()))
+            .register(losses.clone());
+        for tensor in [&self.weights, &step].into_iter().flatten() {
+            reads = reads.register(tensor.clone());
+        }
+        let data = reads.execute()?;
+        let mut data = data.iter();
+        let mut next = || data.next().expect("every registered tensor is read");
+        let labels = read_labels(next());
+        let (magnitudes, losses) = (floats(next()), floats(next()));
+        let weights = self.weights.as_ref().map(|_| floats(next()));
+        let step = step.map(|_| floats(next()));
+        let not_finite = |name, sample| LossError::NotFinite {
+            name,
+            sample,
+            dtype: format!("{:?}", self.unmasked.dtype()),
+        };
+        for (sample, label) in labels.into_iter().enumerate() {
+            match self.rules.kind_of(label) {
+                LabelKind::Ignored => continue,
+                LabelKind::Unknown => {
+                    return Err(LossError::Label {
+                        sample,
+                        label,
+                        num_classes: self.rules.num_classes,
+                    });
+                }
+                LabelKind::Class(_) => {}
+            }
+            if !magnitudes[sample].is_finite() {
+                return Err(self.bad_feature(sample)?);
+            }
+            let value = weights.as_ref().map_or(1.0, |weights| weights[sample]);
+            if !is_weight(value) {
+                return Err(LossError::Weight { sample, value });
+            }
+            if value == 0.0 {
+                continue;
+            }
+            if !losses[sample].is_finite() {
+                check_finite(centers)?;
+                return Err(not_finite("loss", sample));
+            }
+            if step.as_ref().is_some_and(|step| !step[sample].is_finite()) {
+                return Err(not_finite("step of the center", sample));
+            }
+        }
+        Ok(())
+    }
+
+    /// The first entry of a row that is not finite, as it was given or in the data type of the centers.
+    fn bad_feature(&self, sample: usize) -> Result<LossError, LossError> {
+        let found = match not_finite_entry(&self.given, sample)? {
+            None => not_finite_entry(&self.unmasked, sample)?,
+            found => found,
+        };
+        let (dim, value) = found.expect("the mean of finite values is finite");
+        Ok(LossError::Feature { sample, dim, value })
+    }
+}
+
+impl Weights {
+    /// The factor of each sample's loss, `[batch_size]`, like `losses`.
+    pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<1> {
+        match &self.each {
+            Some(each) => each.clone().mul_scalar(self.factor),
+            None => losses.full_like(self.factor),
+        }
+    }
+
+    /// The weighed losses of the samples, `[batch_size]`, or their sum, `[1]`, on the graph of the losses. A
+    /// sample that takes no part has loss 0, and no gradient passes, whatever arrives.
+    pub fn apply(&self, losses: Tensor<1>) -> Tensor<1> {
+        let losses = match &self.each {
+            Some(each) => losses * each.clone(),
+            None => losses,
+        };
+        let losses = if self.is_reduced || self.factor == 1.0 {
+            losses
+        } else {
+            losses.mul_scalar(self.factor)
+        };
+        let losses = match &self.resting {
+            Some(resting) => losses.mask_fill(resting.clone(), 0.0),
+            None => losses,
+        };
+        if self.is_reduced {
+            losses.sum().mul_scalar(self.factor)
+        } else {
+            losses
+        }
+    }
+}
+
+/// The total weight of the class of each sample, `[samples]`, by a histogram over the classes. Burn adds to
+/// one place in the order of the samples, so that equal inputs give equal bits.
+pub(crate) fn class_totals(
+    classes: &Tensor<1, Int>,
+    weights: Tensor<1>,
+    num_classes: usize,
+) -> Tensor<1> {
+    Tensor::zeros([num_classes], (&weights.device(), weights.dtype()))
+        .select_assign(0, classes.clone(), weights, IndexingUpdateOp::Add)
+        .select(0, classes.clone())
+}
+
+/// Checks that there is one weight per class, each in its range.
+pub(crate) fn check_class_weights(
+    values: Option<&[f64]>,
+    num_classes: usize,
+) -> Result<(), LossError> {
+    let name = "class_weights";
+    let Some(values) = values else {
+        return Ok(());
+    };
+    if values.len() != num_classes {
+        return Err(LossError::ClassCount {
+            name,
+            found: values.len(),
+            num_classes,
+        });
+    }
+    match values.iter().position(|value| !is_weight(*value)) {
+        Some(class) => Err(LossError::ClassValue {
+            name,
+            class,
+            value: values[class],
+            rule: WEIGHT_RULE,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Class weights on the device of the centers, `[num_classes]`.
+pub(crate) fn class_weights(
+    values: Option<&[f64]>,
+    device: &Device,
+    dtype: DType,
+) -> Option<Tensor<1>> {
+    let device = device.clone().without_autodiff();
+    values.map(|values| Tensor::from_data(values, (&device, dtype)))
+}
+
+/// Refuses centers, `[rows, feature_dim]` without autodiff, if one of them is not finite. Goes through them
+/// in blocks, so that no copy of them is made.
+pub(crate) fn check_finite(centers: &Tensor<2>) -> Result<(), LossError> {
+    const VALUES: usize = 1 << 20;
+    let [rows, columns] = centers.dims();
+    let step = (VALUES / columns).max(1);
+    for first in (0..rows).step_by(step) {
+        let block = centers.clone().narrow(0, first, step.min(rows - first));
+        let data = row_magnitudes(block).try_into_data()?;
+        if let Some(row) = data.iter::<f64>().position(|value| !value.is_finite()) {
+            let row = first + row;
+            if let Some((dim, value)) = not_finite_entry(centers, row)? {
+                return Err(LossError::Center { row, dim, value });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Column and value of the first entry of a row that is not finite.
+fn not_finite_entry(rows: &Tensor<2>, row: usize) -> Result<Option<(usize, f64)>, LossError> {
+    let row = rows.clone().narrow(0, row, 1).try_into_data()?;
+    Ok(row
+        .iter::<f64>()
+        .enumerate()
+        .find(|(_, value)| !value.is_finite()))
+}
+
+fn floats(data: &TensorData) -> Vec<f64> {
+    data.iter::<f64>().collect()
+}
