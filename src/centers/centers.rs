@@ -1,8 +1,7 @@
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
-    Param,
+    Param, ParamId,
 };
-use burn::module::ParamId;
 use burn::nn::Initializer;
 use burn::tensor::{DType, Device, FloatDType, IndexingUpdateOp, Int, Tensor};
 use burn_std::sync::Mutex;
@@ -170,6 +169,17 @@ impl Centers {
         let id = param.id;
         let values = with_autodiff_of(values, &param.lazy_device());
         Self::new(param.transform_for_load(values, id), trainable, dtype)
+    }
+
+    /// The same centers with more rows behind the present ones, as a parameter with an id of its own. It is
+    /// frozen if this one is.
+    pub fn extended(self, rows: Tensor<2>) -> Self {
+        let values = Tensor::cat(vec![self.constant(), rows.to_device(&self.device)], 0);
+        let (trainable, dtype) = (self.trainable, self.dtype);
+        let param = self.into_param();
+        let values = with_autodiff_of(values, &param.lazy_device());
+        let param = param.transform_for_load(values, ParamId::new());
+        Self::new(param, trainable, dtype)
     }
 
     fn with<R>(&self, read: impl FnOnce(&Param<Tensor<2>>) -> R) -> R {

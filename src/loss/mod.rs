@@ -1,19 +1,8 @@
-//! Losses that hold a center, prototype or proxy per class. None of them uses another one.
+//! The losses, one file each, and what they have alike.
 
-mod center;
-mod margin;
-mod proxy;
+pub(crate) mod surface;
 
-pub use center::{
-    CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics, CenterUpdate, DirectRule,
-    Normalization, UpdateRule, UpdateTiming,
-};
-pub use margin::{
-    AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, Margin, MarginGradient, MarginSoftmax,
-    MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Outliers, SphereFace,
-    class_margins_from_counts,
-};
-pub use proxy::{
-    Denominator, ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
-    SoftTripleConfig,
-};
+pub(crate) mod center;
+pub(crate) mod margin;
+pub(crate) mod proxy;
+pub(crate) mod statistics;
