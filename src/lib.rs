@@ -120,6 +120,7 @@ mod reads;
 mod reduce;
 mod schedule;
 mod simd;
+mod softmax;
 
 pub use batch::{Batch, BatchError, Checking, ClassBalance, ClassWeightsError, LeftOut};
 pub use centers::{CentersError, Precision};
