@@ -3,15 +3,15 @@
 use std::fmt::Debug;
 use std::ops::Range;
 
-use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Bool, IndexingUpdateOp, Tensor};
 use burn_std::sync::Mutex;
 
-use super::logits::{cosines, every, logits};
+use super::logits::{Cosines, cosines, every, logits};
 use super::{Scale, Softmax, TargetScores, column};
 #[cfg(feature = "flex")]
 use crate::backward::Derivative;
 use crate::device::is_host;
-use crate::distance::Directions;
+use crate::distance::{Directions, no_zero};
 
 /// The work on all scores or class vectors of a block, where the time goes. All without autodiff.
 pub(super) trait Kernels: Debug + Send + Sync {
@@ -29,15 +29,14 @@ pub(super) trait Kernels: Debug + Send + Sync {
     ) -> (Tensor<2>, Sums);
 
     /// The derivatives of the losses by the cosines of a block, `[batch_size, classes]`, which are those that
-    /// [`sums`](Self::sums) took or gave. That by the target class is zero here. If the scale is a norm, also
-    /// the derivatives by the scales, `[batch_size, 1]`.
+    /// [`sums`](Self::sums) took or gave. That by the target class is zero here.
     fn slopes(
         &self,
         softmax: &Softmax,
         cosines: Tensor<2>,
         range: &Range<usize>,
         upstream: &Upstream,
-    ) -> (Tensor<2>, Option<Tensor<2>>);
+    ) -> Tensor<2>;
 
     /// The gradient by rows, from that by their directions. A row that is zero or not finite gets none.
     fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2>;
@@ -92,14 +91,6 @@ pub(super) struct Blocks<K> {
     kept: Mutex<Vec<(Cosines, Option<Directions>)>>,
 }
 
-/// The cosines of a block of classes, `[batch_size, classes]` each.
-#[derive(Clone, Debug)]
-pub(super) struct Cosines {
-    values: Tensor<2>,
-    /// The sub-center that gave the cosine, if there are several.
-    closest: Option<Tensor<2, Int>>,
-}
-
 impl<K: Kernels> Blocks<K> {
     /// The losses, `[batch_size]`, and all that their gradients need. `step` is chosen by the device if it is
     /// not given.
@@ -128,9 +119,8 @@ impl<K: Kernels> Blocks<K> {
         let mut sums: Option<Sums> = None;
         for range in blocks.ranges() {
             let centers = blocks.directions_of(&range);
-            let mut cosines = blocks.cosines(&centers);
-            let (values, mut found) = blocks.kernels.sums(&blocks.softmax, cosines.values, &range);
-            cosines.values = values;
+            let (cosines, closest) = blocks.cosines(&centers);
+            let (cosines, mut found) = blocks.kernels.sums(&blocks.softmax, cosines, &range);
             // Comparisons may drop NaN.
             if blocks.softmax.sub_centers > 1 || blocks.softmax.bound.is_some() {
                 let is_nan = centers.units.clone().sum().is_nan().unsqueeze_dim::<2>(1);
@@ -142,7 +132,7 @@ impl<K: Kernels> Blocks<K> {
                 None => found,
             });
             if keeps_scores {
-                kept.push((cosines, keeps_directions.then_some(centers)));
+                kept.push(((cosines, closest), keeps_directions.then_some(centers)));
             }
         }
         blocks.kept = Mutex::new(kept);
@@ -168,7 +158,7 @@ impl<K: Kernels> Blocks<K> {
             let (features, centers) = (softmax.features.clone(), softmax.centers.clone());
             return logits(features, centers, softmax.sub_centers, softmax.scale);
         }
-        let cosines = kept.iter().map(|(cosines, _)| cosines.values.clone());
+        let cosines = kept.iter().map(|((cosines, _), _)| cosines.clone());
         let cosines = Tensor::cat(cosines.collect(), 1);
         let target = column(&softmax.angles.cosine).cast(cosines.dtype());
         let target = target.expand(cosines.dims());
@@ -192,9 +182,8 @@ impl<K: Kernels> Blocks<K> {
 
     /// The cosines with the class vectors of a block.
     pub fn cosines(&self, centers: &Directions) -> Cosines {
-        let (features, sub_centers) = (&self.directions.units, self.softmax.sub_centers);
-        let (values, closest) = cosines(features, &centers.units, sub_centers);
-        Cosines { values, closest }
+        let sub_centers = self.softmax.sub_centers;
+        cosines(&self.directions.units, &centers.units, sub_centers)
     }
 
     /// The scores of the target classes, `[batch_size, 1]`, rounded as they are in the sums, so that they cancel
@@ -226,17 +215,13 @@ impl<K: Kernels> Blocks<K> {
         let mut kept = std::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_units: Option<Tensor<2>> = None;
         let mut by_centers: Option<Tensor<2>> = None;
-        let mut by_scale = upstream.gradient.zeros_like();
         for range in self.ranges() {
             let (cosines, centers) = kept.next().unzip();
             let centers = centers
                 .flatten()
                 .unwrap_or_else(|| self.directions_of(&range));
             let cosines = cosines.unwrap_or_else(|| self.cosines(&centers));
-            let (slopes, by_scale_here) = self.slopes(cosines, &range, &upstream);
-            if let Some(by_scale_here) = by_scale_here {
-                by_scale = by_scale + by_scale_here;
-            }
+            let slopes = self.slopes(cosines, &range, &upstream);
             if wants_features {
                 let here = self.times_centers(&slopes, &centers.units);
                 by_units = Some(match by_units {
@@ -257,21 +242,24 @@ impl<K: Kernels> Blocks<K> {
                 });
             }
         }
-        let by_angle = self.slopes_by_angle(&upstream);
+        let by_value = self.slopes_by_value(&upstream);
+        let by_angle = by_value.clone() * column(&self.softmax.target.slope);
         let by_centers = by_centers.map(|by_centers| {
             let targets = self.softmax.angles.by_centers.clone() * by_angle.clone();
             let rows = self.softmax.angles.rows.clone();
             by_centers.select_assign(0, rows, targets, IndexingUpdateOp::Add)
         });
         let by_features = by_units.map(|by_units| {
-            let mut sum = self.kernels.through_directions(by_units, &self.directions)
-                + self.softmax.angles.by_features.clone() * by_angle;
-            // Along their direction the scores change with the norm alone.
-            if let Scale::Length(factor) = self.softmax.scale {
-                let target = column(&self.softmax.target.value) * upstream.gradient;
-                let by_scale = by_scale - target.mul_scalar(1.0 - self.softmax.smoothing);
-                sum = sum + self.directions.units.clone() * by_scale.mul_scalar(factor);
-            }
+            let sum = match self.softmax.scale {
+                Scale::Fixed(_) => self.kernels.through_directions(by_units, &self.directions),
+                // The scores of the other classes are linear in the feature, that of the target class in its norm.
+                Scale::Length(_) => {
+                    let Directions { units, norms } = self.directions.clone();
+                    let by_norm = by_value * column(&self.softmax.target.value);
+                    (by_units + units * by_norm) / no_zero(norms)
+                }
+            };
+            let sum = sum + self.softmax.angles.by_features.clone() * by_angle;
             let is_zero = upstream.is_zero.expand(sum.dims());
             sum.mask_fill(is_zero, 0.0)
         });
@@ -281,30 +269,29 @@ impl<K: Kernels> Blocks<K> {
     /// [`Kernels::slopes`], for each sub-center.
     pub fn slopes(
         &self,
-        Cosines { values, closest }: Cosines,
+        (cosines, closest): Cosines,
         range: &Range<usize>,
         upstream: &Upstream,
-    ) -> (Vec<Tensor<2>>, Option<Tensor<2>>) {
-        let (slopes, by_scale) = self.kernels.slopes(&self.softmax, values, range, upstream);
+    ) -> Vec<Tensor<2>> {
+        let slopes = self.kernels.slopes(&self.softmax, cosines, range, upstream);
         let Some(closest) = closest else {
-            return (vec![slopes], by_scale);
+            return vec![slopes];
         };
-        let slopes = (0..self.softmax.sub_centers as i64).map(|sub_center| {
-            let is_other = closest.clone().not_equal_elem(sub_center);
-            slopes.clone().mask_fill(is_other, 0.0)
-        });
-        (slopes.collect(), by_scale)
+        let sub_centers = 0..self.softmax.sub_centers as i64;
+        let others = sub_centers.map(|sub_center| closest.clone().not_equal_elem(sub_center));
+        others
+            .map(|others| slopes.clone().mask_fill(others, 0.0))
+            .collect()
     }
 
-    /// The derivatives by the angles of the target classes, with the sign turned, `[batch_size, 1]`.
-    pub fn slopes_by_angle(&self, upstream: &Upstream) -> Tensor<2> {
+    /// The derivatives by the values of the target classes, `[batch_size, 1]`.
+    pub fn slopes_by_value(&self, upstream: &Upstream) -> Tensor<2> {
         let softmax = &self.softmax;
         let dtype = upstream.gradient.dtype();
         let probabilities = (self.target_scores() - self.log_sum.clone()).exp();
         let wanted = 1.0 - softmax.smoothing + softmax.smoothing_per_class();
-        let by_value = probabilities.sub_scalar(wanted).cast(dtype) * softmax.scales();
-        let slopes = by_value * column(&softmax.target.slope) * upstream.gradient.clone();
-        slopes.mask_fill(upstream.is_zero.clone(), 0.0)
+        let by_score = probabilities.sub_scalar(wanted).cast(dtype) * upstream.gradient.clone();
+        (by_score * softmax.scales()).mask_fill(upstream.is_zero.clone(), 0.0)
     }
 
     /// Sums of rows that belong to the class vectors of a block, `[batch_size, feature_dim]`, with the given

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Tensor, TensorData};
+use burn::tensor::{DType, Element, Tensor, TensorData};
 
+use super::Softmax;
 use super::blocks::{Kernels, Sums, Upstream};
 use super::score_rows::{ScoreRows, dot, exp_of_negative, norm};
-use super::{Scale, Softmax};
 use crate::device::is_flex;
 use crate::distance::Directions;
 use crate::parts::for_each_part;
@@ -31,11 +31,30 @@ impl HostLoops {
     pub fn serve(softmax: &Softmax) -> bool {
         softmax.features.dtype() == DType::F32 && is_flex(&softmax.classes.device())
     }
+}
 
-    /// Limits the cosines of a sample, and puts the value of the target class in its place, which is returned.
+/// The classes at work.
+#[derive(Clone, Copy)]
+struct Block<'a> {
+    samples: &'a HostLoops,
+    softmax: &'a Softmax,
+    range: &'a Range<usize>,
+}
+
+impl Block<'_> {
+    /// The place of the target class of a sample.
     #[inline(always)]
-    fn change(&self, block: &Block, sample: usize, row: &mut [f32]) -> Option<usize> {
-        if let Some(bound) = block.softmax.bound {
+    fn target_place(&self, sample: usize) -> Option<usize> {
+        let class = self.samples.classes[sample];
+        self.range
+            .contains(&class)
+            .then(|| class - self.range.start)
+    }
+
+    /// Limits the cosines of a sample, and puts the value of the target class in its place.
+    #[inline(always)]
+    fn change(&self, sample: usize, row: &mut [f32]) {
+        if let Some(bound) = self.softmax.bound {
             let bound = bound as f32;
             for cosine in row.iter_mut() {
                 // NaN stays.
@@ -43,23 +62,10 @@ impl HostLoops {
                 *cosine = if below < -bound { -bound } else { below };
             }
         }
-        let class = self.classes[sample];
-        let place = block
-            .range
-            .contains(&class)
-            .then(|| class - block.range.start);
-        if let Some(place) = place {
-            row[place] = self.values[sample];
+        if let Some(place) = self.target_place(sample) {
+            row[place] = self.samples.values[sample];
         }
-        place
     }
-}
-
-/// The classes at work.
-#[derive(Clone, Copy)]
-struct Block<'a> {
-    softmax: &'a Softmax,
-    range: &'a Range<usize>,
 }
 
 impl Kernels for HostLoops {
@@ -93,19 +99,24 @@ impl Kernels for HostLoops {
         cosines: Tensor<2>,
         range: &Range<usize>,
     ) -> (Tensor<2>, Sums) {
+        let samples = self;
+        let block = Block {
+            samples,
+            softmax,
+            range,
+        };
         let mut cosines = primitive(cosines);
         let mut sums = vec![[0.0; 3]; self.scales.len()];
         let scores = cosines.storage_mut();
         for_parts_of_rows(scores, range.len(), &mut sums, |first, scores, sums| {
             vectorized(Adding {
-                samples: self,
-                block: Block { softmax, range },
+                block,
                 first,
                 scores,
                 sums,
             });
         });
-        let sum = |nth: usize| wide_column(sums.iter().map(|sums| sums[nth]).collect());
+        let sum = |nth: usize| matrix(sums.iter().map(|sums| sums[nth]).collect(), 1);
         let sums = Sums {
             largest: sum(0),
             exponentials: sum(1),
@@ -120,33 +131,32 @@ impl Kernels for HostLoops {
         cosines: Tensor<2>,
         range: &Range<usize>,
         upstream: &Upstream,
-    ) -> (Tensor<2>, Option<Tensor<2>>) {
+    ) -> Tensor<2> {
+        let samples = self;
+        let block = Block {
+            samples,
+            softmax,
+            range,
+        };
         let mut cosines = primitive(cosines);
-        let mut by_scale = vec![0.0; self.scales.len()];
-        let (gradients, log_sums) = (&upstream.gradient, &upstream.log_sum);
-        let (gradients, log_sums) = (numbers(gradients.clone()), numbers(log_sums.clone()));
+        let log_sums = numbers(upstream.log_sum.clone());
+        let mut gradients = numbers(upstream.gradient.clone());
         let scores = cosines.storage_mut();
         for_parts_of_rows(
             scores,
             range.len(),
-            &mut by_scale,
-            |first, scores, by_scale| {
+            &mut gradients,
+            |first, scores, gradients| {
                 vectorized(Deriving {
-                    samples: self,
-                    block: Block { softmax, range },
+                    block,
                     first,
-                    gradients: &gradients,
+                    gradients,
                     log_sums: &log_sums,
                     scores,
-                    by_scale,
                 });
             },
         );
-        let by_scale = match softmax.scale {
-            Scale::Fixed(_) => None,
-            Scale::Length(_) => Some(matrix(by_scale, 1)),
-        };
-        (Tensor::from_primitive::<Flex>(cosines), by_scale)
+        Tensor::from_primitive::<Flex>(cosines)
     }
 
     fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
@@ -211,7 +221,6 @@ impl Loops for Normalizing<'_> {
 }
 
 struct Adding<'a> {
-    samples: &'a HostLoops,
     block: Block<'a>,
     /// The number of the first sample.
     first: usize,
@@ -228,10 +237,10 @@ impl Loops for Adding<'_> {
         let mut rows = ScoreRows::new(self.scores, self.block.range.len());
         for row in 0..self.sums.len() {
             let sample = self.first + row;
-            self.samples.change(&self.block, sample, rows.row_mut(row));
+            self.block.change(sample, rows.row_mut(row));
         }
         for (row, sums) in self.sums.iter_mut().enumerate() {
-            let scale = self.samples.scales[self.first + row];
+            let scale = self.block.samples.scales[self.first + row];
             let largest = rows.largest(row) * scale;
             let exponential = |cosine: f32| exp_of_negative(cosine * scale - largest);
             let cosines = if self.block.softmax.smoothing > 0.0 {
@@ -246,14 +255,12 @@ impl Loops for Adding<'_> {
 
 /// Replaces cosines by the derivatives of the losses.
 struct Deriving<'a> {
-    samples: &'a HostLoops,
     block: Block<'a>,
     /// The number of the first sample.
     first: usize,
     gradients: &'a [f32],
     log_sums: &'a [f32],
     scores: &'a mut [f32],
-    by_scale: &'a mut [f32],
 }
 
 impl Loops for Deriving<'_> {
@@ -261,29 +268,21 @@ impl Loops for Deriving<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let Block { softmax, range } = self.block;
+        let Block {
+            samples,
+            softmax,
+            range,
+        } = self.block;
         let per_class = softmax.smoothing_per_class() as f32;
         let bound = softmax.bound.map_or(f32::INFINITY, |bound| bound as f32);
         let mut rows = ScoreRows::new(self.scores, range.len());
-        for row in 0..self.by_scale.len() {
-            self.samples
-                .change(&self.block, self.first + row, rows.row_mut(row));
-        }
-        let scale = |row: usize| self.samples.scales[self.first + row];
-        let log_sum = |row: usize| self.log_sums[self.first + row];
-        let gradient = |row: usize| self.gradients[self.first + row];
-        if matches!(softmax.scale, Scale::Length(_)) {
-            for (row, by_scale) in self.by_scale.iter_mut().enumerate() {
-                let (scale, log_sum) = (scale(row), log_sum(row));
-                let total = rows.sum_of(row, |cosine| {
-                    (exp_of_negative(cosine * scale - log_sum) - per_class) * cosine
-                });
-                *by_scale = (total * f64::from(gradient(row))) as f32;
-            }
+        for row in 0..self.gradients.len() {
+            self.block.change(self.first + row, rows.row_mut(row));
         }
         rows.replace(|row| {
-            let (scale, log_sum) = (scale(row), log_sum(row));
-            let factor = gradient(row) * scale;
+            let scale = samples.scales[self.first + row];
+            let log_sum = self.log_sums[self.first + row];
+            let factor = self.gradients[row] * scale;
             move |cosine: f32| {
                 let slope = (exp_of_negative(cosine * scale - log_sum) - per_class) * factor;
                 // NaN is not below the bound.
@@ -291,10 +290,9 @@ impl Loops for Deriving<'_> {
             }
         });
         // The target class has a derivative of its own.
-        for row in 0..self.by_scale.len() {
-            let class = self.samples.classes[self.first + row];
-            if range.contains(&class) {
-                rows.row_mut(row)[class - range.start] = 0.0;
+        for row in 0..self.gradients.len() {
+            if let Some(place) = self.block.target_place(self.first + row) {
+                rows.row_mut(row)[place] = 0.0;
             }
         }
     }
@@ -329,14 +327,8 @@ impl Loops for Projecting<'_> {
 }
 
 /// Values of rows as a matrix.
-fn matrix(values: Vec<f32>, width: usize) -> Tensor<2> {
+fn matrix<E: Element>(values: Vec<E>, width: usize) -> Tensor<2> {
     let shape = [values.len() / width, width];
-    let values = FloatTensor::<Flex>::from_data(TensorData::new(values, shape));
-    Tensor::from_primitive::<Flex>(values)
-}
-
-fn wide_column(values: Vec<f64>) -> Tensor<2> {
-    let shape = [values.len(), 1];
     let values = FloatTensor::<Flex>::from_data(TensorData::new(values, shape));
     Tensor::from_primitive::<Flex>(values)
 }

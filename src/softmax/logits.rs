@@ -35,14 +35,12 @@ fn constant_at_zero(rows: Tensor<2>) -> Tensor<2> {
     rows.mask_fill(is_zero, 0.0)
 }
 
-/// The largest cosine between each feature and the sub-centers of each class, `[batch_size, classes]`, from
-/// rows of unit length. If there are several sub-centers, also the number of the closest one. NaN may lose
-/// against a number.
-pub(super) fn cosines(
-    features: &Tensor<2>,
-    centers: &Tensor<2>,
-    sub_centers: usize,
-) -> (Tensor<2>, Option<Tensor<2, Int>>) {
+/// The largest cosine between each feature and the sub-centers of each class, and the number of the closest one
+/// if there are several. `[batch_size, classes]` each.
+pub(super) type Cosines = (Tensor<2>, Option<Tensor<2, Int>>);
+
+/// The cosines between rows of unit length. NaN may lose against a number.
+pub(super) fn cosines(features: &Tensor<2>, centers: &Tensor<2>, sub_centers: usize) -> Cosines {
     let cosines = |sub_center| {
         let centers = every(centers, sub_centers, sub_center);
         features.clone().matmul(centers.transpose())

@@ -3,7 +3,7 @@ use std::ops::Range;
 use burn::tensor::{Bool, DType, Tensor};
 
 use super::blocks::{Blocks, Kernels, Sums, Upstream};
-use super::{Scale, Softmax, column};
+use super::{Softmax, column};
 use crate::distance::{Directions, no_zero};
 use crate::reduce::{max_dim, sum_dim};
 
@@ -43,21 +43,17 @@ impl Kernels for Operations {
         cosines: Tensor<2>,
         range: &Range<usize>,
         upstream: &Upstream,
-    ) -> (Tensor<2>, Option<Tensor<2>>) {
+    ) -> Tensor<2> {
         let (cosines, is_target) = with_targets(softmax, cosines, range);
         let scales = softmax.scales();
         let scores = cosines.clone() * scales.clone() - upstream.log_sum.clone();
         let probabilities = scores.exp().sub_scalar(softmax.smoothing_per_class());
-        let slopes = probabilities * upstream.gradient.clone();
-        let by_scale = match softmax.scale {
-            Scale::Fixed(_) => None,
-            Scale::Length(_) => Some(sum_dim(slopes.clone() * cosines.clone(), 1)),
-        };
+        let slopes = probabilities * (upstream.gradient.clone() * scales);
         let is_constant = match softmax.bound {
             Some(bound) => is_target.bool_or(cosines.abs().greater_equal_elem(bound)),
             None => is_target,
         };
-        ((slopes * scales).mask_fill(is_constant, 0.0), by_scale)
+        slopes.mask_fill(is_constant, 0.0)
     }
 
     fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
@@ -119,7 +115,7 @@ impl Blocks<Operations> {
             let upstream = self.upstream(ones);
             let all = 0..self.softmax.num_classes();
             let directions = self.directions_of(&all);
-            let (slopes, _) = self.slopes(self.cosines(&directions), &all, &upstream);
+            let slopes = self.slopes(self.cosines(&directions), &all, &upstream);
             let changes = zeros_of(centers);
             // The projection of gradients is that of changes too.
             let turns = self
@@ -128,7 +124,8 @@ impl Blocks<Operations> {
             let turns = self.times_centers(&slopes, &turns) * self.directions.units.clone();
             let targets = changes.select(0, self.softmax.angles.rows.clone());
             let targets = sum_dim(targets * self.softmax.angles.by_centers.clone(), 1);
-            zeros = zeros + sum_dim(turns, 1) + targets * self.slopes_by_angle(&upstream);
+            let by_angle = self.slopes_by_value(&upstream) * column(&self.softmax.target.slope);
+            zeros = zeros + sum_dim(turns, 1) + targets * by_angle;
         }
         zeros.squeeze_dim(1)
     }
