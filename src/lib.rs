@@ -98,19 +98,19 @@
 //! names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`, `ndarray` (deprecated by Burn in favour of
 //! `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`, `blas-netlib`, `accelerate`, `apple-amx`. `train` adds
 //! `CenterMetric` and `EvaluationMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
-#![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
-extern crate alloc;
-
+#[cfg(feature = "flex")]
+mod backward;
 mod batch;
 mod centers;
 mod device;
 mod distance;
-mod engine;
 mod error;
 pub mod evaluation;
+#[cfg(feature = "flex")]
+mod host;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
@@ -120,18 +120,18 @@ mod reads;
 mod reduce;
 mod schedule;
 mod simd;
+mod softmax;
 
-pub use batch::{Batch, BatchError, Checking, ClassBalance, ClassWeightsError, LeftOut};
-pub use centers::{CentersError, Precision};
+pub use batch::{Checking, ClassBalance, LabelledBatch, SkippedSamples};
+pub use centers::{CenterDType, CenterUpdate};
 pub use distance::CenterDistance;
-pub use error::SettingError;
-pub use loss::{
-    AdaFace, ArcFace, BeyondPi, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics,
-    CenterUpdate, CombinedMargin, CosFace, Denominator, DirectRule, Margin, MarginGradient,
-    MarginSoftmax, MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization,
-    Outliers, ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
-    SoftTripleConfig, SphereFace, UpdateRule, UpdateTiming, class_margins_from_counts,
+pub use error::{LossError, SettingError};
+pub use loss::center::{CenterLoss, CenterLossConfig, UpdateRule, UpdateTiming};
+pub use loss::margin::{Margin, MarginSoftmax, MarginSoftmaxConfig};
+pub use loss::proxy::{
+    ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
 };
+pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
 pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
@@ -139,6 +139,24 @@ pub use neighbors::{
     NearestCenter, NearestCenterData, Neighbors,
 };
 pub use schedule::Schedule;
+
+/// Settings of the rules that move the centers of a [`CenterLoss`].
+pub mod center {
+    pub use crate::loss::center::{DirectRule, Normalization};
+}
+
+/// The margins of a [`MarginSoftmax`], and what belongs to them.
+pub mod margin {
+    pub use crate::loss::margin::{
+        AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient, NormStatistics,
+        Outliers, SphereFace, class_margins_from_counts,
+    };
+}
+
+/// Settings of the proxy losses.
+pub mod proxy {
+    pub use crate::loss::proxy::Denominator;
+}
 
 #[doc = include_str!("../docs/training.md")]
 pub mod training {}

@@ -9,7 +9,7 @@ mod weigh;
 pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes, zero_rows};
 pub use check::Checking;
 pub use labelled_batch::LabelledBatch;
-pub(crate) use labels::{index, read_labels};
+pub(crate) use labels::{LabelKind, index, read_labels};
 pub use skipped::SkippedSamples;
 pub(crate) use skipped::SkippedCounter;
 pub use weigh::ClassBalance;
