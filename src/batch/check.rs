@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labelled_batch::LabelledBatch;
 use crate::error::LossError;
-use crate::reduce::{apart, sum_dim};
+use crate::reduce::{fusion_barrier, sum_dim};
 
 /// The time when bad samples are reported.
 ///
@@ -71,7 +71,7 @@ impl BatchRules {
             weights,
         } = batch;
         let labels = labels.without_autodiff();
-        let features = apart(if given.dtype() == dtype.into() {
+        let features = fusion_barrier(if given.dtype() == dtype.into() {
             given.clone()
         } else {
             given.clone().cast(dtype)

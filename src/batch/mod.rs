@@ -6,7 +6,7 @@ mod labels;
 mod skipped;
 mod weigh;
 
-pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes, zero_rows};
+pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes};
 pub use check::Checking;
 pub use labelled_batch::LabelledBatch;
 pub(crate) use labels::{LabelKind, index, read_labels};
