@@ -60,31 +60,6 @@ fn statistics_of_a_cosine_loss_are_between_directions() {
     }
 }
 
-#[test]
-fn one_class_has_no_other_center() {
-    for device in devices() {
-        let loss = CenterLossConfig::new(1, 2).init(&device);
-        let labels = Tensor::<1, Int>::zeros([1], &device);
-        let statistics = loss
-            .statistics(Tensor::ones([1, 2], &device), labels)
-            .unwrap();
-        assert_eq!(statistics.min_center_distance, None);
-        assert_eq!(statistics.ratio, None);
-    }
-}
-
-#[test]
-fn the_same_errors_as_the_loss() {
-    let device = &devices()[0];
-    let loss = loss([[0.0; 2]; 3], CenterDistance::Euclidean, device);
-    let labels = Tensor::<1, Int>::from_data([3], device);
-    let error = loss.statistics(Tensor::zeros([1, 2], device), labels);
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "labels[0] is 3: it must be in 0..3"
-    );
-}
-
 #[cfg(feature = "train")]
 #[test]
 fn metrics_average_over_samples() {
