@@ -188,10 +188,10 @@ impl CheckedBatch {
     }
 
     /// Under deferred checking, skips the samples whose loss or step is not finite.
-    pub(super) fn skip_losses(&mut self, is_finite: Tensor<1, Bool>) {
+    pub fn skip_losses(&mut self, is_finite: Tensor<1, Bool>) {
         let bad = self.bad_among_the_rest(is_finite);
         if let Some([.., losses]) = &mut self.bad {
-            *losses = bad.clone();
+            *losses = losses.clone().bool_or(bad.clone());
         }
         self.rest(bad);
     }
