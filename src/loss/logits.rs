@@ -19,5 +19,7 @@ pub(crate) fn checked_features<C: LossConfig>(
         ..config.rules(Checking::Strict)
     };
     let batch = LabelledBatch::new(features, labels);
-    Ok(rules.check(batch, centers.device(), centers.dtype())?.features)
+    Ok(rules
+        .check(batch, centers.device(), centers.dtype())?
+        .features)
 }

@@ -102,7 +102,9 @@ impl AdaFace {
     ) -> TargetScores {
         let theta = &angles.angle;
         let least = LARGEST_COSINE.acos();
-        let shifts = qualities.cast(theta.dtype()).mul_scalar(self.margin * factor);
+        let shifts = qualities
+            .cast(theta.dtype())
+            .mul_scalar(self.margin * factor);
         let clipped = theta.clone().clamp(least, PI - least);
         let moved = clipped.clone() - shifts.clone();
         let angle = moved.clone().clamp(EPSILON, PI - EPSILON);

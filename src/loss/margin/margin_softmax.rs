@@ -105,7 +105,10 @@ impl MarginSoftmaxConfig {
             .with_margin(0.5)
             .with_beyond_pi(BeyondPi::Reflect)
             .with_gradient(MarginGradient::Detached);
-        let start = Initializer::Normal { mean: 0.0, std: 0.01 };
+        let start = Initializer::Normal {
+            mean: 0.0,
+            std: 0.01,
+        };
         Self::of_arcface(num_classes, feature_dim, margin, 64.0, start)
     }
 
@@ -118,7 +121,10 @@ impl MarginSoftmaxConfig {
         let margin = ArcFace::new()
             .with_margin(28.6_f64.to_radians())
             .with_beyond_pi(BeyondPi::Linear);
-        let start = Initializer::Normal { mean: 0.0, std: 1.0 };
+        let start = Initializer::Normal {
+            mean: 0.0,
+            std: 1.0,
+        };
         Self::of_arcface(num_classes, feature_dim, margin, 64.0, start)
     }
 
@@ -177,9 +183,10 @@ impl LossConfig for MarginSoftmaxConfig {
 
     fn assemble(&self, centers: Centers) -> MarginSoftmax {
         let norms = match &self.margin {
-            Margin::AdaFace(_) => {
-                Some(RunningNorms::new(&centers.autodiff_device(), centers.dtype()))
-            }
+            Margin::AdaFace(_) => Some(RunningNorms::new(
+                &centers.autodiff_device(),
+                centers.dtype(),
+            )),
             _ => None,
         };
         MarginSoftmax {
@@ -202,7 +209,8 @@ impl LossConfig for MarginSoftmaxConfig {
 impl MarginSoftmaxConfig {
     /// The margin of each class on the device of the centers, `[num_classes]`, if they differ.
     fn class_margins(&self, centers: &Centers) -> Option<Tensor<1>> {
-        self.margin.class_margins_on(centers.device(), centers.dtype())
+        self.margin
+            .class_margins_on(centers.device(), centers.dtype())
     }
 }
 
@@ -398,15 +406,25 @@ impl MarginSoftmax {
     /// width or device, or without rows.
     pub fn logits(&self, features: Tensor<2>) -> Result<Tensor<2>, LossError> {
         let features = checked_features(&*self.config, &self.centers, features)?;
-        let MarginSoftmaxConfig { sub_centers, scale, .. } = *self.config;
+        let MarginSoftmaxConfig {
+            sub_centers, scale, ..
+        } = *self.config;
         let scale = self.config.margin.scale(scale);
-        Ok(logits(features, self.centers.constant(), sub_centers, scale))
+        Ok(logits(
+            features,
+            self.centers.constant(),
+            sub_centers,
+            scale,
+        ))
     }
 
     /// The factor of the margin at the current training step: that of
     /// [`set_margin_factor`](Self::set_margin_factor), 1 at first, times that of the schedule.
     pub fn margin_factor(&self) -> f64 {
-        let RateState { step, rates: [factor] } = self.rates.get();
+        let RateState {
+            step,
+            rates: [factor],
+        } = self.rates.get();
         factor * self.config.margin_schedule.factor(step)
     }
 
@@ -419,7 +437,9 @@ impl MarginSoftmax {
     /// brings a margin out of its range.
     pub fn set_margin_factor(&self, factor: f64) -> Result<(), LossError> {
         let factor = not_negative("margin_factor", factor)?;
-        self.config.margin.validate(self.config.num_classes, factor)?;
+        self.config
+            .margin
+            .validate(self.config.num_classes, factor)?;
         self.rates.change(|state| state.rates = [factor]);
         Ok(())
     }
@@ -458,7 +478,12 @@ impl MarginSoftmax {
         let may_train = call.may_train && batch.is_autodiff;
         let trains = may_train && self.updating.is_enabled();
         let constant = self.centers.constant();
-        let angles = target_angles(&batch.features, &constant, &batch.classes, config.sub_centers);
+        let angles = target_angles(
+            &batch.features,
+            &constant,
+            &batch.classes,
+            config.sub_centers,
+        );
         let norms = self.norms_for(&batch, &angles, trains);
         let target = config.margin.target_scores(
             &angles,

@@ -151,7 +151,8 @@ impl Margin {
     /// The margin of each class on the device, `[num_classes]`, if they differ.
     fn class_margins_on(&self, device: &Device, dtype: FloatDType) -> Option<Tensor<1>> {
         let options = (device, DType::from(dtype));
-        self.class_margins().map(|margins| Tensor::from_data(margins, options))
+        self.class_margins()
+            .map(|margins| Tensor::from_data(margins, options))
     }
 
     /// The factor of all cosines, for a configured scale.
@@ -191,9 +192,7 @@ impl Margin {
         match (self, qualities) {
             (Self::ArcFace(margin), _) => margin.target_scores(angles, margins(margin.margin)),
             (Self::CosFace(margin), _) => cosface::target_scores(angles, margins(margin.margin)),
-            (Self::Combined(margin), _) => {
-                margin.target_scores(angles, margins(margin.m2), factor)
-            }
+            (Self::Combined(margin), _) => margin.target_scores(angles, margins(margin.m2), factor),
             (Self::SphereFace(margin), _) => margin.target_scores(angles),
             (Self::AdaFace(margin), Some(qualities)) => {
                 margin.target_scores(angles, qualities, factor)
@@ -251,7 +250,10 @@ pub fn class_margins_from_counts(
     within("the upper bound of the margins", most, is_upper, rule)?;
     let name = "the number of samples of a class";
     within(name, 0.0, !counts.contains(&0), "it must be at least 1")?;
-    let rarities: Vec<f64> = counts.iter().map(|count| (*count as f64).powf(-0.25)).collect();
+    let rarities: Vec<f64> = counts
+        .iter()
+        .map(|count| (*count as f64).powf(-0.25))
+        .collect();
     let smallest = rarities.iter().copied().fold(f64::INFINITY, f64::min);
     let range = rarities.iter().copied().fold(0.0, f64::max) - smallest;
     let margin = |rarity: f64| {

@@ -92,9 +92,14 @@ impl MarginSoftmax {
         let rows = index(&rows, device);
         let angles = target_angles(&batch.features, &centers, &rows, 1).angle;
         let angles = angles.try_into_data()?;
-        let is_far = |(sample, found): (usize, f64)| (counts[sample] && found > angle).then_some(sample);
+        let is_far =
+            |(sample, found): (usize, f64)| (counts[sample] && found > angle).then_some(sample);
         Ok(Outliers {
-            samples: angles.iter::<f64>().enumerate().filter_map(is_far).collect(),
+            samples: angles
+                .iter::<f64>()
+                .enumerate()
+                .filter_map(is_far)
+                .collect(),
             dominant,
         })
     }

@@ -195,7 +195,11 @@ impl ProxyAnchor {
     /// width or device, or without rows.
     pub fn logits(&self, features: Tensor<2>) -> Result<Tensor<2>, LossError> {
         let features = checked_features(&*self.config, &self.centers, features)?;
-        Ok(scaled_cosines(features, self.centers.constant(), self.config.scale))
+        Ok(scaled_cosines(
+            features,
+            self.centers.constant(),
+            self.config.scale,
+        ))
     }
 
     fn loss(&self, batch: &CheckedBatch, proxies: Tensor<2>) -> Tensor<1> {

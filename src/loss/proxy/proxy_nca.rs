@@ -256,7 +256,11 @@ impl ProxyNca {
     /// width or device, or without rows.
     pub fn logits(&self, features: Tensor<2>) -> Result<Tensor<2>, LossError> {
         let features = checked_features(&*self.config, &self.centers, features)?;
-        Ok(scaled_cosines(features, self.centers.constant(), self.cosine_scale()))
+        Ok(scaled_cosines(
+            features,
+            self.centers.constant(),
+            self.cosine_scale(),
+        ))
     }
 
     /// The factor of a cosine.

@@ -188,7 +188,9 @@ impl Loss for SoftTriple {
         let similarities = self.similarities(batch.features.clone(), proxies);
         let is_target = is_target_class(&batch.classes, config.num_classes);
         let lowered = similarities.clone().sub_scalar(config.margin);
-        let scores = similarities.mask_where(is_target, lowered).mul_scalar(config.scale);
+        let scores = similarities
+            .mask_where(is_target, lowered)
+            .mul_scalar(config.scale);
         let target = target_scores(scores.clone(), &batch.classes);
         let losses = (log_sum_exp(scores) - target).squeeze_dim::<1>(1);
         let weighing = config.weighing(1.0, self.class_weights.as_ref(), call);
@@ -238,7 +240,9 @@ impl SoftTriple {
         let shape = [batch_size, self.config.num_classes, self.config.sub_centers];
         let cosines = cosines.reshape(shape);
         let largest = max_dim(cosines.clone().without_autodiff(), 2);
-        let shares = (cosines.clone() - largest).div_scalar(self.config.gamma).exp();
+        let shares = (cosines.clone() - largest)
+            .div_scalar(self.config.gamma)
+            .exp();
         let similarities = sum_dim(shares.clone() * cosines, 2) / sum_dim(shares, 2);
         similarities.squeeze_dim(2)
     }
