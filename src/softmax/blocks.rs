@@ -1,219 +1,217 @@
-//! The losses of a softmax and their gradients by tensor operations, one block of classes after the other.
+//! The losses of a softmax and their gradients, one block of classes after the other.
 
+use std::fmt::Debug;
 use std::ops::Range;
 
 use burn::tensor::{Bool, DType, IndexingUpdateOp, Int, Tensor};
+use burn_std::sync::Mutex;
 
-use super::logits::{cosines, every};
-use super::{Scale, Softmax, class_ranges};
+use super::logits::{cosines, every, logits};
+use super::{Scale, Softmax, TargetScores, column};
+#[cfg(feature = "flex")]
+use crate::backward::Derivative;
 use crate::device::is_host;
-use crate::distance::{Directions, no_zero};
-use crate::reduce::{max_dim, sum_dim};
+use crate::distance::Directions;
+
+/// The work on all scores or class vectors of a block, where the time goes. All without autodiff.
+pub(super) trait Kernels: Debug + Send + Sync {
+    fn of(softmax: &Softmax) -> Self;
+
+    fn directions(&self, rows: Tensor<2>) -> Directions;
+
+    /// The cosines of a block, `[batch_size, classes]`, limited to the bound and with the values of the target
+    /// classes in their places, and sums over them.
+    fn sums(
+        &self,
+        softmax: &Softmax,
+        cosines: Tensor<2>,
+        range: &Range<usize>,
+    ) -> (Tensor<2>, Sums);
+
+    /// The derivatives of the losses by the cosines of a block, `[batch_size, classes]`, which are those that
+    /// [`sums`](Self::sums) took or gave. That by the target class is zero here. If the scale is a norm, also
+    /// the derivatives by the scales, `[batch_size, 1]`.
+    fn slopes(
+        &self,
+        softmax: &Softmax,
+        cosines: Tensor<2>,
+        range: &Range<usize>,
+        upstream: &Upstream,
+    ) -> (Tensor<2>, Option<Tensor<2>>);
+
+    /// The gradient by rows, from that by their directions. A row that is zero or not finite gets none.
+    fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2>;
+}
+
+/// Sums over some classes, `[batch_size, 1]` each, in one data type.
+pub(super) struct Sums {
+    /// The largest score.
+    pub largest: Tensor<2>,
+    /// Of the scores less the largest one.
+    pub exponentials: Tensor<2>,
+    /// If labels are smoothed.
+    pub cosines: Option<Tensor<2>>,
+}
+
+impl Sums {
+    fn and(self, other: Self) -> Self {
+        let largest = self.largest.clone().max_pair(other.largest.clone());
+        let shifted = |sums: Tensor<2>, from: Tensor<2>| sums * (from - largest.clone()).exp();
+        let cosines = self.cosines.zip(other.cosines);
+        Self {
+            exponentials: shifted(self.exponentials, self.largest)
+                + shifted(other.exponentials, other.largest),
+            cosines: cosines.map(|(one, other)| one + other),
+            largest,
+        }
+    }
+}
+
+/// The gradient that arrives for the losses, `[batch_size, 1]` each.
+pub(super) struct Upstream {
+    pub gradient: Tensor<2>,
+    /// The samples without any gradient. They take no part, whatever their scores are.
+    is_zero: Tensor<2, Bool>,
+    /// The logarithm of the sum of the exponentials of all scores. Where the gradient is zero, it is so large
+    /// that all probabilities are zero.
+    pub log_sum: Tensor<2>,
+}
 
 /// A softmax after its forward pass. All tensors are without autodiff.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub(super) struct Blocks<K> {
     pub softmax: Softmax,
-    /// The largest number of scores of a block, unless a single class has more.
-    block_scores: usize,
+    pub kernels: K,
     /// Of the features.
-    directions: Directions,
-    /// The logarithm of the sum of the exponentials of all scores of a sample, `[batch_size, 1]`.
+    pub directions: Directions,
+    /// The number of classes of each block but the last one.
+    step: usize,
+    /// `[batch_size, 1]`, in the data type of the sums.
     log_sum: Tensor<2>,
-    /// The blocks, if their scores are within the budget.
-    kept: Option<Vec<Kept>>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    cosines: Cosines,
-    /// Of the class vectors, if they are within the budget too.
-    centers: Option<Directions>,
+    /// The blocks, if their scores are within the budget, until the backward pass takes them.
+    kept: Mutex<Vec<(Cosines, Option<Directions>)>>,
 }
 
 /// The cosines of a block of classes, `[batch_size, classes]` each.
 #[derive(Clone, Debug)]
-struct Cosines {
-    /// Limited to the bound. The place of the target class holds its value.
+pub(super) struct Cosines {
     values: Tensor<2>,
     /// The sub-center that gave the cosine, if there are several.
     closest: Option<Tensor<2, Int>>,
-    is_target: Tensor<2, Bool>,
 }
 
-impl Blocks {
-    /// The losses, `[batch_size]`, and all that their gradients need. `block_scores` is chosen by the device if
-    /// it is not given.
-    pub fn forward(softmax: Softmax, block_scores: Option<usize>) -> (Tensor<1>, Self) {
-        let device = softmax.classes.device();
-        let float = softmax.features.dtype().size();
-        let closest = if softmax.sub_centers > 1 { 4 } else { 0 };
-        let bytes = float + closest + 1;
-        let keeps = softmax.keeps_scores(bytes);
-        let [rows, feature_dim] = softmax.centers.dims();
-        let scores = softmax.features.dims()[0] * softmax.num_classes() * bytes;
-        let directions = rows * (feature_dim + 1) * float;
-        let keeps_directions = scores.saturating_add(directions) <= softmax.budget;
-        let softmax = softmax.without_autodiff();
-        let mut blocks = Self {
-            block_scores: block_scores.unwrap_or(if is_host(&device) { 1 << 20 } else { 1 << 25 }),
-            directions: Directions::of(softmax.features.clone()),
-            log_sum: softmax.scales().zeros_like(),
-            softmax,
-            kept: None,
+impl<K: Kernels> Blocks<K> {
+    /// The losses, `[batch_size]`, and all that their gradients need. `step` is chosen by the device if it is
+    /// not given.
+    pub fn forward(softmax: Softmax, step: Option<usize>) -> (Tensor<1>, Self) {
+        let [keeps_scores, keeps_directions] = keeps(&softmax);
+        let dtype = softmax.features.dtype();
+        let softmax = Softmax {
+            features: softmax.features.without_autodiff(),
+            centers: softmax.centers.without_autodiff(),
+            target: TargetScores {
+                value: softmax.target.value.cast(dtype),
+                slope: softmax.target.slope.cast(dtype),
+            },
+            ..softmax
         };
-        let scales = blocks.softmax.scales();
+        let kernels = K::of(&softmax);
+        let mut blocks = Self {
+            step: step.unwrap_or_else(|| classes_at_once(&softmax)),
+            directions: kernels.directions(softmax.features.clone()),
+            log_sum: softmax.scales().zeros_like(),
+            kept: Mutex::new(Vec::new()),
+            kernels,
+            softmax,
+        };
         let mut kept = Vec::new();
         let mut sums: Option<Sums> = None;
         for range in blocks.ranges() {
-            let centers = Directions::of(blocks.centers_of(&range));
-            let cosines = blocks.cosines(&range, &centers.units);
-            let mut found = Sums::of(
-                cosines.values.clone() * scales.clone(),
-                blocks.softmax.smoothing,
-            );
+            let centers = blocks.directions_of(&range);
+            let mut cosines = blocks.cosines(&centers);
+            let (values, mut found) = blocks.kernels.sums(&blocks.softmax, cosines.values, &range);
+            cosines.values = values;
             // Comparisons may drop NaN.
             if blocks.softmax.sub_centers > 1 || blocks.softmax.bound.is_some() {
                 let is_nan = centers.units.clone().sum().is_nan().unsqueeze_dim::<2>(1);
-                let is_nan = is_nan.expand(scales.dims());
+                let is_nan = is_nan.expand(found.largest.dims());
                 found.exponentials = found.exponentials.mask_fill(is_nan, f64::NAN);
             }
             sums = Some(match sums {
                 Some(sums) => sums.and(found),
                 None => found,
             });
-            if keeps {
-                kept.push(Kept {
-                    cosines,
-                    centers: keeps_directions.then_some(centers),
-                });
+            if keeps_scores {
+                kept.push((cosines, keeps_directions.then_some(centers)));
             }
         }
+        blocks.kept = Mutex::new(kept);
         let sums = sums.expect("there is at least one class");
         blocks.log_sum = sums.exponentials.log() + sums.largest;
-        let target = blocks.target_scores();
-        let target = target.mul_scalar(1.0 - blocks.softmax.smoothing);
-        let losses = blocks.log_sum.clone() - target;
-        let losses = match sums.scores {
-            Some(scores) => losses - scores.mul_scalar(blocks.softmax.smoothing_per_class()),
-            None => losses,
-        };
-        blocks.kept = keeps.then_some(kept);
-        (losses.squeeze_dim(1), blocks)
+        let target = blocks
+            .target_scores()
+            .mul_scalar(1.0 - blocks.softmax.smoothing);
+        let mut losses = blocks.log_sum.clone() - target;
+        if let Some(cosines) = sums.cosines {
+            let scores = cosines * blocks.softmax.scales().cast(losses.dtype());
+            losses = losses - scores.mul_scalar(blocks.softmax.smoothing_per_class());
+        }
+        (losses.squeeze_dim(1).cast(dtype), blocks)
     }
 
-    /// The kept cosines of all classes, `[batch_size, num_classes]`, with the value of the target class in its
-    /// place.
-    pub fn kept_cosines(&self) -> Option<Tensor<2>> {
-        let kept = self.kept.as_ref()?.iter();
-        Some(Tensor::cat(
-            kept.map(|kept| kept.cosines.values.clone()).collect(),
-            1,
-        ))
+    /// The scores without margin, from the kept blocks if there are any.
+    pub fn logits(&self) -> Tensor<2> {
+        let softmax = &self.softmax;
+        let kept = self.kept.lock();
+        // Kept cosines are limited to the bound.
+        if kept.is_empty() || softmax.bound.is_some() {
+            let (features, centers) = (softmax.features.clone(), softmax.centers.clone());
+            return logits(features, centers, softmax.sub_centers, softmax.scale);
+        }
+        let cosines = kept.iter().map(|(cosines, _)| cosines.values.clone());
+        let cosines = Tensor::cat(cosines.collect(), 1);
+        let target = column(&softmax.angles.cosine).cast(cosines.dtype());
+        let target = target.expand(cosines.dims());
+        let is_target = softmax.is_target(&(0..softmax.num_classes()));
+        cosines.mask_where(is_target, target) * softmax.scales()
     }
 
-    fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let [batch_size, _] = self.softmax.features.dims();
-        let step = self.block_scores / (batch_size * self.softmax.sub_centers);
-        class_ranges(self.softmax.num_classes(), step.max(1))
+    fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<K> {
+        let (num_classes, step) = (self.softmax.num_classes(), self.step);
+        let firsts = (0..num_classes).step_by(step);
+        firsts.map(move |first| first..num_classes.min(first + step))
     }
 
-    /// `[classes * sub_centers, feature_dim]`
-    fn centers_of(&self, range: &Range<usize>) -> Tensor<2> {
+    /// The directions of the class vectors of a block.
+    pub fn directions_of(&self, range: &Range<usize>) -> Directions {
         let sub_centers = self.softmax.sub_centers;
         let (first, count) = (range.start * sub_centers, range.len() * sub_centers);
-        self.softmax.centers.clone().narrow(0, first, count)
+        let centers = self.softmax.centers.clone().narrow(0, first, count);
+        self.kernels.directions(centers)
     }
 
-    /// `[batch_size, 1]`
+    /// The cosines with the class vectors of a block.
+    pub fn cosines(&self, centers: &Directions) -> Cosines {
+        let (features, sub_centers) = (&self.directions.units, self.softmax.sub_centers);
+        let (values, closest) = cosines(features, &centers.units, sub_centers);
+        Cosines { values, closest }
+    }
+
+    /// The scores of the target classes, `[batch_size, 1]`, rounded as they are in the sums, so that they cancel
+    /// where they are nearly all of them.
     fn target_scores(&self) -> Tensor<2> {
-        column(&self.softmax.target.value) * self.softmax.scales()
+        let scores = column(&self.softmax.target.value) * self.softmax.scales();
+        scores.cast(self.log_sum.dtype())
     }
 
-    /// `centers` are the class vectors of the block with unit length.
-    fn cosines(&self, range: &Range<usize>, centers: &Tensor<2>) -> Cosines {
-        let softmax = &self.softmax;
-        let (values, closest) = cosines(&self.directions.units, centers, softmax.sub_centers);
-        let values = match softmax.bound {
-            Some(bound) => values.clamp(-bound, bound),
-            None => values,
-        };
-        let is_target = softmax.is_target(range);
-        let target = column(&softmax.target.value).expand(values.dims());
-        Cosines {
-            values: values.mask_where(is_target.clone(), target),
-            closest,
-            is_target,
-        }
-    }
-
-    /// The cosines of a block, kept or computed anew, and the directions of its class vectors.
-    fn block(&self, nth: usize, range: &Range<usize>) -> (Cosines, Directions) {
-        let kept = self.kept.as_ref().map(|kept| &kept[nth]);
-        let centers = match kept.and_then(|kept| kept.centers.clone()) {
-            Some(centers) => centers,
-            None => Directions::of(self.centers_of(range)),
-        };
-        let cosines = match kept {
-            Some(kept) => kept.cosines.clone(),
-            None => self.cosines(range, &centers.units),
-        };
-        (cosines, centers)
-    }
-}
-
-/// Sums over the scores of some classes, `[batch_size, 1]` each.
-struct Sums {
-    largest: Tensor<2>,
-    /// Of the scores less the largest one.
-    exponentials: Tensor<2>,
-    /// If labels are smoothed.
-    scores: Option<Tensor<2>>,
-}
-
-impl Sums {
-    fn of(scores: Tensor<2>, smoothing: f64) -> Self {
-        let largest = max_dim(scores.clone(), 1);
-        Self {
-            exponentials: sum_dim((scores.clone() - largest.clone()).exp(), 1),
-            scores: (smoothing > 0.0).then(|| sum_dim(scores, 1)),
-            largest,
-        }
-    }
-
-    fn and(self, other: Self) -> Self {
-        let largest = self.largest.clone().max_pair(other.largest.clone());
-        let shifted = |sums: Tensor<2>, from: Tensor<2>| sums * (from - largest.clone()).exp();
-        let scores = self.scores.zip(other.scores);
-        Self {
-            exponentials: shifted(self.exponentials, self.largest)
-                + shifted(other.exponentials, other.largest),
-            scores: scores.map(|(one, other)| one + other),
-            largest,
-        }
-    }
-}
-
-/// The gradient that arrives for the losses, and the numbers of the samples that go with it, `[batch_size, 1]`
-/// each.
-struct Upstream {
-    gradient: Tensor<2>,
-    /// The samples without any gradient. They take no part, whatever their scores are.
-    is_zero: Tensor<2, Bool>,
-    /// Where the gradient is zero, so large that all probabilities are zero.
-    log_sum: Tensor<2>,
-    scales: Tensor<2>,
-}
-
-impl Blocks {
-    fn upstream(&self, gradient: Tensor<1>) -> Upstream {
-        let gradient = gradient.unsqueeze_dim::<2>(1);
+    pub fn upstream(&self, gradient: Tensor<1>) -> Upstream {
+        let gradient = column(&gradient);
         let is_zero = gradient.clone().equal_elem(0.0);
+        let log_sum = self.log_sum.clone().mask_fill(is_zero.clone(), 1e30);
         Upstream {
+            log_sum: log_sum.cast(gradient.dtype()),
             gradient,
-            log_sum: self.log_sum.clone().mask_fill(is_zero.clone(), 1e30),
             is_zero,
-            scales: self.softmax.scales(),
         }
     }
 
@@ -225,201 +223,146 @@ impl Blocks {
         [wants_features, wants_centers]: [bool; 2],
     ) -> [Option<Tensor<2>>; 2] {
         let upstream = self.upstream(upstream);
+        let mut kept = std::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_units: Option<Tensor<2>> = None;
         let mut by_centers: Option<Tensor<2>> = None;
         let mut by_scale = upstream.gradient.zeros_like();
-        for (nth, range) in self.ranges().enumerate() {
-            let (cosines, centers) = self.block(nth, &range);
-            let (slopes, by_scale_of_block) = self.slopes(cosines, &upstream);
-            if let Some(by_scale_of_block) = by_scale_of_block {
-                by_scale = by_scale + by_scale_of_block;
+        for range in self.ranges() {
+            let (cosines, centers) = kept.next().unzip();
+            let centers = centers
+                .flatten()
+                .unwrap_or_else(|| self.directions_of(&range));
+            let cosines = cosines.unwrap_or_else(|| self.cosines(&centers));
+            let (slopes, by_scale_here) = self.slopes(cosines, &range, &upstream);
+            if let Some(by_scale_here) = by_scale_here {
+                by_scale = by_scale + by_scale_here;
             }
             if wants_features {
-                let all = by_units
-                    .into_iter()
-                    .chain([self.times_centers(&slopes, &centers.units)]);
-                by_units = all.reduce(|one, other| one + other);
+                let here = self.times_centers(&slopes, &centers.units);
+                by_units = Some(match by_units {
+                    Some(sum) => sum + here,
+                    None => here,
+                });
             }
             if wants_centers {
-                let by_units = self.times_features(slopes);
-                let rows = through_directions(by_units, &centers);
+                let here = self.times_features(slopes);
+                let here = self.kernels.through_directions(here, &centers);
                 by_centers = Some(if range.len() == self.softmax.num_classes() {
-                    rows
+                    here
                 } else {
                     // In place, since nothing else has a handle on it.
                     let all = by_centers.unwrap_or_else(|| self.softmax.centers.zeros_like());
                     let first = range.start * self.softmax.sub_centers;
-                    all.slice_assign(first..first + rows.dims()[0], rows)
+                    all.slice_assign(first..first + here.dims()[0], here)
                 });
             }
         }
         let by_angle = self.slopes_by_angle(&upstream);
-        let by_features = by_units.map(|by_units| {
-            let is_zero = upstream.is_zero.clone().expand(by_units.dims());
-            let through = through_directions(by_units, &self.directions)
-                + self.softmax.angles.by_features.clone() * by_angle.clone();
-            let all = match self.softmax.scale {
-                Scale::Fixed(_) => through,
-                Scale::Length(factor) => {
-                    let target = column(&self.softmax.target.value) * upstream.gradient.clone();
-                    let by_scale = by_scale - target.mul_scalar(1.0 - self.softmax.smoothing);
-                    through + self.directions.units.clone() * by_scale.mul_scalar(factor)
-                }
-            };
-            all.mask_fill(is_zero, 0.0)
-        });
         let by_centers = by_centers.map(|by_centers| {
-            let rows = self.softmax.angles.by_centers.clone() * by_angle;
-            let places = self.softmax.angles.rows.clone();
-            by_centers.select_assign(0, places, rows, IndexingUpdateOp::Add)
+            let targets = self.softmax.angles.by_centers.clone() * by_angle.clone();
+            let rows = self.softmax.angles.rows.clone();
+            by_centers.select_assign(0, rows, targets, IndexingUpdateOp::Add)
+        });
+        let by_features = by_units.map(|by_units| {
+            let mut sum = self.kernels.through_directions(by_units, &self.directions)
+                + self.softmax.angles.by_features.clone() * by_angle;
+            // Along their direction the scores change with the norm alone.
+            if let Scale::Length(factor) = self.softmax.scale {
+                let target = column(&self.softmax.target.value) * upstream.gradient;
+                let by_scale = by_scale - target.mul_scalar(1.0 - self.softmax.smoothing);
+                sum = sum + self.directions.units.clone() * by_scale.mul_scalar(factor);
+            }
+            let is_zero = upstream.is_zero.expand(sum.dims());
+            sum.mask_fill(is_zero, 0.0)
         });
         [by_features, by_centers]
     }
 
-    /// The derivatives by the cosines of each sub-center of a block, `[batch_size, classes]` each, and if
-    /// scores grow with the norm, those by the scale, `[batch_size, 1]`. The target class has none among the
-    /// former.
-    fn slopes(&self, block: Cosines, upstream: &Upstream) -> (Vec<Tensor<2>>, Option<Tensor<2>>) {
-        let cosines = block.values;
-        let scores = cosines.clone() * upstream.scales.clone();
-        let probabilities = (scores - upstream.log_sum.clone()).exp();
-        let slopes = probabilities.sub_scalar(self.softmax.smoothing_per_class())
-            * upstream.gradient.clone();
-        let by_scale = match self.softmax.scale {
-            Scale::Fixed(_) => None,
-            Scale::Length(_) => Some(sum_dim(slopes.clone() * cosines.clone(), 1)),
+    /// [`Kernels::slopes`], for each sub-center.
+    pub fn slopes(
+        &self,
+        Cosines { values, closest }: Cosines,
+        range: &Range<usize>,
+        upstream: &Upstream,
+    ) -> (Vec<Tensor<2>>, Option<Tensor<2>>) {
+        let (slopes, by_scale) = self.kernels.slopes(&self.softmax, values, range, upstream);
+        let Some(closest) = closest else {
+            return (vec![slopes], by_scale);
         };
-        let is_constant = match self.softmax.bound {
-            Some(bound) => {
-                let is_limited = cosines.abs().greater_equal_elem(bound);
-                block.is_target.bool_or(is_limited)
-            }
-            None => block.is_target,
-        };
-        let slopes = (slopes * upstream.scales.clone()).mask_fill(is_constant, 0.0);
-        let slopes = match block.closest {
-            None => vec![slopes],
-            Some(closest) => (0..self.softmax.sub_centers as i64)
-                .map(|sub_center| {
-                    let is_other = closest.clone().not_equal_elem(sub_center);
-                    slopes.clone().mask_fill(is_other, 0.0)
-                })
-                .collect(),
-        };
-        (slopes, by_scale)
+        let slopes = (0..self.softmax.sub_centers as i64).map(|sub_center| {
+            let is_other = closest.clone().not_equal_elem(sub_center);
+            slopes.clone().mask_fill(is_other, 0.0)
+        });
+        (slopes.collect(), by_scale)
     }
 
     /// The derivatives by the angles of the target classes, with the sign turned, `[batch_size, 1]`.
-    fn slopes_by_angle(&self, upstream: &Upstream) -> Tensor<2> {
+    pub fn slopes_by_angle(&self, upstream: &Upstream) -> Tensor<2> {
         let softmax = &self.softmax;
-        let probabilities = (self.target_scores() - upstream.log_sum.clone()).exp();
+        let dtype = upstream.gradient.dtype();
+        let probabilities = (self.target_scores() - self.log_sum.clone()).exp();
         let wanted = 1.0 - softmax.smoothing + softmax.smoothing_per_class();
-        let by_value = probabilities.sub_scalar(wanted) * upstream.scales.clone();
+        let by_value = probabilities.sub_scalar(wanted).cast(dtype) * softmax.scales();
         let slopes = by_value * column(&softmax.target.slope) * upstream.gradient.clone();
         slopes.mask_fill(upstream.is_zero.clone(), 0.0)
     }
 
-    /// Sums of the vectors of a block, `[batch_size, feature_dim]`, with the given factors.
-    fn times_centers(&self, factors: &[Tensor<2>], centers: &Tensor<2>) -> Tensor<2> {
+    /// Sums of rows that belong to the class vectors of a block, `[batch_size, feature_dim]`, with the given
+    /// factors for each sub-center.
+    pub fn times_centers(&self, factors: &[Tensor<2>], rows: &Tensor<2>) -> Tensor<2> {
         let products = factors.iter().enumerate().map(|(sub_center, factors)| {
-            let centers = every(centers, self.softmax.sub_centers, sub_center);
-            factors.clone().matmul(centers)
+            let rows = every(rows, self.softmax.sub_centers, sub_center);
+            factors.clone().matmul(rows)
         });
         let sum = products.reduce(|one, other| one + other);
         sum.expect("there is at least one sub-center")
     }
 
-    /// Sums of the directions of the features, `[classes * sub_centers, feature_dim]`, with the given factors.
+    /// Sums of the directions of the features, `[classes * sub_centers, feature_dim]`, with the given factors
+    /// for each sub-center.
     fn times_features(&self, factors: Vec<Tensor<2>>) -> Tensor<2> {
         let features = &self.directions.units;
-        let products = factors
-            .into_iter()
-            .map(|factors| factors.transpose().matmul(features.clone()));
-        if self.softmax.sub_centers == 1 {
-            return products.last().expect("there is a sub-center");
+        let product = |factors: Tensor<2>| factors.transpose().matmul(features.clone());
+        let mut products: Vec<_> = factors.into_iter().map(product).collect();
+        if products.len() == 1 {
+            return products.remove(0);
         }
-        let products = Tensor::stack::<3>(products.collect(), 1);
+        let products = Tensor::stack::<3>(products, 1);
         let [classes, sub_centers, feature_dim] = products.dims();
         products.reshape([classes * sub_centers, feature_dim])
     }
+}
 
-    /// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`.
-    /// `inputs` are features and class vectors on the graph.
-    pub fn sum_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
-        let wanted = inputs.each_ref().map(Tensor::is_autodiff);
-        let gradients = self.gradients_of(coefficients, wanted);
-        let mut sum = self.log_sum.zeros_like().sum();
-        for (input, gradient) in inputs.into_iter().zip(gradients) {
-            if let Some(gradient) = gradient {
-                sum = sum + (zeros_of(input) * finite(gradient)).sum();
-            }
-        }
-        sum
-    }
-
-    /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of
-    /// all scores.
-    pub fn each_on_graph(self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
-        let [features, centers] = inputs;
-        let is_zero = coefficients.clone().equal_elem(0.0);
-        let ones = coefficients.ones_like().mask_fill(is_zero, 0.0);
-        let mut zeros = self.log_sum.zeros_like();
-        if features.is_autodiff() {
-            let [gradient, _] = self.gradients_of(ones.clone(), [true, false]);
-            let gradient = gradient.expect("it is wanted");
-            zeros = zeros + sum_dim(zeros_of(features) * finite(gradient), 1);
-        }
-        if centers.is_autodiff() {
-            let all = Self {
-                block_scores: usize::MAX,
-                kept: self.kept.filter(|kept| kept.len() == 1),
-                ..self
-            };
-            let upstream = all.upstream(ones);
-            let (cosines, directions) = all.block(0, &(0..all.softmax.num_classes()));
-            let (slopes, _) = all.slopes(cosines, &upstream);
-            let changes = zeros_of(centers);
-            // The projection of gradients is that of changes too.
-            let turns = through_directions(changes.clone(), &directions);
-            let turns = all.times_centers(&slopes, &turns);
-            let targets = changes.select(0, all.softmax.angles.rows.clone());
-            let by_angle = all.slopes_by_angle(&upstream);
-            zeros = zeros
-                + sum_dim(turns * all.directions.units.clone(), 1)
-                + sum_dim(targets * all.softmax.angles.by_centers.clone(), 1) * by_angle;
-        }
-        zeros.squeeze_dim(1)
+#[cfg(feature = "flex")]
+impl<K: Kernels> Derivative for Blocks<K> {
+    fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
+        self.gradients_of(upstream, wanted)
     }
 }
 
-fn column(numbers: &Tensor<1>) -> Tensor<2> {
-    numbers.clone().unsqueeze_dim(1)
+/// Whether scores, and whether directions of class vectors, are kept for the backward pass.
+fn keeps(softmax: &Softmax) -> [bool; 2] {
+    let float = softmax.features.dtype().size();
+    let closest = if softmax.sub_centers > 1 { 8 } else { 0 };
+    let [rows, feature_dim] = softmax.centers.dims();
+    let scores = softmax.features.dims()[0] * softmax.num_classes() * (float + closest);
+    let directions = rows * (feature_dim + 1) * float;
+    let has_gradients = softmax.features.is_autodiff() || softmax.centers.is_autodiff();
+    let keeps_scores = has_gradients && scores <= softmax.budget;
+    // On the host they are computed as fast as they are read.
+    let is_apart = !is_host(&softmax.classes.device());
+    let keeps_directions = is_apart && scores.saturating_add(directions) <= softmax.budget;
+    [keeps_scores, keeps_scores && keeps_directions]
 }
 
-/// The gradient by rows, from that by their directions. A row that is zero or not finite gets none.
-fn through_directions(by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
-    let Directions { units, norms } = rows.clone();
-    let along = sum_dim(by_units.clone() * units.clone(), 1);
-    let has_none = norms
-        .clone()
-        .equal_elem(0.0)
-        .bool_or(along.clone().is_nan());
-    let has_none = has_none.expand(units.dims());
-    ((by_units - units * along) / no_zero(norms)).mask_fill(has_none, 0.0)
-}
-
-/// Zeros that pass their gradients on to the tensor.
-fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
-    let zeros = tensor.clone() - tensor.without_autodiff();
-    let is_nan = zeros.clone().is_nan();
-    zeros.mask_fill(is_nan, 0.0)
-}
-
-/// Infinite values as the largest ones, so that their products with zero are zero.
-fn finite(gradient: Tensor<2>) -> Tensor<2> {
-    let most = match gradient.dtype() {
-        DType::F64 => f64::MAX,
-        _ => f64::from(f32::MAX),
+/// The number of classes of a block.
+fn classes_at_once(softmax: &Softmax) -> usize {
+    let [batch_size, feature_dim] = softmax.features.dims();
+    let rows = if is_host(&softmax.classes.device()) {
+        // A few copies of scores and class vectors stay in the caches.
+        ((1 << 20) / batch_size).min((1 << 19) / feature_dim)
+    } else {
+        (1 << 25) / batch_size
     };
-    gradient.clamp(-most, most)
+    (rows / softmax.sub_centers).max(1)
 }

@@ -2,15 +2,14 @@
 //! the loss chooses, such as one with a margin.
 //!
 //! The work is in two steps. [`target_angles`] gives the angle between each feature and the vector of its
-//! class. The loss turns the angles into [`TargetScores`], and [`Softmax::forward`] does the rest: class after
-//! class in blocks, so that no matrix of all scores exists beyond a budget.
+//! class. The loss turns the angles into [`TargetScores`], and [`Softmax::forward`] does the rest, one block of
+//! classes after the other, so that no matrix of all scores exists beyond a budget.
 
 mod blocks;
 #[cfg(feature = "flex")]
 mod host;
-#[cfg(feature = "flex")]
-mod host_gradients;
 mod logits;
+mod operations;
 #[cfg(feature = "flex")]
 mod score_rows;
 mod target_angles;
@@ -22,14 +21,15 @@ use std::ops::Range;
 use burn::tensor::{Bool, Int, Tensor};
 
 #[cfg(feature = "flex")]
-use crate::backward::{Derivative, custom_backward};
+use crate::backward::custom_backward;
 use crate::batch::Weights;
 #[cfg(feature = "flex")]
 use crate::device::is_flex;
 use blocks::Blocks;
 #[cfg(feature = "flex")]
-use host::HostSoftmax;
+use host::HostLoops;
 pub(crate) use logits::logits;
+use operations::Operations;
 pub(crate) use target_angles::{TargetAngles, target_angles};
 
 /// The factor `r_i` that turns the cosines of a sample into scores.
@@ -80,82 +80,54 @@ pub(crate) struct Softmax {
 impl Softmax {
     /// The losses, and all that their gradients need.
     pub fn forward(self) -> SoftmaxPass {
-        let inputs = [self.features.clone(), self.centers.clone()];
-        #[cfg(feature = "flex")]
-        if host::serves(&self) {
-            let (losses, pass) = HostSoftmax::forward(self);
-            return SoftmaxPass {
-                inputs,
-                losses,
-                gone_through: GoneThrough::Host(pass),
-            };
-        }
-        let (losses, pass) = Blocks::forward(self, None);
-        SoftmaxPass {
-            inputs,
-            losses,
-            gone_through: GoneThrough::Blocks(pass),
-        }
+        self.forward_in_blocks(None)
     }
 
-    /// The same without autodiff, all floats in the data type of the features.
-    fn without_autodiff(self) -> Self {
-        let dtype = self.features.dtype();
-        Self {
-            features: self.features.without_autodiff(),
-            centers: self.centers.without_autodiff(),
-            target: TargetScores {
-                value: self.target.value.without_autodiff().cast(dtype),
-                slope: self.target.slope.without_autodiff().cast(dtype),
-            },
-            ..self
+    /// [`forward`](Self::forward) with a given number of classes in a block.
+    fn forward_in_blocks(self, classes: Option<usize>) -> SoftmaxPass {
+        let inputs = [self.features.clone(), self.centers.clone()];
+        #[cfg(feature = "flex")]
+        if HostLoops::serve(&self) {
+            let (losses, blocks) = Blocks::forward(self, classes);
+            let engine = Engine::Host(blocks);
+            return SoftmaxPass { inputs, losses, engine };
         }
+        let (losses, blocks) = Blocks::forward(self, classes);
+        let engine = Engine::Operations(blocks);
+        SoftmaxPass { inputs, losses, engine }
     }
 
     fn num_classes(&self) -> usize {
         self.centers.dims()[0] / self.sub_centers
     }
 
-    /// The part of each score that smoothing demands.
     fn smoothing_per_class(&self) -> f64 {
         self.smoothing / self.num_classes() as f64
     }
 
-    /// The factor of the cosines of each sample, `[batch_size, 1]`, without autodiff.
+    /// The factors of the cosines of each sample, `[batch_size, 1]`, without autodiff.
     fn scales(&self) -> Tensor<2> {
-        let norms = self.angles.norms.clone().cast(self.features.dtype());
-        let scales = match self.scale {
+        let norms = column(&self.angles.norms).cast(self.features.dtype());
+        match self.scale {
             Scale::Fixed(scale) => norms.full_like(scale),
             Scale::Length(scale) => norms.mul_scalar(scale),
-        };
-        scales.unsqueeze_dim(1)
+        }
     }
 
     /// The place of the target class of each sample among some classes, `[batch_size, classes]`.
     fn is_target(&self, classes: &Range<usize>) -> Tensor<2, Bool> {
         let shape = [self.classes.dims()[0], classes.len()];
         let columns = classes.start as i64..classes.end as i64;
-        let columns = Tensor::<1, Int>::arange(columns, &self.classes.device())
-            .cast(self.classes.dtype())
-            .unsqueeze_dim::<2>(0)
-            .expand(shape);
-        let targets = self.classes.clone().unsqueeze_dim::<2>(1).expand(shape);
-        targets.equal(columns)
-    }
-
-    /// Whether all scores are kept for the backward pass, given the size of one in bytes.
-    fn keeps_scores(&self, bytes: usize) -> bool {
-        let scores = self.features.dims()[0].saturating_mul(self.num_classes());
-        let has_gradients = self.features.is_autodiff() || self.centers.is_autodiff();
-        has_gradients && scores.saturating_mul(bytes) <= self.budget
+        let columns = Tensor::<1, Int>::arange(columns, &self.classes.device());
+        let columns = columns.cast(self.classes.dtype()).unsqueeze_dim::<2>(0);
+        let targets = self.classes.clone().unsqueeze_dim::<2>(1);
+        targets.expand(shape).equal(columns.expand(shape))
     }
 }
 
-/// Parts of `0..num_classes` that follow each other, each of `step` classes but the last one.
-fn class_ranges(num_classes: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..num_classes)
-        .step_by(step)
-        .map(move |first| first..(first + step).min(num_classes))
+/// Numbers of the samples, `[batch_size]`, as `[batch_size, 1]`.
+fn column(numbers: &Tensor<1>) -> Tensor<2> {
+    numbers.clone().unsqueeze_dim(1)
 }
 
 /// A softmax after its forward pass.
@@ -163,14 +135,13 @@ pub(crate) struct SoftmaxPass {
     /// Features and class vectors, on the graph.
     inputs: [Tensor<2>; 2],
     losses: Tensor<1>,
-    gone_through: GoneThrough,
+    engine: Engine,
 }
 
-/// The way that the forward pass went, with all that the way back needs.
-enum GoneThrough {
+enum Engine {
     #[cfg(feature = "flex")]
-    Host(HostSoftmax),
-    Blocks(Blocks),
+    Host(Blocks<HostLoops>),
+    Operations(Blocks<Operations>),
 }
 
 impl SoftmaxPass {
@@ -181,20 +152,11 @@ impl SoftmaxPass {
 
     /// The scores of all classes without the margin, `[batch_size, num_classes]`, without autodiff.
     pub fn logits(&self) -> Tensor<2> {
-        let (softmax, kept) = match &self.gone_through {
+        match &self.engine {
             #[cfg(feature = "flex")]
-            GoneThrough::Host(pass) => (&pass.softmax, pass.kept_cosines()),
-            GoneThrough::Blocks(pass) => (&pass.softmax, pass.kept_cosines()),
-        };
-        // Kept cosines are limited to the bound.
-        if let (Some(cosines), None) = (kept, softmax.bound) {
-            let target = softmax.angles.cosine.clone().cast(cosines.dtype());
-            let target = target.unsqueeze_dim::<2>(1).expand(cosines.dims());
-            let is_target = softmax.is_target(&(0..softmax.num_classes()));
-            return cosines.mask_where(is_target, target) * softmax.scales();
+            Engine::Host(blocks) => blocks.logits(),
+            Engine::Operations(blocks) => blocks.logits(),
         }
-        let (features, centers) = (softmax.features.clone(), softmax.centers.clone());
-        logits(features, centers, softmax.sub_centers, softmax.scale)
     }
 
     /// The weighed losses, `[batch_size]`, or their sum, `[1]`, on the graph of features and class vectors.
@@ -203,35 +165,24 @@ impl SoftmaxPass {
     /// their graph. There the gradients of a sum are computed at once, and those of single losses need a
     /// matrix of all scores.
     pub fn finish(self, weights: &Weights) -> Tensor<1> {
-        let Self {
-            inputs,
-            losses,
-            gone_through,
-        } = self;
+        let Self { inputs, losses, engine } = self;
         if !inputs.iter().any(Tensor::is_autodiff) {
             return weights.apply(losses);
         }
-        let pass = match gone_through {
+        let blocks = match engine {
             #[cfg(feature = "flex")]
-            GoneThrough::Host(pass) => return weights.apply(custom_backward(inputs, losses, pass)),
-            GoneThrough::Blocks(pass) => pass,
+            Engine::Host(blocks) => return weights.apply(custom_backward(inputs, losses, blocks)),
+            Engine::Operations(blocks) => blocks,
         };
         #[cfg(feature = "flex")]
         if is_flex(&losses.device()) {
-            return weights.apply(custom_backward(inputs, losses, pass));
+            return weights.apply(custom_backward(inputs, losses, blocks));
         }
         let coefficients = weights.coefficients(&losses);
         if weights.is_reduced {
-            weights.apply(losses) + pass.sum_on_graph(inputs, coefficients)
+            weights.apply(losses) + blocks.sum_on_graph(inputs, coefficients)
         } else {
-            weights.apply(losses + pass.each_on_graph(inputs, coefficients))
+            weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
         }
-    }
-}
-
-#[cfg(feature = "flex")]
-impl Derivative for Blocks {
-    fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        self.gradients_of(upstream, wanted)
     }
 }

@@ -1,0 +1,151 @@
+use std::ops::Range;
+
+use burn::tensor::{Bool, DType, Tensor};
+
+use super::blocks::{Blocks, Kernels, Sums, Upstream};
+use super::{Scale, Softmax, column};
+use crate::distance::{Directions, no_zero};
+use crate::reduce::{max_dim, sum_dim};
+
+/// The work on a block by Burn's tensor operations.
+#[derive(Debug)]
+pub(super) struct Operations;
+
+impl Kernels for Operations {
+    fn of(_: &Softmax) -> Self {
+        Self
+    }
+
+    fn directions(&self, rows: Tensor<2>) -> Directions {
+        Directions::of(rows)
+    }
+
+    fn sums(
+        &self,
+        softmax: &Softmax,
+        cosines: Tensor<2>,
+        range: &Range<usize>,
+    ) -> (Tensor<2>, Sums) {
+        let (cosines, _) = with_targets(softmax, cosines, range);
+        let scores = cosines.clone() * softmax.scales();
+        let largest = max_dim(scores.clone(), 1);
+        let sums = Sums {
+            exponentials: sum_dim((scores - largest.clone()).exp(), 1),
+            cosines: (softmax.smoothing > 0.0).then(|| sum_dim(cosines.clone(), 1)),
+            largest,
+        };
+        (cosines, sums)
+    }
+
+    fn slopes(
+        &self,
+        softmax: &Softmax,
+        cosines: Tensor<2>,
+        range: &Range<usize>,
+        upstream: &Upstream,
+    ) -> (Tensor<2>, Option<Tensor<2>>) {
+        let (cosines, is_target) = with_targets(softmax, cosines, range);
+        let scales = softmax.scales();
+        let scores = cosines.clone() * scales.clone() - upstream.log_sum.clone();
+        let probabilities = scores.exp().sub_scalar(softmax.smoothing_per_class());
+        let slopes = probabilities * upstream.gradient.clone();
+        let by_scale = match softmax.scale {
+            Scale::Fixed(_) => None,
+            Scale::Length(_) => Some(sum_dim(slopes.clone() * cosines.clone(), 1)),
+        };
+        let is_constant = match softmax.bound {
+            Some(bound) => is_target.bool_or(cosines.abs().greater_equal_elem(bound)),
+            None => is_target,
+        };
+        ((slopes * scales).mask_fill(is_constant, 0.0), by_scale)
+    }
+
+    fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
+        let Directions { units, norms } = rows.clone();
+        let along = sum_dim(by_units.clone() * units.clone(), 1);
+        let has_none = norms
+            .clone()
+            .equal_elem(0.0)
+            .bool_or(along.clone().is_nan());
+        let has_none = has_none.expand(units.dims());
+        ((by_units - units * along) / no_zero(norms)).mask_fill(has_none, 0.0)
+    }
+}
+
+/// Limits cosines to the bound, and puts the values of the target classes in their places, which are the
+/// second result.
+fn with_targets(
+    softmax: &Softmax,
+    cosines: Tensor<2>,
+    range: &Range<usize>,
+) -> (Tensor<2>, Tensor<2, Bool>) {
+    let cosines = match softmax.bound {
+        Some(bound) => cosines.clamp(-bound, bound),
+        None => cosines,
+    };
+    let is_target = softmax.is_target(range);
+    let values = column(&softmax.target.value).expand(cosines.dims());
+    (cosines.mask_where(is_target.clone(), values), is_target)
+}
+
+impl Blocks<Operations> {
+    /// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`.
+    /// `inputs` are features and class vectors on the graph.
+    pub fn sum_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
+        let mut sum = coefficients.zeros_like().sum();
+        let wanted = inputs.each_ref().map(Tensor::is_autodiff);
+        let gradients = self.gradients_of(coefficients, wanted);
+        for (input, gradient) in inputs.into_iter().zip(gradients) {
+            if let Some(gradient) = gradient {
+                sum = sum + (zeros_of(input) * finite(gradient)).sum();
+            }
+        }
+        sum
+    }
+
+    /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of
+    /// all scores.
+    pub fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
+        let [features, centers] = inputs;
+        let is_zero = coefficients.clone().equal_elem(0.0);
+        let ones = coefficients.ones_like().mask_fill(is_zero, 0.0);
+        let mut zeros = column(&coefficients.zeros_like());
+        if features.is_autodiff()
+            && let [Some(gradient), _] = self.gradients_of(ones.clone(), [true, false])
+        {
+            zeros = zeros + sum_dim(zeros_of(features) * finite(gradient), 1);
+        }
+        if centers.is_autodiff() {
+            let upstream = self.upstream(ones);
+            let all = 0..self.softmax.num_classes();
+            let directions = self.directions_of(&all);
+            let (slopes, _) = self.slopes(self.cosines(&directions), &all, &upstream);
+            let changes = zeros_of(centers);
+            // The projection of gradients is that of changes too.
+            let turns = self
+                .kernels
+                .through_directions(changes.clone(), &directions);
+            let turns = self.times_centers(&slopes, &turns) * self.directions.units.clone();
+            let targets = changes.select(0, self.softmax.angles.rows.clone());
+            let targets = sum_dim(targets * self.softmax.angles.by_centers.clone(), 1);
+            zeros = zeros + sum_dim(turns, 1) + targets * self.slopes_by_angle(&upstream);
+        }
+        zeros.squeeze_dim(1)
+    }
+}
+
+/// Zeros that pass their gradients on to the tensor.
+fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
+    let zeros = tensor.clone() - tensor.without_autodiff();
+    let is_nan = zeros.clone().is_nan();
+    zeros.mask_fill(is_nan, 0.0)
+}
+
+/// Infinite values as the largest ones, so that their products with zero are zero.
+fn finite(gradient: Tensor<2>) -> Tensor<2> {
+    let most = match gradient.dtype() {
+        DType::F64 => f64::MAX,
+        _ => f64::from(f32::MAX),
+    };
+    gradient.clamp(-most, most)
+}
