@@ -1,6 +1,5 @@
 //! Lengths and directions of the rows of a matrix, and distances between the rows of two.
 
-use alloc::vec::Vec;
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 

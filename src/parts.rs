@@ -32,8 +32,6 @@ pub(crate) fn threads() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
-    use alloc::vec::Vec;
 
     #[test]
     fn every_item_is_worked_on_once_in_parts_of_the_given_size() {

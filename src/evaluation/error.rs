@@ -75,9 +75,11 @@ pub enum EvaluationError {
         /// The number of pairs.
         pairs: usize,
     },
-    /// A distance below zero.
-    #[error("{name} holds {value} at index {index}; a distance must be at least 0")]
-    NegativeDistance {
+    /// A squared distance that no two rows of unit length have.
+    #[error(
+        "{name} holds {value} at index {index}; squared distances of rows of unit length are in 0..=4"
+    )]
+    UnitDistance {
         /// The argument.
         name: &'static str,
         /// The value.

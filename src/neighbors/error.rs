@@ -1,6 +1,5 @@
 //! Errors of classifiers.
 
-use alloc::string::String;
 use burn::tensor::DType;
 use thiserror::Error;
 
@@ -31,9 +30,9 @@ pub enum KnnError {
     /// A memory bound that allows no work.
     #[error("max_pairs is 0; it must be at least 1")]
     MaxPairs,
-    /// Votes by inverse distance were asked for a metric that is not a distance.
+    /// Weights by inverse distance were asked for a metric that is not a distance.
     #[error(
-        "votes is InverseDistance and metric is InnerProduct; an inner product is not a distance, so votes must be Uniform"
+        "weights is InverseDistance and metric is InnerProduct; an inner product is not a distance, so weights must be Uniform"
     )]
     InverseInnerProduct,
     /// Queries of another width than what the classifier was fitted on.

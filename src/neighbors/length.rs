@@ -1,8 +1,6 @@
 //! Euclidean lengths of vectors of any scale.
 
 use super::rows::Rows;
-use alloc::vec::Vec;
-use num_traits::Float;
 
 /// The length of a vector, as the product of its largest absolute entry and the length in units of that entry.
 ///
@@ -17,7 +15,7 @@ pub(crate) struct Length {
 impl Length {
     /// The length of these values; `None` if all are zero.
     pub(crate) fn of(values: &[f64]) -> Option<Self> {
-        let largest = largest_entry(0.0, values);
+        let largest = max_abs(0.0, values);
         (largest != 0.0).then(|| Self {
             largest,
             in_units_of_largest: length_in(largest, values),
@@ -35,7 +33,7 @@ impl Length {
             }
         };
         let mut largest = 0.0;
-        for_each_vector(&mut |vector| largest = largest_entry(largest, vector));
+        for_each_vector(&mut |vector| largest = max_abs(largest, vector));
         if largest == 0.0 {
             return None;
         }
@@ -66,7 +64,7 @@ impl Length {
 }
 
 /// The largest of `least` and the absolute values; NaN if one of them is.
-fn largest_entry(least: f64, values: &[f64]) -> f64 {
+fn max_abs(least: f64, values: &[f64]) -> f64 {
     values.iter().fold(least, |largest, value| {
         // `max` would pass over a NaN.
         if largest >= value.abs() || largest.is_nan() {
@@ -83,13 +81,12 @@ fn length_in(unit: f64, values: &[f64]) -> f64 {
         .iter()
         .map(|value| (value / unit) * (value / unit))
         .sum::<f64>();
-    Float::sqrt(squared)
+    squared.sqrt()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     fn longest(rows: &[f64], columns: usize) -> Option<Length> {
         let rows = Rows::from_values(rows.to_vec(), columns);
@@ -140,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_need_not_have_the_largest_entry() {
+    fn the_longest_need_not_have_the_max_abs() {
         let rows = [3.0, 3.0, 0.0, -4.0, 1.0, 1.0];
         let length = longest(&rows, 2).unwrap();
         assert!((length.value() - 18.0_f64.sqrt()).abs() < 1e-14);

@@ -12,10 +12,8 @@
 use super::length::Length;
 use super::metric::KnnMetric;
 use super::rows::Rows;
-use alloc::vec;
-use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Tensor, TensorData};
-use core::f64::consts::SQRT_2;
+use std::f64::consts::SQRT_2;
 
 /// A bound on |computed key - true key| for the keys of one query.
 pub(crate) struct Tolerance(f64);
@@ -26,7 +24,7 @@ impl Tolerance {
     ///
     /// The true keys of those k references are at most `key` + tolerance. The true key of a reference whose computed
     /// key is above `key` + 2 tolerance is larger than that, so k references are nearer.
-    pub(crate) fn reach(&self, key: f64) -> f64 {
+    pub(crate) fn limit(&self, key: f64) -> f64 {
         key + 2.0 * self.0
     }
 }
@@ -77,6 +75,10 @@ impl Lift {
         let finite = lift.longest.is_none_or(|longest| longest.is_finite());
         lift.usable = finite && lift.unit.is_finite() && lift.unit > 0.0;
         lift
+    }
+
+    pub(crate) fn factors(&self) -> Factors {
+        self.factors
     }
 
     /// Columns of the vectors that [`query`](Self::query) and [`reference`](Self::reference) append.
@@ -453,10 +455,10 @@ mod tests {
                 let (rank, _) = sorted[k - 1];
                 let mut smallest: Vec<f64> = sorted.iter().map(|(_, key)| *key).collect();
                 smallest.sort_by(f64::total_cmp);
-                let reach = tolerance.reach(smallest[k - 1]);
+                let limit = tolerance.limit(smallest[k - 1]);
                 for (other, key) in &sorted {
                     prop_assert!(
-                        *other > rank || *key <= reach,
+                        *other > rank || *key <= limit,
                         "{metric:?} {factors:?} k {k}"
                     );
                 }
@@ -528,7 +530,7 @@ mod tests {
                     let lift = Lift::new(&references, metric, factors);
                     let (_, tolerance) = lift.scaled_query(queries.row(0));
                     assert!(tolerance.0 > 0.0 && tolerance.0 < limit, "{}", tolerance.0);
-                    assert_eq!(tolerance.reach(1.0), 1.0 + 2.0 * tolerance.0);
+                    assert_eq!(tolerance.limit(1.0), 1.0 + 2.0 * tolerance.0);
                 }
             }
         }

@@ -1,22 +1,18 @@
 //! Classification by the nearest of one center per class.
 
-use super::class_means::class_means;
-use super::direct::{MAX_CENTERS, nearest, table};
+use super::comparison::Comparison;
 use super::error::KnnError;
-use super::indices::index_tensor;
-use super::labels::Labels;
+use super::labels::{Labels, accuracy};
 use super::metric::KnnMetric;
-use super::nearest_center_data::NearestCenterData;
-use super::placement::{check_device, check_dtype};
-use super::precision::full_precision_dtype;
-use super::rows::Rows;
-use super::score::accuracy;
+use super::nearest::Neighbor;
+use super::rows::{Rows, check_device, check_dtype, float_tensor, full_precision, index_tensor};
 use super::search::{DEFAULT_MAX_PAIRS, Search};
-use super::softmin::softmin;
-use alloc::vec;
-use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use num_traits::Float;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The most centers for which comparing all is faster than leaving most of them out.
+const MAX_COMPARED: usize = 32;
 
 /// Labels a query with the class of its nearest center.
 ///
@@ -101,7 +97,7 @@ impl NearestCenter {
     }
 
     fn read(centers: Tensor<2>, metric: KnnMetric, sub_centers: usize) -> Result<Self, KnnError> {
-        let dtype = full_precision_dtype(centers.dtype());
+        let dtype = full_precision(centers.dtype());
         let device = centers.device().without_autodiff();
         let rows = metric.prepare(Rows::read(centers, "centers")?);
         Ok(Self::new(rows, sub_centers, dtype, metric, &device))
@@ -178,7 +174,7 @@ impl NearestCenter {
         };
         let centers = Rows::from_data(&centers, "centers")?;
         metric.check_prepared(&centers, "centers")?;
-        if dtype != full_precision_dtype(dtype) {
+        if dtype != full_precision(dtype) {
             return Err(KnnError::StoredDType {
                 name: "centers",
                 dtype,
@@ -216,16 +212,14 @@ impl NearestCenter {
             return Err(KnnError::NumClasses);
         }
         let device = features.device().without_autodiff();
-        let dtype = full_precision_dtype(features.dtype());
+        let dtype = full_precision(features.dtype());
         check_device("labels", &labels.device(), "features", &device)?;
         let labels = Labels::read(labels, "features", features.dims()[0])?;
         let features = Rows::read(features, "features")?;
         let classes = classes(&labels.values, num_classes)?;
-        let means = TensorData::new(
-            class_means(&features, &classes, num_classes),
-            [num_classes, features.columns()],
-        );
-        Self::from_centers(Tensor::from_data(means, (&device, dtype)))
+        let means = class_means(&features, &classes, num_classes);
+        let shape = [num_classes, features.columns()];
+        Self::from_centers(float_tensor(means, shape, dtype, &device))
     }
 
     /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared. There are more rows if
@@ -262,9 +256,7 @@ impl NearestCenter {
     /// As [`predict`](Self::predict).
     pub fn distances(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
         self.table(queries, |squared| {
-            squared
-                .iter_mut()
-                .for_each(|value| *value = Float::sqrt(*value));
+            squared.iter_mut().for_each(|value| *value = value.sqrt());
         })
     }
 
@@ -300,20 +292,25 @@ impl NearestCenter {
     }
 
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
+        let queries = self.search.prepare(queries, "centers")?;
         let centers = self.search.references();
-        let mut nearest: Vec<i64> = if centers.len() <= MAX_CENTERS {
-            let queries = self.search.prepare(queries, "centers")?;
-            nearest(&queries, centers, self.search.metric())
-        } else {
-            let neighbors = self.search.answer(queries, "centers", 1)?;
-            neighbors.iter().map(|center| center.index as i64).collect()
-        };
-        if self.sub_centers > 1 {
-            nearest
-                .iter_mut()
-                .for_each(|center| *center /= self.sub_centers as i64);
+        let sub_centers = self.sub_centers;
+        if centers.len() > MAX_COMPARED {
+            let nearest = self.search.nearest(&queries, 1);
+            let class = |center: &Neighbor| (center.index / sub_centers) as i64;
+            return Ok(nearest.iter().map(class).collect());
         }
-        Ok(nearest)
+        let mut classes = vec![0; queries.len()];
+        self.for_each_query(&queries, &mut classes, |ranks, class| {
+            let mut nearest = 0;
+            for (center, rank) in ranks.iter().enumerate() {
+                if *rank < ranks[nearest] {
+                    nearest = center;
+                }
+            }
+            class[0] = (nearest / sub_centers) as i64;
+        });
+        Ok(classes)
     }
 
     /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. Its rows are the squared
@@ -323,46 +320,46 @@ impl NearestCenter {
         queries: Tensor<2>,
         finish: impl Fn(&mut [f64]) + Send + Sync,
     ) -> Result<Tensor<2>, KnnError> {
-        let dtype = match (self.centers.dtype(), queries.dtype()) {
-            (DType::F32, dtype) => full_precision_dtype(dtype),
-            (dtype, _) => dtype,
+        let dtype = match self.centers.dtype() {
+            DType::F64 => DType::F64,
+            _ => full_precision(queries.dtype()),
         };
         let queries = self.search.prepare(queries, "centers")?;
-        let (centers, metric) = (self.search.references(), self.search.metric());
-        let shape = [queries.len(), centers.len()];
-        let finish = |ranks: &mut [f64]| {
-            ranks
-                .iter_mut()
-                .for_each(|rank| *rank = metric.squared(*rank));
-            finish(nearest_of_classes(ranks, self.sub_centers));
-        };
-        let data = match dtype {
-            DType::F64 => TensorData::new(table::<f64>(&queries, centers, metric, finish), shape),
-            _ => TensorData::new(table::<f32>(&queries, centers, metric, finish), shape),
-        };
-        let table = Tensor::from_data(data, (self.search.device(), dtype));
-        Ok(if self.sub_centers > 1 {
-            table.narrow(1, 0, centers.len() / self.sub_centers)
-        } else {
-            table
-        })
+        let classes = self.search.references().len() / self.sub_centers;
+        let metric = self.search.metric();
+        let mut table = vec![0.0; queries.len() * classes];
+        self.for_each_query(&queries, &mut table, |ranks, row| {
+            for (value, ranks) in row.iter_mut().zip(ranks.chunks_exact(self.sub_centers)) {
+                let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
+                *value = metric.squared(nearest);
+            }
+            finish(row);
+        });
+        let shape = [queries.len(), classes];
+        Ok(float_tensor(table, shape, dtype, self.search.device()))
+    }
+
+    /// Calls `answer` with the ranks of all centers for each query, and the query's part of `answers`.
+    fn for_each_query<T: Send>(
+        &self,
+        queries: &Rows,
+        answers: &mut [T],
+        answer: impl Fn(&[f64], &mut [T]) + Send + Sync,
+    ) {
+        let numbers: Vec<usize> = (0..queries.len()).collect();
+        Comparison::new(self.search.references(), self.search.metric()).for_each_query(
+            queries,
+            &numbers,
+            answers,
+            || (),
+            |(), _, ranks, answers| answer(ranks, answers),
+            &mut |_| (),
+        );
     }
 }
 
-/// The least value of each class, at the front of the values of all its centers.
-fn nearest_of_classes(values: &mut [f64], sub_centers: usize) -> &mut [f64] {
-    let classes = values.len() / sub_centers;
-    if sub_centers > 1 {
-        for class in 0..classes {
-            let of_class = values[class * sub_centers..][..sub_centers].iter();
-            values[class] = of_class.copied().fold(f64::INFINITY, f64::min);
-        }
-    }
-    &mut values[..classes]
-}
-
-impl core::fmt::Debug for NearestCenter {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for NearestCenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NearestCenter")
             .field("centers", &self.centers.dims())
             .finish_non_exhaustive()
@@ -393,5 +390,119 @@ fn classes(labels: &[i128], num_classes: usize) -> Result<Vec<usize>, KnnError> 
     match occurs.iter().position(|occurs| !occurs) {
         Some(class) => Err(KnnError::EmptyClass { class, num_classes }),
         None => Ok(classes),
+    }
+}
+
+/// The mean of the rows of each class, class after class. Each class must have a row.
+fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
+    let columns = rows.columns();
+    let mut counts = vec![0.0; num_classes];
+    for &class in classes {
+        counts[class] += 1.0;
+    }
+    let sums = |term: &dyn Fn(f64, usize) -> f64| {
+        let mut sums = vec![0.0; num_classes * columns];
+        for (row, &class) in rows.iter().zip(classes) {
+            let sums = &mut sums[class * columns..][..columns];
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += term(*value, class);
+            }
+        }
+        sums
+    };
+    let mut means = sums(&|value, _| value);
+    for (means, count) in means.chunks_exact_mut(columns).zip(&counts) {
+        means.iter_mut().for_each(|mean| *mean /= count);
+    }
+    if means.iter().any(|mean| !mean.is_finite()) {
+        // A sum overflowed. Rounding may bring the mean above the largest of the values.
+        let shares = sums(&|value, class| value / counts[class]);
+        for (mean, share) in means.iter_mut().zip(shares) {
+            if !mean.is_finite() {
+                *mean = share.clamp(-f64::MAX, f64::MAX);
+            }
+        }
+    }
+    means
+}
+
+/// Replaces each value by `exp(-x_j) / sum_l exp(-x_l)`. No value may be NaN. Infinite values count as `f64::MAX`.
+fn softmin(values: &mut [f64]) {
+    let least = values.iter().copied().fold(f64::MAX, f64::min);
+    let mut sum = 0.0;
+    for value in values.iter_mut() {
+        *value = (least - value.min(f64::MAX)).exp();
+        sum += *value;
+    }
+    values.iter_mut().for_each(|value| *value /= sum);
+}
+
+/// All that makes up a [`NearestCenter`](crate::NearestCenter), to be stored in any format of serde.
+///
+/// [`NearestCenter::to_data`](crate::NearestCenter::to_data) makes it,
+/// [`NearestCenter::from_data`](crate::NearestCenter::from_data) takes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NearestCenterData {
+    /// `[num_classes * sub_centers, feature_dim]`: rows of unit length if directions are compared.
+    centers: TensorData,
+    /// How many centers a class has.
+    sub_centers: usize,
+    /// The float type of the classifier's centers.
+    dtype: DType,
+    /// Whether directions are compared, not positions.
+    directions: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn means(values: &[f64], classes: &[usize]) -> Vec<f64> {
+        let rows = Rows::from_values(values.to_vec(), values.len() / classes.len());
+        class_means(&rows, classes, classes.iter().max().unwrap() + 1)
+    }
+
+    #[test]
+    fn means_of_each_class_and_column() {
+        let rows = [1.0, 10.0, 5.0, 50.0, 3.0, 40.0];
+        assert_eq!(means(&rows, &[1, 0, 1]), [5.0, 50.0, 2.0, 25.0]);
+    }
+
+    #[test]
+    fn sums_that_overflow_have_a_mean() {
+        let max = f64::MAX;
+        assert_eq!(means(&[max, max, -max, -max], &[0; 4]), [0.0]);
+        assert_eq!(means(&[max, max, -max, max], &[0; 4]), [max / 2.0]);
+        assert_eq!(means(&[-max, -max], &[0; 2]), [-max]);
+        assert_eq!(means(&[max; 7], &[0; 7]), [max]);
+        assert_eq!(means(&[max, max, 6.0, 4.0], &[0, 0, 1, 1]), [max, 5.0]);
+        // Large values that cancel leave the small one.
+        let small = 2.0_f64.powi(-80);
+        assert_eq!(
+            means(&[max, max, -max, -max, 5.0 * small], &[0; 5]),
+            [small]
+        );
+    }
+
+    fn softmin_of<const N: usize>(mut values: [f64; N]) -> [f64; N] {
+        softmin(&mut values);
+        values
+    }
+
+    #[test]
+    fn probabilities_of_small_values() {
+        let actual = softmin_of([1.0, 0.0, 2.0_f64.ln()]);
+        let sum = (-1.0_f64).exp() + 1.0 + 0.5;
+        for (actual, weight) in actual.into_iter().zip([(-1.0_f64).exp(), 1.0, 0.5]) {
+            assert!((actual - weight / sum).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn large_values_differ_and_infinite_ones_are_equal() {
+        assert_eq!(softmin_of([1e300, 2e300]), [1.0, 0.0]);
+        assert_eq!(softmin_of([f64::INFINITY, 1e300]), [0.0, 1.0]);
+        assert_eq!(softmin_of([f64::INFINITY; 2]), [0.5, 0.5]);
+        assert_eq!(softmin_of([f64::INFINITY, f64::MAX]), [0.5, 0.5]);
     }
 }

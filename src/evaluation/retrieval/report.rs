@@ -1,7 +1,7 @@
 //! The results of a retrieval: values of each query, then means.
 
-use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
+use std::collections::BTreeMap;
+use std::fmt;
 
 /// What a retrieval found for one query that has relevant references.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,9 +20,6 @@ pub struct QueryRetrieval {
     pub average_precision: Option<f64>,
     /// [Reciprocal rank](super::Ranking::reciprocal_rank); `None` where average precision was not asked for.
     pub reciprocal_rank: Option<f64>,
-    /// Whether references equally far from the query, some relevant and some not, stand on both sides of one of the
-    /// cuts at k and at R, so that the order of their indices decided a value.
-    pub tie_at_cut: bool,
 }
 
 /// Means of the values of [`QueryRetrieval`].
@@ -48,6 +45,7 @@ pub struct RetrievalReport {
     pub(super) ks: Vec<usize>,
     pub(super) labels: Vec<i128>,
     pub(super) queries: Vec<Option<QueryRetrieval>>,
+    pub(super) tie_at_cut: bool,
 }
 
 impl RetrievalReport {
@@ -71,10 +69,10 @@ impl RetrievalReport {
         self.queries.len() - self.queries_with_match()
     }
 
-    /// How many queries have a [tie at a cut](QueryRetrieval::tie_at_cut).
-    pub fn ties_at_cut(&self) -> usize {
-        let queries = self.queries.iter().flatten();
-        queries.filter(|query| query.tie_at_cut).count()
+    /// Whether the order of indices decided a value of some query: references equally far from it, some relevant and some
+    /// not, stand on both sides of one of its cuts at k and at R.
+    pub fn tie_at_cut(&self) -> bool {
+        self.tie_at_cut
     }
 
     /// The means over all queries with a match; `None` where there is no such query.
@@ -103,6 +101,34 @@ impl RetrievalReport {
             .filter_map(|values| RetrievalMeans::mean(values))
             .collect();
         RetrievalMeans::mean(&means)
+    }
+}
+
+impl fmt::Display for RetrievalReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [with, without] = [self.queries_with_match(), self.queries_without_match()];
+        write!(f, "{with} queries with a match, {without} without")?;
+        let Some(means) = self.means() else {
+            return Ok(());
+        };
+        for (at, k) in self.ks.iter().enumerate() {
+            let [precision, recall] = [means.precision_at[at], means.recall_at[at]];
+            write!(f, ", precision@{k} {precision:.4}, recall@{k} {recall:.4}")?;
+        }
+        for (name, value) in [
+            ("R-precision", Some(means.r_precision)),
+            ("MAP@R", Some(means.map_at_r)),
+            ("mAP", means.average_precision),
+            ("MRR", means.reciprocal_rank),
+        ] {
+            if let Some(value) = value {
+                write!(f, ", {name} {value:.4}")?;
+            }
+        }
+        if self.tie_at_cut {
+            write!(f, ", with a tie at a cut")?;
+        }
+        Ok(())
     }
 }
 
