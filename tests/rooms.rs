@@ -27,14 +27,8 @@ const ROOMS: [(&str, &[&str]); 18] = [
             "batch", "centers", "device", "distance", "parts", "reads", "reduce", "simd",
         ],
     ),
-    (
-        "neighbors",
-        &["batch", "device", "distance", "parts", "simd"],
-    ),
-    (
-        "evaluation",
-        &["batch", "device", "distance", "neighbors", "parts", "simd"],
-    ),
+    ("neighbors", &["device", "parts", "reduce", "simd"]),
+    ("evaluation", &["neighbors"]),
     ("loss", &[]),
     (
         "loss::center",

@@ -46,7 +46,7 @@ impl Contingency {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no samples or the lengths differ.
+    /// [`EvaluationError`] if there are no samples or the lengths differ.
     pub fn new<A: Ord, B: Ord>(labels: &[A], clusters: &[B]) -> Result<Self, EvaluationError> {
         if labels.is_empty() {
             return Err(EvaluationError::Empty { name: "labels" });
@@ -80,7 +80,7 @@ impl Contingency {
     /// ```
     ///
     /// a_i is the size of label i, b_j that of cluster j, n_ij the number of samples they have in common. Two labelings
-    /// that agree have 1, also where each is a single group; a single group against several has 0, as in scikit-learn.
+    /// that agree have 1, also if each is a single group; a single group against several has 0, as in scikit-learn.
     ///
     /// # References
     ///
@@ -92,7 +92,7 @@ impl Contingency {
         if self.has_single_group() {
             return 0.0;
         }
-        // Rounding may leave a value below zero where the labelings are independent.
+        // Rounding may leave a value below zero if the labelings are independent.
         (self.mutual_information() / self.mean_entropy()).clamp(0.0, 1.0)
     }
 
@@ -103,7 +103,7 @@ impl Contingency {
     /// ```
     ///
     /// E\[MI\] is the mean of the mutual information over all labelings with these sizes of groups. Independent labelings
-    /// have about 0, worse ones less. Two labelings that agree have 1, also where each is a single group; a single group
+    /// have about 0, worse ones less. Two labelings that agree have 1, also if each is a single group; a single group
     /// against several has 0, as in scikit-learn.
     ///
     /// # References
@@ -258,7 +258,7 @@ fn expected_of_cell(n: usize, a: usize, b: usize) -> f64 {
         let m = m as f64;
         (a - m) * (b - m) / ((m + 1.0) * (n - a - b + m + 1.0))
     };
-    // What is this much less probable than the mode can change no digit of the sums.
+    // Terms that are this much less probable than the mode change no digit of the sums.
     const NEGLIGIBLE: f64 = 1e-25;
     let (mut weights, mut sum) = (1.0, value(mode));
     let mut weight = 1.0;

@@ -56,7 +56,7 @@ impl Identification {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where a score is NaN or a rank is 0.
+    /// [`EvaluationError`] if a score is NaN or a rank is 0.
     pub fn new<S: Copy + Into<f64>>(
         mated: &[MatedProbe],
         non_mated: &[S],
@@ -99,7 +99,7 @@ impl Identification {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no entries, no probes or no columns, a feature is not finite, the widths
+    /// [`EvaluationError`] if there are no entries, no probes or no columns, a feature is not finite, the widths
     /// differ, labels are not one per row, or the tensors are on different devices.
     ///
     /// # Example
@@ -188,7 +188,7 @@ impl Identification {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no mated probes or `k` is 0.
+    /// [`EvaluationError`] if there are no mated probes or `k` is 0.
     pub fn rank_k(&self, k: usize) -> Result<f64, EvaluationError> {
         if k == 0 {
             return Err(EvaluationError::KZero);
@@ -215,7 +215,7 @@ impl Identification {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no mated or no non-mated probes, or `fpir` is not in 0..=1.
+    /// [`EvaluationError`] if there are no mated or no non-mated probes, or `fpir` is not in 0..=1.
     ///
     /// # References
     ///
@@ -257,7 +257,7 @@ pub struct TpirAtFpir {
     pub tpir: f64,
     /// The false positive identification rate at the threshold.
     pub achieved_fpir: f64,
-    /// The strictest threshold with this rate; `None` where only accepting nothing is within the bound.
+    /// The strictest threshold with this rate; `None` if only accepting nothing is within the bound.
     pub threshold: Option<f64>,
     /// `1 / non-mated probes`. A bound below it allows no false positive at all.
     pub smallest_measurable_fpir: f64,

@@ -97,13 +97,19 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
     }
 
     // The right decisions at each threshold, for each fold.
-    let mut right = Vec::with_capacity(folds);
+    let mut right: Vec<Vec<usize>> = Vec::with_capacity(folds);
     let mut sizes = Vec::with_capacity(folds);
     let mut start = 0;
     for fold in 0..folds {
         let size = pairs / folds + usize::from(fold < pairs % folds);
         let range = start..start + size;
-        right.push(right_decisions(&distances[range.clone()], &same[range]));
+        let of_fold = distances[range.clone()].iter().zip(&same[range]);
+        let right_at = |number: usize| {
+            let accepted = |distance: f64| distance < threshold(number);
+            let right = of_fold.clone().filter(|(d, same)| accepted(**d) == **same);
+            right.count()
+        };
+        right.push((0..THRESHOLDS).map(right_at).collect());
         sizes.push(size);
         start += size;
     }
@@ -141,37 +147,4 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
         mean,
         std: variance.sqrt(),
     })
-}
-
-/// How many pairs each threshold decides rightly.
-fn right_decisions(distances: &[f64], same: &[bool]) -> Vec<usize> {
-    // How many pairs are accepted from a threshold on that were rejected below it.
-    let mut newly = vec![[0_usize; 2]; THRESHOLDS + 1];
-    for (distance, same) in distances.iter().zip(same) {
-        newly[first_accepting(*distance)][usize::from(*same)] += 1;
-    }
-    let impostors = same.iter().filter(|same| !**same).count();
-    let [mut accepted_impostors, mut accepted_genuine] = [0, 0];
-    newly[..THRESHOLDS]
-        .iter()
-        .map(|[impostors_here, genuine_here]| {
-            accepted_impostors += impostors_here;
-            accepted_genuine += genuine_here;
-            accepted_genuine + (impostors - accepted_impostors)
-        })
-        .collect()
-}
-
-/// The number of the first threshold above the distance, or `THRESHOLDS` where none is.
-fn first_accepting(distance: f64) -> usize {
-    let (mut low, mut high) = (0, THRESHOLDS);
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        if distance < threshold(middle) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    low
 }

@@ -47,7 +47,7 @@ impl OpenSet {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where either scores are empty or hold NaN, or `known_correct` is not one per known score.
+    /// [`EvaluationError`] if either scores are empty or hold NaN, or `known_correct` is not one per known score.
     pub fn new<S: Copy + Into<f64>>(
         known_scores: &[S],
         known_correct: &[bool],
@@ -113,7 +113,7 @@ impl OpenSet {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::Rate`] where `tpr` is not in 0..=1.
+    /// [`EvaluationError::Rate`] if `tpr` is not in 0..=1.
     pub fn fpr_at_tpr(&self, tpr: f64) -> Result<f64, EvaluationError> {
         check_rate("tpr", tpr)?;
         self.detection.far_at_tar(tpr)
@@ -169,7 +169,7 @@ impl OpenSet {
 /// Rates at one threshold of the [OSCR curve](OpenSet::oscr_curve).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OscrPoint {
-    /// The least score that is accepted; `None` where nothing is accepted.
+    /// The least score that is accepted; `None` if nothing is accepted.
     pub threshold: Option<f64>,
     /// The share of known samples that are accepted and classified correctly.
     pub correct_classification_rate: f64,
@@ -275,7 +275,7 @@ fn scores_of_farthest(
 ///
 /// # Errors
 ///
-/// [`EvaluationError`] where there are no scores, one is NaN, or `share` is not in 0..=1.
+/// [`EvaluationError`] if there are no scores, one is NaN, or `share` is not in 0..=1.
 ///
 /// # Example
 ///

@@ -25,7 +25,7 @@ pub struct PairScores {
 ///
 /// # Errors
 ///
-/// [`EvaluationError`] where the shapes differ, there are no rows or columns, a value is not finite, or the tensors are
+/// [`EvaluationError`] if the shapes differ, there are no rows or columns, a value is not finite, or the tensors are
 /// on different devices.
 ///
 /// # Example
@@ -103,7 +103,7 @@ pub fn pair_scores(
 ///
 /// # Errors
 ///
-/// [`EvaluationError`] where there are fewer than two rows, no columns, a value is not finite, or the labels are not one
+/// [`EvaluationError`] if there are fewer than two rows, no columns, a value is not finite, or the labels are not one
 /// per row or not on the features' device.
 pub fn all_pair_scores(
     features: Tensor<2>,

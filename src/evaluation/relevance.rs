@@ -132,7 +132,7 @@ impl Relevance {
         self.references_with_label_of(query).len() - self.relevant_counts[query]
     }
 
-    /// What a reference is to a query.
+    /// The relation of a reference to a query.
     pub(crate) fn relation(&self, query: usize, reference: usize) -> Relation {
         if Some(self.class_of_reference[reference]) != self.class_of_query[query] {
             Relation::Other
@@ -160,7 +160,7 @@ impl Relevance {
     }
 }
 
-/// What a reference is to a query.
+/// The relation of a reference to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
     /// Has the query's label.

@@ -58,7 +58,7 @@ pub struct RocCurve {
 /// Rates at one threshold of a [`RocCurve`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RocPoint {
-    /// The least score that is accepted; `None` where nothing is accepted.
+    /// The least score that is accepted; `None` if nothing is accepted.
     pub threshold: Option<f64>,
     /// The share of genuine pairs that is accepted.
     pub true_accept_rate: f64,
@@ -71,7 +71,7 @@ impl RocCurve {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no scores, one is NaN, the lengths differ, or `same` is true throughout or
+    /// [`EvaluationError`] if there are no scores, one is NaN, the lengths differ, or `same` is true throughout or
     /// false throughout.
     pub fn new<S: Copy + Into<f64>>(scores: &[S], same: &[bool]) -> Result<Self, EvaluationError> {
         let scores = read_scores("scores", scores)?;
@@ -95,7 +95,7 @@ impl RocCurve {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where either is empty or holds NaN.
+    /// [`EvaluationError`] if either is empty or holds NaN.
     pub fn from_groups<S: Copy + Into<f64>>(
         genuine: &[S],
         impostors: &[S],
@@ -235,7 +235,7 @@ impl RocCurve {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::Rate`] where `far` is not in 0..=1.
+    /// [`EvaluationError::Rate`] if `far` is not in 0..=1.
     ///
     /// # Example
     ///
@@ -268,7 +268,7 @@ impl RocCurve {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::Rate`] where `tar` is not in 0..=1.
+    /// [`EvaluationError::Rate`] if `tar` is not in 0..=1.
     pub fn far_at_tar(&self, tar: f64) -> Result<f64, EvaluationError> {
         check_rate("tar", tar)?;
         let step = self.sweep.first_with_positives(tar, self.genuine());
@@ -310,7 +310,7 @@ impl RocCurve {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where the prior is not above 0 and below 1, or a cost is not finite and above 0.
+    /// [`EvaluationError`] if the prior is not above 0 and below 1, or a cost is not finite and above 0.
     ///
     /// # Example
     ///
@@ -389,20 +389,20 @@ impl RocCurve {
 pub struct BestAccuracy {
     /// The share of pairs decided rightly.
     pub accuracy: f64,
-    /// The strictest threshold that decides as many; `None` where that is to accept nothing.
+    /// The strictest threshold that decides as many; `None` if that is to accept nothing.
     pub threshold: Option<f64>,
 }
 
-/// What wrong decisions cost, and how often a pair is genuine where the system will be used.
+/// Costs of wrong decisions, and the share of genuine pairs in use.
 #[derive(Config, Copy, Debug, PartialEq)]
 pub struct DetectionCost {
     /// The share of genuine pairs in use, above 0 and below 1. Default: `0.01`.
     #[config(default = 0.01)]
     pub target_prior: f64,
-    /// What rejecting a genuine pair costs, above 0. Default: `1`.
+    /// Cost of rejecting a genuine pair, above 0. Default: `1`.
     #[config(default = 1.0)]
     pub miss_cost: f64,
-    /// What accepting an impostor pair costs, above 0. Default: `1`.
+    /// Cost of accepting an impostor pair, above 0. Default: `1`.
     #[config(default = 1.0)]
     pub false_accept_cost: f64,
 }
@@ -414,7 +414,7 @@ pub struct MinDetectionCost {
     pub raw: f64,
     /// The cost divided by that of the better of accepting everything and accepting nothing: 1 is of no use.
     pub normalized: f64,
-    /// The strictest threshold with this cost; `None` where that is to accept nothing.
+    /// The strictest threshold with this cost; `None` if that is to accept nothing.
     pub threshold: Option<f64>,
 }
 
@@ -427,7 +427,7 @@ pub struct TarAtFar {
     pub tar: f64,
     /// The false accept rate at the threshold.
     pub achieved_far: f64,
-    /// The strictest threshold with this true accept rate; `None` where only accepting nothing is within the bound.
+    /// The strictest threshold with this true accept rate; `None` if only accepting nothing is within the bound.
     pub threshold: Option<f64>,
     /// `1 / impostors`. A bound below it allows no impostor at all, and says nothing about so rare an error.
     pub smallest_measurable_far: f64,

@@ -12,7 +12,7 @@ use crate::evaluation::{
     EvaluationError, LabelsAndKeys, RetrievalConfig, RetrievalMeans, RocCurve, Samples,
     label_values, pair_scores_of_rows,
 };
-use crate::neighbors::{KnnError, KnnMetric, Rows, read_values};
+use crate::neighbors::{KnnMetric, Rows, read_values};
 
 /// The features and labels of a batch, the input of an [`EvaluationMetric`].
 ///
@@ -76,6 +76,7 @@ pub struct EvaluationMetric {
     name: MetricName,
     distance: KnnMetric,
     value: Value,
+    higher_is_better: bool,
     max_samples: usize,
     samples: Option<Gathered>,
     computed: Option<f64>,
@@ -95,11 +96,10 @@ impl Gathered {
     fn add(&mut self, batch: &EvaluationInput) -> Result<(), EvaluationError> {
         let [rows, feature_dim] = batch.features.dims();
         if feature_dim != self.feature_dim {
-            return Err(EvaluationError::Features(KnnError::FeatureDim {
-                queries: [rows, feature_dim],
-                name: "the features of the batches before",
-                fitted: [self.labels.len(), self.feature_dim],
-            }));
+            return Err(EvaluationError::BatchWidth {
+                columns: feature_dim,
+                expected: self.feature_dim,
+            });
         }
         let [labels] = batch.labels.dims();
         if labels != rows {
@@ -117,14 +117,11 @@ impl Gathered {
     }
 }
 
-/// What is computed of an epoch.
+/// The value of an epoch.
 #[derive(Clone, Copy)]
 enum Value {
     Retrieval(fn(&RetrievalMeans) -> f64),
-    Pairs {
-        value: fn(&RocCurve) -> f64,
-        higher_is_better: bool,
-    },
+    Pairs(fn(&RocCurve) -> f64),
 }
 
 impl EvaluationMetric {
@@ -153,21 +150,17 @@ impl EvaluationMetric {
     /// The [equal error rate](crate::evaluation::RocCurve::equal_error_rate) of telling pairs of one label from other
     /// pairs; lower is better.
     pub fn equal_error_rate(distance: KnnMetric) -> Self {
-        let value = Value::Pairs {
-            value: RocCurve::equal_error_rate,
+        let value = Value::Pairs(RocCurve::equal_error_rate);
+        Self {
             higher_is_better: false,
-        };
-        Self::new("EER of pairs", distance, value)
+            ..Self::new("EER of pairs", distance, value)
+        }
     }
 
     /// The [area under the ROC curve](crate::evaluation::RocCurve::auc) of telling pairs of one label from other pairs;
     /// higher is better.
     pub fn auroc(distance: KnnMetric) -> Self {
-        let value = Value::Pairs {
-            value: RocCurve::auc,
-            higher_is_better: true,
-        };
-        Self::new("AUROC of pairs", distance, value)
+        Self::new("AUROC of pairs", distance, Value::Pairs(RocCurve::auc))
     }
 
     /// Sets how many samples [`equal_error_rate`](Self::equal_error_rate) and [`auroc`](Self::auroc) compare. The number of
@@ -191,6 +184,7 @@ impl EvaluationMetric {
             name: Arc::new(format!("{name} [{distance:?}]")),
             distance,
             value,
+            higher_is_better: true,
             max_samples: Self::DEFAULT_MAX_SAMPLES,
             samples: None,
             computed: None,
@@ -223,7 +217,7 @@ impl EvaluationMetric {
                 let queries = count;
                 Ok(value(&means.ok_or(EvaluationError::NoMatch { queries })?))
             }
-            Value::Pairs { value, .. } => {
+            Value::Pairs(value) => {
                 let kept = count.min(self.max_samples);
                 let kept: Vec<usize> = (0..kept)
                     .map(|at| (at as u128 * count as u128 / kept as u128) as usize)
@@ -280,15 +274,9 @@ impl Metric for EvaluationMetric {
     }
 
     fn attributes(&self) -> MetricAttributes {
-        let higher_is_better = match self.value {
-            Value::Retrieval(_) => true,
-            Value::Pairs {
-                higher_is_better, ..
-            } => higher_is_better,
-        };
         NumericAttributes {
             unit: Some("%".to_string()),
-            higher_is_better,
+            higher_is_better: self.higher_is_better,
         }
         .into()
     }

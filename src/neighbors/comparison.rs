@@ -4,23 +4,16 @@ use super::metric::{KnnMetric, is_zero};
 use super::rows::Rows;
 use crate::parts::{for_each_part, threads};
 use crate::simd::{Loops, vectorized};
-use std::iter::repeat_n;
+
+/// Rows that lie column by column in the cache while they are compared with all rows of the other side. Their sums stay
+/// in registers.
+const LANES: usize = 32;
 
 /// Bytes of the ranks that all threads together hold at one time, unless the fewest queries of a pass need more.
 const RANK_BYTES: usize = 32 << 20;
 
-/// The fewest and the most queries that are compared with many references in one pass over them.
-const QUERIES_IN_PASS: [usize; 2] = [4, 32];
-
-/// Rows that lie column by column in the cache while they are compared with all rows of the other side.
-const TILE: usize = 64;
-
-/// With fewer references the queries lie in the tile, else the references.
-const FEW_REFERENCES: usize = 33;
-
-/// Columns that are added to a sum each time it is read. Rows are filled up to a multiple with zeros, whose terms are
-/// zero: adding zero changes no sum.
-const COLUMNS_AT_ONCE: usize = 4;
+/// The fewest and the most queries that are compared with the references in one pass over them.
+const QUERIES_IN_PASS: [usize; 2] = [4, LANES];
 
 /// Terms that are worth a thread, and the fewest and the most queries that one thread answers in turn.
 const TERMS_IN_PART: usize = 1 << 20;
@@ -50,7 +43,7 @@ impl<'a> Comparison<'a> {
         numbers: &[usize],
         answers: &mut [T],
         scratch: impl Fn() -> S + Send + Sync,
-        answer: impl Fn(&mut S, usize, &mut [f64], &mut [T]) + Send + Sync,
+        answer: impl Fn(&mut S, usize, &[f64], &mut [T]) + Send + Sync,
         progress: &mut dyn FnMut(usize),
     ) {
         if numbers.is_empty() {
@@ -59,11 +52,8 @@ impl<'a> Comparison<'a> {
         let [count, columns] = self.references.shape();
         let width = answers.len() / numbers.len();
         let [fewest, most] = QUERIES_IN_PASS;
-        let in_pass = if count < FEW_REFERENCES {
-            TILE
-        } else {
-            (RANK_BYTES / (threads() * count * size_of::<f64>())).clamp(fewest, most)
-        };
+        let in_pass = RANK_BYTES / (threads() * count * size_of::<f64>());
+        let in_pass = in_pass.clamp(fewest, most);
         let [fewest, most] = QUERIES_IN_PART;
         let in_part = (TERMS_IN_PART / (count * columns)).clamp(fewest, most);
         let mut done = 0;
@@ -72,13 +62,14 @@ impl<'a> Comparison<'a> {
             for_each_part(answers, in_part * width, |first, answers| {
                 let numbers = &numbers[first / width..][..answers.len() / width];
                 let mut scratch = scratch();
+                let mut tile = Tile::new(columns);
                 let mut ranks = vec![0.0; in_pass.min(numbers.len()) * count];
                 let passes = answers.chunks_mut(in_pass * width);
                 for (answers, numbers) in passes.zip(numbers.chunks(in_pass)) {
                     let ranks = &mut ranks[..numbers.len() * count];
-                    self.fill(queries, numbers, ranks);
+                    self.fill(&mut tile, queries, numbers, ranks);
                     let answers = answers.chunks_exact_mut(width);
-                    let of_queries = numbers.iter().zip(ranks.chunks_exact_mut(count));
+                    let of_queries = numbers.iter().zip(ranks.chunks_exact(count));
                     for (answers, (number, ranks)) in answers.zip(of_queries) {
                         answer(&mut scratch, *number, ranks, answers);
                     }
@@ -89,8 +80,24 @@ impl<'a> Comparison<'a> {
         }
     }
 
+    /// The number of the nearest reference of each query, of equally near ones the lowest. The metric is not
+    /// `InnerProduct`. Fast for few references.
+    pub(crate) fn nearest(&self, queries: &Rows) -> Vec<i64> {
+        let mut nearest = vec![0; queries.len()];
+        for_each_part(&mut nearest, QUERIES_IN_PART[1], |first, nearest| {
+            vectorized(NearestPass {
+                metric: self.metric,
+                queries,
+                references: self.references,
+                first,
+                nearest,
+            });
+        });
+        nearest
+    }
+
     /// The ranks of all references for each of these queries in turn.
-    fn fill(&self, queries: &Rows, numbers: &[usize], ranks: &mut [f64]) {
+    fn fill(&self, tile: &mut Tile, queries: &Rows, numbers: &[usize], ranks: &mut [f64]) {
         let count = self.references.len();
         let queries_side = Side {
             rows: queries,
@@ -102,13 +109,14 @@ impl<'a> Comparison<'a> {
             numbers: None,
             stride: 1,
         };
-        let (tiled, streamed) = if count < FEW_REFERENCES {
+        let (tiled, streamed) = if count < LANES {
             (queries_side, references_side)
         } else {
             (references_side, queries_side)
         };
         vectorized(Pass {
             metric: self.metric,
+            tile,
             tiled,
             streamed,
             ranks,
@@ -141,15 +149,74 @@ impl<'a> Side<'a> {
         self.numbers.map_or(self.rows.len(), <[usize]>::len)
     }
 
+    #[inline(always)]
     fn row(&self, at: usize) -> &'a [f64] {
         self.rows
             .row(self.numbers.map_or(at, |numbers| numbers[at]))
     }
 }
 
+/// A few rows, column by column, so that they are compared with a row of the other side at the same time.
+struct Tile {
+    columns: Vec<[f64; LANES]>,
+    /// Whether a row has no direction.
+    zero: [bool; LANES],
+}
+
+impl Tile {
+    fn new(columns: usize) -> Self {
+        Self {
+            columns: vec![[0.0; LANES]; columns],
+            zero: [false; LANES],
+        }
+    }
+
+    /// Takes a row. Lanes that take none have no meaning.
+    #[inline(always)]
+    fn set(&mut self, lane: usize, row: &[f64]) {
+        for (column, value) in self.columns.iter_mut().zip(row) {
+            column[lane] = *value;
+        }
+        self.zero[lane] = is_zero(row);
+    }
+
+    /// The rank of each lane and the row. No branch depends on a lane, so that the lanes stay together.
+    #[inline(always)]
+    fn ranks(&self, metric: KnnMetric, row: &[f64]) -> [f64; LANES] {
+        if metric == KnnMetric::InnerProduct {
+            return self.sums(row, |x, y| x * y).map(|sum| 0.0 - sum);
+        }
+        let mut ranks = self.sums(row, |x, y| (x - y) * (x - y));
+        if metric == KnnMetric::Cosine {
+            let zero_row = is_zero(row);
+            for (rank, zero) in ranks.iter_mut().zip(self.zero) {
+                *rank = if zero | zero_row {
+                    KnnMetric::RANK_WITHOUT_DIRECTION
+                } else {
+                    metric.rank_of_squared(*rank)
+                };
+            }
+        }
+        ranks
+    }
+
+    /// Sums of the terms of each lane and the row, in the order of the columns.
+    #[inline(always)]
+    fn sums(&self, row: &[f64], term: impl Fn(f64, f64) -> f64) -> [f64; LANES] {
+        let mut sums = [0.0; LANES];
+        for (column, x) in self.columns.iter().zip(row) {
+            for (sum, y) in sums.iter_mut().zip(column) {
+                *sum += term(*x, *y);
+            }
+        }
+        sums
+    }
+}
+
 /// All pairs of two sides. Few rows are streamed: all of them are compared with one tile after the other.
 struct Pass<'a> {
     metric: KnnMetric,
+    tile: &'a mut Tile,
     tiled: Side<'a>,
     streamed: Side<'a>,
     ranks: &'a mut [f64],
@@ -160,77 +227,56 @@ impl Loops for Pass<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let squared = |x: f64, y: f64| (x - y) * (x - y);
-        match self.metric {
-            KnnMetric::InnerProduct => self.compare(|x, y| x * y, |sum, _| 0.0 - sum),
-            KnnMetric::Cosine => self.compare(squared, |sum, directionless| {
-                if directionless {
-                    KnnMetric::RANK_WITHOUT_DIRECTION
+        let (tiled, streamed) = (self.tiled, self.streamed);
+        for start in (0..tiled.len()).step_by(LANES) {
+            let filled = LANES.min(tiled.len() - start);
+            for lane in 0..filled {
+                self.tile.set(lane, tiled.row(start + lane));
+            }
+            for at in 0..streamed.len() {
+                let ranks = self.tile.ranks(self.metric, streamed.row(at));
+                let slots = &mut self.ranks[at * streamed.stride + start * tiled.stride..];
+                if tiled.stride == 1 {
+                    slots[..filled].copy_from_slice(&ranks[..filled]);
                 } else {
-                    KnnMetric::Cosine.rank_of_squared(sum)
+                    let slots = slots.iter_mut().step_by(tiled.stride).take(filled);
+                    slots.zip(ranks).for_each(|(slot, rank)| *slot = rank);
                 }
-            }),
-            KnnMetric::SquaredEuclidean | KnnMetric::Euclidean => {
-                self.compare(squared, |sum, _| sum);
             }
         }
     }
 }
 
-impl Pass<'_> {
-    /// Sums the terms of each pair, in the order of the columns, and turns the sum into a rank.
+/// The nearest reference of some queries, the first of which has the number `first`.
+struct NearestPass<'a> {
+    metric: KnnMetric,
+    queries: &'a Rows,
+    references: &'a Rows,
+    first: usize,
+    nearest: &'a mut [i64],
+}
+
+impl Loops for NearestPass<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn compare(self, term: impl Fn(f64, f64) -> f64, rank: impl Fn(f64, bool) -> f64) {
-        let Self {
-            tiled,
-            streamed,
-            ranks,
-            ..
-        } = self;
-        let columns = tiled.rows.columns();
-        let padded = columns.next_multiple_of(COLUMNS_AT_ONCE);
-        let rows = (0..streamed.len()).map(|at| streamed.row(at));
-        let zero_rows: Vec<bool> = rows.clone().map(is_zero).collect();
-        let rows: Vec<f64> = rows
-            .flat_map(|row| row.iter().copied().chain(repeat_n(0.0, padded - columns)))
-            .collect();
-        let mut tile = vec![0.0; padded * TILE];
-        for start in (0..tiled.len()).step_by(TILE) {
-            let filled = TILE.min(tiled.len() - start);
-            let mut zero_lanes = [false; TILE];
-            for lane in 0..filled {
-                let row = tiled.row(start + lane);
-                zero_lanes[lane] = is_zero(row);
-                let slots = tile[lane..].iter_mut().step_by(TILE);
-                slots.zip(row).for_each(|(slot, value)| *slot = *value);
+    fn run(self) {
+        let mut tile = Tile::new(self.queries.columns());
+        for (at, slots) in self.nearest.chunks_mut(LANES).enumerate() {
+            for lane in 0..slots.len() {
+                tile.set(lane, self.queries.row(self.first + at * LANES + lane));
             }
-            for (at, row) in rows.chunks_exact(padded).enumerate() {
-                let mut sums = [0.0; TILE];
-                let sums = &mut sums[..filled];
-                let columns = tile.chunks_exact(COLUMNS_AT_ONCE * TILE);
-                for (x, columns) in row.chunks_exact(COLUMNS_AT_ONCE).zip(columns) {
-                    let column = |at: usize| &columns[at * TILE..][..filled];
-                    let [a, b, c, d] = [column(0), column(1), column(2), column(3)];
-                    for lane in 0..filled {
-                        let mut sum = sums[lane];
-                        sum += term(x[0], a[lane]);
-                        sum += term(x[1], b[lane]);
-                        sum += term(x[2], c[lane]);
-                        sum += term(x[3], d[lane]);
-                        sums[lane] = sum;
-                    }
-                }
-                for (sum, zero_lane) in sums.iter_mut().zip(zero_lanes) {
-                    *sum = rank(*sum, zero_lane | zero_rows[at]);
-                }
-                let first = at * streamed.stride + start * tiled.stride;
-                if tiled.stride == 1 {
-                    ranks[first..][..filled].copy_from_slice(sums);
-                } else {
-                    let slots = ranks[first..].iter_mut().step_by(tiled.stride);
-                    slots.zip(sums).for_each(|(slot, rank)| *slot = *rank);
+            let mut least = [f64::INFINITY; LANES];
+            let mut nearest = [0; LANES];
+            for (number, reference) in self.references.iter().enumerate() {
+                let ranks = tile.ranks(self.metric, reference);
+                for lane in 0..LANES {
+                    let nearer = ranks[lane] < least[lane];
+                    least[lane] = if nearer { ranks[lane] } else { least[lane] };
+                    nearest[lane] = if nearer { number as i64 } else { nearest[lane] };
                 }
             }
+            slots.copy_from_slice(&nearest[..slots.len()]);
         }
     }
 }
@@ -273,6 +319,18 @@ mod tests {
                     },
                     &mut |_| (),
                 );
+                if metric != KnnMetric::InnerProduct {
+                    let expected: Vec<i64> = queries
+                        .iter()
+                        .map(|query| {
+                            let ranks = references.iter().map(|other| metric.rank(query, other));
+                            let least = (0..).zip(ranks).min_by(|a, b| a.1.total_cmp(&b.1));
+                            least.unwrap().0
+                        })
+                        .collect();
+                    let nearest = Comparison::new(&references, metric).nearest(&queries);
+                    prop_assert_eq!(nearest, expected);
+                }
                 for (answers, number) in answers.chunks(references.len()).zip(numbers) {
                     for ((of, rank), reference) in answers.iter().zip(references.iter()) {
                         let expected = metric.rank(queries.row(number), reference);

@@ -35,14 +35,14 @@ pub enum KnnError {
         "weights is InverseDistance and metric is InnerProduct; an inner product is not a distance, so weights must be Uniform"
     )]
     InverseInnerProduct,
-    /// Queries of another width than what the classifier was fitted on.
+    /// Queries of another width than the references or centers.
     #[error(
         "queries has shape {queries:?} and {name} has shape {fitted:?}; the second numbers must be equal"
     )]
     FeatureDim {
         /// Shape of the queries.
         queries: [usize; 2],
-        /// What the classifier was made from: `references` or `centers`.
+        /// `references` or `centers`.
         name: &'static str,
         /// Its shape.
         fitted: [usize; 2],
@@ -107,7 +107,7 @@ pub enum KnnError {
     /// A stored tensor that is no matrix, or stored labels that are no vector.
     #[error("{name} is stored with {rank} dimensions; it must have {expected}")]
     StoredRank {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// Its number of dimensions.
         rank: usize,
@@ -117,7 +117,7 @@ pub enum KnnError {
     /// Stored values of another type than was written.
     #[error("{name} is stored as {dtype:?}; it must be {expected}")]
     StoredDType {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// Its type.
         dtype: DType,
@@ -139,7 +139,7 @@ pub enum KnnError {
         "{name} is stored with a row of length {length} at index {row}; directions must have length 1, or 0 for none"
     )]
     StoredDirection {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// The first such row.
         row: usize,
@@ -151,7 +151,7 @@ pub enum KnnError {
         "{name} is stored as {dtype:?}, which {device} does not support; load it onto another device"
     )]
     UnsupportedDType {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// Its type.
         dtype: DType,
@@ -163,7 +163,7 @@ pub enum KnnError {
     Read {
         /// The argument.
         name: &'static str,
-        /// What the device said.
+        /// The message of the device.
         reason: String,
     },
 }

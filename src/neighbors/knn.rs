@@ -48,7 +48,7 @@ pub struct KnnClassifierConfig {
 }
 
 impl KnnClassifierConfig {
-    /// Checks what does not depend on the references.
+    /// Checks the settings that do not depend on the references.
     fn check(&self) -> Result<(), KnnError> {
         if self.max_pairs == 0 {
             return Err(KnnError::MaxPairs);
@@ -166,7 +166,7 @@ pub struct Neighbors {
 /// # Differences from the references
 ///
 /// scikit-learn's `KNeighborsClassifier` leaves the order of equally far neighbors open, here it is by index. Its votes
-/// by distance treat a cosine distance as zero only where rounding makes it so; here it is zero for rows that are
+/// by distance treat a cosine distance as zero only if rounding makes it so; here it is zero for rows that are
 /// exact multiples of each other.
 ///
 /// # Example

@@ -1,7 +1,6 @@
 //! How near a reference is to a query.
 
 use super::error::KnnError;
-use super::length::Length;
 use super::rows::Rows;
 use burn::config::Config;
 
@@ -14,13 +13,14 @@ use burn::config::Config;
 /// InnerProduct      x . y
 /// ```
 ///
-/// x is a query and y a reference. The value is also what is reported as their distance. The smallest value is the
+/// x is a query and y a reference. The value is reported as their distance. The smallest value is the
 /// nearest, except that under `InnerProduct` the largest is. A row of zeros has no direction: its cosine with any row
 /// counts as 0, so that its distance is 1.
 ///
 /// No value is NaN. A squared difference above `f64::MAX` makes a Euclidean distance infinite; infinite distances are
 /// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part does.
-/// What the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in `f64`.
+/// A distance that the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in
+/// `f64`.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum KnnMetric {
     /// The sum of the squared differences.
@@ -40,11 +40,7 @@ impl KnnMetric {
     /// Brings rows into the form that [`rank`](Self::rank) takes: rows of unit length under `Cosine`.
     pub(crate) fn prepare(self, mut rows: Rows) -> Rows {
         if self == Self::Cosine {
-            for row in rows.iter_mut() {
-                if let Some(length) = Length::of(row) {
-                    length.divide(row);
-                }
-            }
+            rows.iter_mut().for_each(normalize);
         }
         rows
     }
@@ -55,8 +51,8 @@ impl KnnMetric {
             return Ok(());
         }
         for (row, values) in rows.iter().enumerate() {
-            let length = Length::of(values).map_or(0.0, |length| length.value());
-            if length != 0.0 && (length - 1.0).abs() >= 1e-9 {
+            let length = norm(values);
+            if !is_zero(values) && (length - 1.0).abs() >= 1e-9 {
                 return Err(KnnError::StoredDirection { name, row, length });
             }
         }
@@ -106,6 +102,21 @@ impl KnnMetric {
 /// `|x - y|^2`, summed in the order of the columns.
 fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum()
+}
+
+/// The Euclidean length of a row whose squares neither overflow nor vanish.
+pub(crate) fn norm(row: &[f64]) -> f64 {
+    row.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// Divides a row of any size by its length. A row of zeros stays.
+fn normalize(row: &mut [f64]) {
+    let max_abs = row.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
+    if max_abs > 0.0 {
+        row.iter_mut().for_each(|value| *value /= max_abs);
+        let length = norm(row);
+        row.iter_mut().for_each(|value| *value /= length);
+    }
 }
 
 /// Whether the row has no direction.
@@ -185,6 +196,24 @@ mod tests {
     }
 
     #[test]
+    fn directions_of_rows_of_any_size() {
+        for scale in [1e-320, 1e-300, 1.0, 1e100, 1e307] {
+            let rows = Rows::from_values(vec![-3.0 * scale, 4.0 * scale], 2);
+            let unit = KnnMetric::Cosine.prepare(rows);
+            // The values themselves are rounded to multiples of 2^-1074.
+            let tolerance = 1e-15 + 5e-324 / scale;
+            assert!(
+                (unit.row(0)[0] + 0.6).abs() < tolerance,
+                "{scale}: {unit:?}"
+            );
+            assert!(
+                (unit.row(0)[1] - 0.8).abs() < tolerance,
+                "{scale}: {unit:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_row_of_zeros_is_at_cosine_distance_one() {
         let (zero, row) = ([0.0, -0.0], [0.0, 2.0]);
         for (x, y) in [(&zero, &row), (&row, &zero), (&zero, &zero)] {
@@ -237,37 +266,6 @@ mod tests {
             };
             assert_eq!(KnnMetric::Cosine.check_prepared(&rows, "rows"), Err(error));
         }
-    }
-
-    #[test]
-    fn ordinary_products_are_the_plain_sum() {
-        assert_eq!(
-            inner_product(&[1.0, 2.0, -3.0], &[4.0, 0.5, 2.0]).to_bits(),
-            (-1.0_f64).to_bits()
-        );
-        assert_eq!(inner_product(&[], &[]), 0.0);
-    }
-
-    #[test]
-    fn large_terms_that_cancel_leave_the_rest() {
-        let (x, y) = ([1e200, 1e200, 3.0], [1e200, -1e200, 2.0]);
-        assert_eq!(inner_product(&x, &y), 6.0);
-        assert_eq!(inner_product(&x[..2], &y[..2]), 0.0);
-    }
-
-    #[test]
-    fn a_sum_that_overflows_on_the_way_is_the_sum() {
-        let max = f64::MAX;
-        assert_eq!(inner_product(&[max, max, max], &[1.0, 1.0, -1.0]), max);
-        assert_eq!(inner_product(&[1.0, 1.0, 1.0], &[max, max, -max]), max);
-        assert_eq!(
-            inner_product(&[max, -max, 0.5], &[2.0, 2.0, max]),
-            max / 2.0
-        );
-        assert_eq!(
-            inner_product(&[2e154, 1e154, -2e154], &[2e154, 1e154, 2e154]),
-            1e154 * 1e154
-        );
     }
 
     #[test]

@@ -4,7 +4,6 @@ mod comparison;
 mod error;
 mod knn;
 mod labels;
-mod length;
 mod lift;
 mod metric;
 mod nearest;

@@ -17,7 +17,7 @@ const MAX_COMPARED: usize = 32;
 /// Labels a query with the class of its nearest center.
 ///
 /// ```text
-/// predict(q)   = argmin_j |q - c_j|^2, the lowest j where several are equally near
+/// predict(q)   = argmin_j |q - c_j|^2, the lowest j if several are equally near
 /// proba(q, j)  = exp(-|q - c_j|^2) / sum_l exp(-|q - c_l|^2)
 /// ```
 ///
@@ -201,7 +201,7 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no features, columns or classes, a feature is not finite, the labels are not one
+    /// [`KnnError`] if there are no features, columns or classes, a feature is not finite, the labels are not one
     /// per row or not on the features' device, a label is not in `0..num_classes`, or a class has no sample.
     pub fn fit(
         features: Tensor<2>,
@@ -222,7 +222,7 @@ impl NearestCenter {
         Self::from_centers(float_tensor(means, shape, dtype, &device))
     }
 
-    /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared. There are more rows if
+    /// The centers `[num_classes, feature_dim]`, of unit length if directions are compared. There are more rows if
     /// classes have sub-centers ([`MarginSoftmax::nearest_center`](crate::MarginSoftmax::nearest_center)).
     pub fn centers(&self) -> Tensor<2> {
         self.centers.clone()
@@ -232,7 +232,7 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no queries, or they are not finite, not as wide as the centers or on another
+    /// [`KnnError`] if there are no queries, or they are not finite, not as wide as the centers or on another
     /// device.
     pub fn predict(&self, queries: Tensor<2>) -> Result<Tensor<1, Int>, KnnError> {
         let classes = self.predict_classes(queries)?;
@@ -275,7 +275,7 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// As [`predict`](Self::predict), and where the labels are not one per query or on another device.
+    /// As [`predict`](Self::predict), and if the labels are not one per query or on another device.
     pub fn score(&self, queries: Tensor<2>, labels: Tensor<1, Int>) -> Result<f64, KnnError> {
         check_device("labels", &labels.device(), "centers", self.search.device())?;
         let labels = Labels::read(labels, "queries", queries.dims()[0])?;
@@ -300,17 +300,9 @@ impl NearestCenter {
             let class = |center: &Neighbor| (center.index / sub_centers) as i64;
             return Ok(nearest.iter().map(class).collect());
         }
-        let mut classes = vec![0; queries.len()];
-        self.for_each_query(&queries, &mut classes, |ranks, class| {
-            let mut nearest = 0;
-            for (center, rank) in ranks.iter().enumerate() {
-                if *rank < ranks[nearest] {
-                    nearest = center;
-                }
-            }
-            class[0] = (nearest / sub_centers) as i64;
-        });
-        Ok(classes)
+        let nearest = Comparison::new(centers, self.search.metric()).nearest(&queries);
+        let class = |center| center / sub_centers as i64;
+        Ok(nearest.into_iter().map(class).collect())
     }
 
     /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. Its rows are the squared
@@ -328,33 +320,23 @@ impl NearestCenter {
         let classes = self.search.references().len() / self.sub_centers;
         let metric = self.search.metric();
         let mut table = vec![0.0; queries.len() * classes];
-        self.for_each_query(&queries, &mut table, |ranks, row| {
-            for (value, ranks) in row.iter_mut().zip(ranks.chunks_exact(self.sub_centers)) {
-                let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
-                *value = metric.squared(nearest);
-            }
-            finish(row);
-        });
-        let shape = [queries.len(), classes];
-        Ok(float_tensor(table, shape, dtype, self.search.device()))
-    }
-
-    /// Calls `answer` with the ranks of all centers for each query, and the query's part of `answers`.
-    fn for_each_query<T: Send>(
-        &self,
-        queries: &Rows,
-        answers: &mut [T],
-        answer: impl Fn(&[f64], &mut [T]) + Send + Sync,
-    ) {
         let numbers: Vec<usize> = (0..queries.len()).collect();
-        Comparison::new(self.search.references(), self.search.metric()).for_each_query(
-            queries,
+        Comparison::new(self.search.references(), metric).for_each_query(
+            &queries,
             &numbers,
-            answers,
+            &mut table,
             || (),
-            |(), _, ranks, answers| answer(ranks, answers),
+            |(), _, ranks, row| {
+                for (value, ranks) in row.iter_mut().zip(ranks.chunks_exact(self.sub_centers)) {
+                    let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
+                    *value = metric.squared(nearest);
+                }
+                finish(row);
+            },
             &mut |_| (),
         );
+        let shape = [queries.len(), classes];
+        Ok(float_tensor(table, shape, dtype, self.search.device()))
     }
 }
 
@@ -393,6 +375,9 @@ fn classes(labels: &[i128], num_classes: usize) -> Result<Vec<usize>, KnnError> 
     }
 }
 
+/// Sums that overflow are computed again of values scaled by this power of two.
+const MEAN_SCALE: f64 = f64::from_bits((1023 - 64) << 52);
+
 /// The mean of the rows of each class, class after class. Each class must have a row.
 fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
     let columns = rows.columns();
@@ -400,30 +385,29 @@ fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
     for &class in classes {
         counts[class] += 1.0;
     }
-    let sums = |term: &dyn Fn(f64, usize) -> f64| {
-        let mut sums = vec![0.0; num_classes * columns];
+    let means = |scale: f64| {
+        let mut means = vec![0.0; num_classes * columns];
         for (row, &class) in rows.iter().zip(classes) {
-            let sums = &mut sums[class * columns..][..columns];
+            let sums = &mut means[class * columns..][..columns];
             for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += term(*value, class);
+                *sum += value * scale;
             }
         }
-        sums
+        for (sums, count) in means.chunks_exact_mut(columns).zip(&counts) {
+            sums.iter_mut().for_each(|sum| *sum /= count);
+        }
+        means
     };
-    let mut means = sums(&|value, _| value);
-    for (means, count) in means.chunks_exact_mut(columns).zip(&counts) {
-        means.iter_mut().for_each(|mean| *mean /= count);
-    }
-    if means.iter().any(|mean| !mean.is_finite()) {
+    let mut unscaled = means(1.0);
+    if unscaled.iter().any(|mean| !mean.is_finite()) {
         // A sum overflowed. Rounding may bring the mean above the largest of the values.
-        let shares = sums(&|value, class| value / counts[class]);
-        for (mean, share) in means.iter_mut().zip(shares) {
+        for (mean, scaled) in unscaled.iter_mut().zip(means(MEAN_SCALE)) {
             if !mean.is_finite() {
-                *mean = share.clamp(-f64::MAX, f64::MAX);
+                *mean = (scaled / MEAN_SCALE).clamp(-f64::MAX, f64::MAX);
             }
         }
     }
-    means
+    unscaled
 }
 
 /// Replaces each value by `exp(-x_j) / sum_l exp(-x_l)`. No value may be NaN. Infinite values count as `f64::MAX`.

@@ -8,8 +8,7 @@ use burn::tensor::{DType, Device, FloatDType, Int, Tensor, TensorData};
 
 /// The rows of a finite matrix, in `f64`.
 ///
-/// Every float type converts to `f64` exactly. What is computed from the rows in a fixed order is therefore the same on
-/// every backend.
+/// Every float type converts to `f64` exactly. Sums over the rows in a fixed order are therefore the same on every backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Rows {
     values: Vec<f64>,

@@ -133,7 +133,7 @@ impl<const D: usize> KdTree<D> {
         };
         let middle = left.leaves.len() * LEAF;
         indices.select_nth_unstable_by(middle, |&a, &b| {
-            // By index where values are equal, so that what is visited first can rule out the rest.
+            // By index if values are equal, so that the references visited first can rule out the rest.
             (references.row(a)[axis].total_cmp(&references.row(b)[axis])).then(a.cmp(&b))
         });
         let (below, above) = indices.split_at_mut(middle);
@@ -182,7 +182,7 @@ impl<const D: usize> KdTree<D> {
         let to_left = self.boxes[left.number].bound(query, self.factor);
         let to_right = self.boxes[right.number].bound(query, self.factor);
         let mut children = [(left, to_left), (right, to_right)];
-        // The nearer one first: what is found there rules out more of the other.
+        // The nearer one first: its references rule out more of the other.
         if to_right.rank < to_left.rank {
             children.reverse();
         }

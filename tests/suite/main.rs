@@ -6,6 +6,8 @@ mod center_errors;
 mod center_golden;
 mod center_labels;
 mod center_masked;
+#[cfg(feature = "train")]
+mod center_metric;
 mod center_not_finite;
 mod center_oracle;
 mod center_overflow;
@@ -28,6 +30,7 @@ mod margin_golden;
 mod margin_numbers;
 mod margin_outliers;
 mod margin_plain;
+mod messages;
 #[path = "../models/mod.rs"]
 mod models;
 mod nearest_center;

@@ -84,31 +84,3 @@ fn the_same_errors_as_the_loss() {
         "labels[0] is 3: it must be in 0..3"
     );
 }
-
-#[cfg(feature = "train")]
-#[test]
-fn metrics_average_over_samples() {
-    use burn::data::dataloader::Progress;
-    use burn::train::metric::{Metric, MetricMetadata, Numeric, NumericEntry};
-    use burn_center_loss::CenterMetric;
-
-    let metadata = MetricMetadata {
-        progress: Progress::new(1, 1, None),
-        iteration: None,
-        lr: None,
-    };
-    let mut metric = CenterMetric::mean_distance();
-    for (mean_distance, samples) in [(1.0, 30), (5.0, 10)] {
-        let statistics = CenterStatistics {
-            mean_distance: Some(mean_distance),
-            min_center_distance: Some(10.0),
-            ratio: Some(mean_distance / 10.0),
-            samples,
-        };
-        metric.update(&statistics, &metadata).unwrap();
-    }
-    let NumericEntry::Final(mean) = metric.final_value() else {
-        panic!("{:?}", metric.final_value());
-    };
-    assert_eq!(mean, 2.0);
-}

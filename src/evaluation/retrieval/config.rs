@@ -20,7 +20,7 @@ const NEIGHBORS_AT_ONCE: usize = 1 << 20;
 /// The least number of queries that are searched together: fewer would keep a device waiting.
 const MIN_QUERIES_AT_ONCE: usize = 64;
 
-/// Features, their labels and, where there is one, a second key.
+/// Features, their labels and, if given, a second key.
 ///
 /// A reference with the label and the key of a query is left out for this query. In re-identification the key is the
 /// camera: to find a person again in the same camera's next picture is no achievement.
@@ -122,7 +122,7 @@ pub struct RetrievalConfig {
     #[config(default = "vec![1]")]
     pub ks: Vec<usize>,
     /// Whether average precision and reciprocal rank are computed. They need the rank of every relevant reference, and
-    /// so a comparison of each query with every reference; the other values need fewer neighbors where classes are
+    /// so a comparison of each query with every reference; the other values need fewer neighbors if classes are
     /// small. Default: `true`.
     #[config(default = true)]
     pub average_precision: bool,
@@ -136,7 +136,7 @@ impl RetrievalConfig {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no samples or columns, a feature is not finite, labels or keys are not one per
+    /// [`EvaluationError`] if there are no samples or columns, a feature is not finite, labels or keys are not one per
     /// sample or not on the features' device, or a k is 0 or larger than the number of other samples.
     pub fn evaluate(&self, set: &RetrievalSet) -> Result<RetrievalReport, EvaluationError> {
         self.evaluate_with_progress(set, |_, _| ())
@@ -172,7 +172,7 @@ impl RetrievalConfig {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where either set has no samples or columns, a feature is not finite, the widths differ, labels
+    /// [`EvaluationError`] if either set has no samples or columns, a feature is not finite, the widths differ, labels
     /// or keys are not one per sample or not on the features' device, only one set has keys, the sets are on different
     /// devices, or a k is 0 or larger than the number of references.
     pub fn evaluate_against(

@@ -64,7 +64,7 @@ impl Ranking {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::Empty`] where none is.
+    /// [`EvaluationError::Empty`] if none is.
     pub fn from_hits(hits: &[bool]) -> Result<Self, EvaluationError> {
         let ranks = (1..).zip(hits).filter(|(_, hit)| **hit);
         Self::new(ranks.map(|(rank, _)| rank).collect(), hits.len())
@@ -88,11 +88,11 @@ impl Ranking {
     ///
     /// # Differences from the references
     ///
-    /// OML divides by min(k, R) where R references are relevant, so that a query with few of them can reach 1.
+    /// OML divides by min(k, R) if R references are relevant, so that a query with few of them can reach 1.
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::K`] where `k` is 0 or larger than the number of references.
+    /// [`EvaluationError::K`] if `k` is 0 or larger than the number of references.
     pub fn precision_at(&self, k: usize) -> Result<f64, EvaluationError> {
         check_depth(k, self.references)?;
         Ok(precision(self.relevant_ranks(), k))
@@ -107,7 +107,7 @@ impl Ranking {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::K`] where `k` is 0 or larger than the number of references.
+    /// [`EvaluationError::K`] if `k` is 0 or larger than the number of references.
     ///
     /// # References
     ///
@@ -126,7 +126,7 @@ impl Ranking {
     ///
     /// # Differences from the references
     ///
-    /// pytorch-metric-learning divides by the number of neighbors that it was given where that is below R.
+    /// pytorch-metric-learning divides by the number of neighbors that it was given if that is below R.
     pub fn r_precision(&self) -> f64 {
         precision(self.relevant_ranks(), self.relevant_ranks().len())
     }

@@ -95,7 +95,7 @@ impl RelevantRanks {
 struct Lookup {
     nearest: f64,
     farthest: f64,
-    /// Parts per unit of distance; 0 where the range cannot be divided.
+    /// Parts per unit of distance; 0 if the range cannot be divided.
     scale: f64,
     parts: usize,
 }
@@ -122,7 +122,7 @@ impl Lookup {
         lookup
     }
 
-    /// The part of a distance. It does not fall where the distance grows, since rounding keeps the order of numbers.
+    /// The part of a distance. It does not fall if the distance grows, since rounding keeps the order of numbers.
     fn part(&self, distance: f64) -> usize {
         // A negative product becomes 0, and so does the NaN of an infinite difference times 0.
         (((distance - self.nearest) * self.scale) as usize).min(self.parts - 1)
