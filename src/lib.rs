@@ -135,7 +135,7 @@ pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
 pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
-    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
+    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnWeights,
     NearestCenter, NearestCenterData, Neighbors,
 };
 pub use schedule::Schedule;

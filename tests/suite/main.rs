@@ -3,6 +3,8 @@
 mod center_accumulation;
 mod center_errors;
 mod center_golden;
+#[cfg(feature = "train")]
+mod center_metric;
 mod center_plain;
 mod center_rules;
 mod center_updates;

@@ -59,31 +59,3 @@ fn statistics_of_a_cosine_loss_are_between_directions() {
         );
     }
 }
-
-#[cfg(feature = "train")]
-#[test]
-fn metrics_average_over_samples() {
-    use burn::data::dataloader::Progress;
-    use burn::train::metric::{Metric, MetricMetadata, Numeric, NumericEntry};
-    use burn_center_loss::CenterMetric;
-
-    let metadata = MetricMetadata {
-        progress: Progress::new(1, 1, None),
-        iteration: None,
-        lr: None,
-    };
-    let mut metric = CenterMetric::mean_distance();
-    for (mean_distance, samples) in [(1.0, 30), (5.0, 10)] {
-        let statistics = CenterStatistics {
-            mean_distance: Some(mean_distance),
-            min_center_distance: Some(10.0),
-            ratio: Some(mean_distance / 10.0),
-            samples,
-        };
-        metric.update(&statistics, &metadata).unwrap();
-    }
-    let NumericEntry::Final(mean) = metric.final_value() else {
-        panic!("{:?}", metric.final_value());
-    };
-    assert_eq!(mean, 2.0);
-}

@@ -8,7 +8,7 @@ mod soft_triple;
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::surface::{Call, LossConfig};
-use crate::batch::{CheckedBatch, Checking, LabelledBatch, Weighing, row_magnitudes};
+use crate::batch::{CheckedBatch, Checking, LabelledBatch, row_magnitudes};
 use crate::centers::Centers;
 use crate::error::LossError;
 use crate::reduce::{max_dim, sum_dim};
@@ -36,8 +36,7 @@ fn check<C: LossConfig>(
     if checking == Checking::Deferred {
         // The formulas are taken of the samples that are left, so that no feature gets a gradient from proxies
         // that are not finite.
-        let (constant, plain) = (centers.constant(), Weighing::plain());
-        batch.weigh(&magnitudes(&batch, &constant), None, &plain, &constant)?;
+        batch.skip_losses(magnitudes(&batch, &centers.constant()).is_finite());
     }
     let proxies = if call.may_train && batch.is_autodiff {
         centers.tracked()

@@ -1,11 +1,9 @@
-//! How many of two groups of scores are accepted at every threshold.
+//! Counts of the accepted scores of two groups at every threshold.
 //!
 //! A score is accepted if it is at least the threshold. Equal scores are therefore accepted together, and only the
 //! distinct scores, and one threshold above all of them, make a difference.
 
-use alloc::vec::Vec;
-
-/// What is accepted at one threshold.
+/// Accepted scores at one threshold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Step {
     threshold: f64,
@@ -18,9 +16,9 @@ pub(crate) struct Step {
 /// One step for each distinct score, from the strictest threshold to the most lenient, after a step that accepts
 /// nothing.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Steps(Vec<Step>);
+pub(crate) struct ThresholdSweep(Vec<Step>);
 
-impl Steps {
+impl ThresholdSweep {
     /// Takes scores without NaN.
     pub(crate) fn new(positives: Vec<f64>, negatives: Vec<f64>) -> Self {
         let positives = sorted_keys(positives);
@@ -117,7 +115,6 @@ fn score_of_key(key: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     #[test]
     fn keys_keep_the_order_and_the_value_of_scores() {
@@ -143,14 +140,14 @@ mod tests {
 
     #[test]
     fn equal_scores_are_accepted_together() {
-        let steps = Steps::new(vec![1.0, 0.0, 2.0], vec![-0.0, 1.0, 1.0]);
-        let counts: Vec<_> = steps
+        let sweep = ThresholdSweep::new(vec![1.0, 0.0, 2.0], vec![-0.0, 1.0, 1.0]);
+        let counts: Vec<_> = sweep
             .as_slice()
             .iter()
             .map(|step| (step.positives, step.negatives))
             .collect();
         assert_eq!(counts, [(0, 0), (1, 0), (2, 2), (3, 3)]);
-        let thresholds: Vec<_> = (0..4).map(|step| steps.threshold(step)).collect();
+        let thresholds: Vec<_> = (0..4).map(|step| sweep.threshold(step)).collect();
         assert_eq!(thresholds, [None, Some(2.0), Some(1.0), Some(0.0)]);
     }
 }

@@ -1,13 +1,14 @@
 //! Accuracy in folds, by the protocol of Labeled Faces in the Wild.
 
-use crate::evaluation::error::EvaluationError;
-use crate::evaluation::scores::{check_lengths, read_scores};
-use alloc::vec;
-use alloc::vec::Vec;
-use num_traits::Float;
+use super::error::EvaluationError;
+use super::input::{check_lengths, read_scores};
+use std::fmt;
 
 /// Thresholds of the protocol: 0, 0.01, .. 3.99. Squared distances of unit rows are at most 4.
 const THRESHOLDS: usize = 400;
+
+/// The largest squared distance that is accepted. It leaves room for rows whose lengths are rounded.
+const MAX_SQUARED_DISTANCE: f64 = 4.01;
 
 fn threshold(number: usize) -> f64 {
     number as f64 * 0.01
@@ -22,6 +23,13 @@ pub struct LfwAccuracy {
     pub mean: f64,
     /// The standard deviation of the folds' accuracies, divided by the number of folds.
     pub std: f64,
+}
+
+impl fmt::Display for LfwAccuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folds, mean, std } = self;
+        write!(f, "{mean:.5} +- {std:.5} in {} folds", folds.len())
+    }
 }
 
 /// A part of the pairs, judged by a threshold that was chosen on all other parts.
@@ -48,8 +56,8 @@ pub struct Fold {
 ///
 /// # Errors
 ///
-/// [`EvaluationError`] where there are no pairs, a distance is NaN or below 0, the lengths differ, or `folds` is not in
-/// `2..=pairs`.
+/// [`EvaluationError`] if there are no pairs, a distance is NaN or not in 0..=4 (up to rounding), the lengths differ, or
+/// `folds` is not in `2..=pairs`.
 ///
 /// # Example
 ///
@@ -75,8 +83,9 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
     let name = "squared_distances";
     let distances = read_scores(name, squared_distances)?;
     check_lengths(name, distances.len(), "same", same.len())?;
-    if let Some(index) = distances.iter().position(|distance| *distance < 0.0) {
-        return Err(EvaluationError::NegativeDistance {
+    let allowed = 0.0..=MAX_SQUARED_DISTANCE;
+    if let Some(index) = distances.iter().position(|d| !allowed.contains(d)) {
+        return Err(EvaluationError::UnitDistance {
             name,
             value: distances[index],
             index,
@@ -88,13 +97,19 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
     }
 
     // The right decisions at each threshold, for each fold.
-    let mut right = Vec::with_capacity(folds);
+    let mut right: Vec<Vec<usize>> = Vec::with_capacity(folds);
     let mut sizes = Vec::with_capacity(folds);
     let mut start = 0;
     for fold in 0..folds {
         let size = pairs / folds + usize::from(fold < pairs % folds);
         let range = start..start + size;
-        right.push(right_decisions(&distances[range.clone()], &same[range]));
+        let of_fold = distances[range.clone()].iter().zip(&same[range]);
+        let right_at = |number: usize| {
+            let accepted = |distance: f64| distance < threshold(number);
+            let right = of_fold.clone().filter(|(d, same)| accepted(**d) == **same);
+            right.count()
+        };
+        right.push((0..THRESHOLDS).map(right_at).collect());
         sizes.push(size);
         start += size;
     }
@@ -130,39 +145,6 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
     Ok(LfwAccuracy {
         folds,
         mean,
-        std: Float::sqrt(variance),
+        std: variance.sqrt(),
     })
-}
-
-/// How many pairs each threshold decides rightly.
-fn right_decisions(distances: &[f64], same: &[bool]) -> Vec<usize> {
-    // How many pairs are accepted from a threshold on that were rejected below it.
-    let mut newly = vec![[0_usize; 2]; THRESHOLDS + 1];
-    for (distance, same) in distances.iter().zip(same) {
-        newly[first_accepting(*distance)][usize::from(*same)] += 1;
-    }
-    let impostors = same.iter().filter(|same| !**same).count();
-    let [mut accepted_impostors, mut accepted_genuine] = [0, 0];
-    newly[..THRESHOLDS]
-        .iter()
-        .map(|[impostors_here, genuine_here]| {
-            accepted_impostors += impostors_here;
-            accepted_genuine += genuine_here;
-            accepted_genuine + (impostors - accepted_impostors)
-        })
-        .collect()
-}
-
-/// The number of the first threshold above the distance, or `THRESHOLDS` where none is.
-fn first_accepting(distance: f64) -> usize {
-    let (mut low, mut high) = (0, THRESHOLDS);
-    while low < high {
-        let middle = usize::midpoint(low, high);
-        if distance < threshold(middle) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    low
 }

@@ -1,22 +1,76 @@
 //! Classification by the votes of the k nearest references.
 
-use super::classifier_data::KnnClassifierData;
-use super::config::KnnClassifierConfig;
 use super::error::KnnError;
-use super::indices::index_tensor;
-use super::labels::{Labels, label_data};
+use super::labels::{Labels, accuracy, label_data};
+use super::metric::KnnMetric;
 use super::nearest::Neighbor;
-use super::placement::{check_device, check_dtype};
-use super::precision::full_precision_dtype;
-use super::rows::Rows;
-use super::score::accuracy;
-use super::search::Search;
-use super::vote::winner;
-use alloc::vec;
-use alloc::vec::Vec;
+use super::rows::{Rows, check_device, check_dtype, float_tensor, full_precision, index_tensor};
+use super::search::{DEFAULT_MAX_PAIRS, Search};
+use burn::config::Config;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The weight of a neighbor's vote in a [`KnnClassifier`](super::KnnClassifier).
+///
+/// ```text
+/// Uniform          1
+/// InverseDistance  1 / distance; if any neighbor's distance is 0, 1 for those at 0 and 0 for the others
+/// ```
+///
+/// The distance is the one that the [metric](super::KnnMetric) reports, so under `SquaredEuclidean` the weight is one
+/// over the squared distance.
+#[derive(Config, Copy, Debug, PartialEq, Eq)]
+pub enum KnnWeights {
+    /// Every neighbor counts the same.
+    Uniform,
+    /// Near neighbors count more.
+    InverseDistance,
+}
+
+/// Configuration to create a [`KnnClassifier`](crate::KnnClassifier) using the
+/// [fit function](KnnClassifierConfig::fit).
+#[derive(Config, Debug, PartialEq)]
+pub struct KnnClassifierConfig {
+    /// The number of neighbors, from 1 to the number of references.
+    pub k: usize,
+    /// What "near" means. Default: `Euclidean`.
+    #[config(default = "KnnMetric::Euclidean")]
+    pub metric: KnnMetric,
+    /// The weight of each neighbor's vote. Default: `Uniform`.
+    #[config(default = "KnnWeights::Uniform")]
+    pub weights: KnnWeights,
+    /// Bounds the memory of a query: the most pairs of query and reference that a device, or each thread of the
+    /// processor, multiplies at one time (4 bytes each), rounded up to whole blocks of at most 256 references. It
+    /// changes no answer. Default: `1048576`.
+    #[config(default = "DEFAULT_MAX_PAIRS")]
+    pub max_pairs: usize,
+}
 
 impl KnnClassifierConfig {
+    /// Checks the settings that do not depend on the references.
+    fn check(&self) -> Result<(), KnnError> {
+        if self.max_pairs == 0 {
+            return Err(KnnError::MaxPairs);
+        }
+        if self.metric == KnnMetric::InnerProduct && self.weights == KnnWeights::InverseDistance {
+            return Err(KnnError::InverseInnerProduct);
+        }
+        Ok(())
+    }
+
+    /// Checks that `k` of this many references exist.
+    fn check_k(&self, references: usize) -> Result<(), KnnError> {
+        if (1..=references).contains(&self.k) {
+            Ok(())
+        } else {
+            Err(KnnError::K {
+                k: self.k,
+                references,
+            })
+        }
+    }
+
     /// Makes a classifier of labelled references. Reads both tensors back from the device once.
     ///
     /// # Shapes
@@ -47,6 +101,20 @@ impl KnnClassifierConfig {
             &device,
         ))
     }
+}
+
+/// All that makes up a [`KnnClassifier`](crate::KnnClassifier), to be stored in any format of serde.
+///
+/// [`KnnClassifier::to_data`](crate::KnnClassifier::to_data) makes it,
+/// [`KnnClassifier::from_data`](crate::KnnClassifier::from_data) takes it. It holds the configuration, the references
+/// as the metric compares them, and the labels in their integer type. The search structure is not stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KnnClassifierData {
+    config: KnnClassifierConfig,
+    /// `[num_references, feature_dim]`: rows of unit length under `Cosine`.
+    references: TensorData,
+    /// `[num_references]`
+    labels: TensorData,
 }
 
 /// The nearest references of each query, nearest first.
@@ -98,7 +166,7 @@ pub struct Neighbors {
 /// # Differences from the references
 ///
 /// scikit-learn's `KNeighborsClassifier` leaves the order of equally far neighbors open, here it is by index. Its votes
-/// by distance treat a cosine distance as zero only where rounding makes it so; here it is zero for rows that are
+/// by distance treat a cosine distance as zero only if rounding makes it so; here it is zero for rows that are
 /// exact multiples of each other.
 ///
 /// # Example
@@ -242,7 +310,7 @@ impl KnnClassifier {
     /// [`KnnError`] if there are no queries, or they are not finite, not as wide as the references or on another
     /// device.
     pub fn kneighbors(&self, queries: Tensor<2>) -> Result<Neighbors, KnnError> {
-        let dtype = full_precision_dtype(queries.dtype());
+        let dtype = full_precision(queries.dtype());
         let neighbors = self.neighbors_of(queries)?;
         let shape = [neighbors.len() / self.config.k, self.config.k];
         let distances: Vec<f64> = neighbors
@@ -255,7 +323,7 @@ impl KnnClassifier {
             .collect();
         let device = self.search.device();
         Ok(Neighbors {
-            distances: Tensor::from_data(TensorData::new(distances, shape), (device, dtype)),
+            distances: float_tensor(distances, shape, dtype, device),
             indices: index_tensor(indices, shape, device),
         })
     }
@@ -279,7 +347,7 @@ impl KnnClassifier {
     ///
     /// As [`kneighbors`](Self::kneighbors).
     pub fn predict_proba(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
-        let dtype = full_precision_dtype(queries.dtype());
+        let dtype = full_precision(queries.dtype());
         let neighbors = self.neighbors_of(queries)?;
         let shape = [neighbors.len() / self.config.k, self.classes.len()];
         let mut shares = Vec::with_capacity(shape[0] * shape[1]);
@@ -287,10 +355,7 @@ impl KnnClassifier {
             let sum: f64 = votes.iter().sum();
             shares.extend(votes.iter().map(|vote| vote / sum));
         });
-        Ok(Tensor::from_data(
-            TensorData::new(shares, shape),
-            (self.search.device(), dtype),
-        ))
+        Ok(float_tensor(shares, shape, dtype, self.search.device()))
     }
 
     /// The share of queries whose prediction is their label.
@@ -327,7 +392,7 @@ impl KnnClassifier {
                 let distance = self.config.metric.distance(neighbor.rank);
                 (distance, self.class_of[neighbor.index])
             }));
-            self.config.votes.tally(&voters, &mut votes);
+            self.config.weights.tally(&voters, &mut votes);
             count(&votes);
         }
     }
@@ -346,12 +411,99 @@ impl KnnClassifier {
     }
 }
 
-impl core::fmt::Debug for KnnClassifier {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for KnnClassifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KnnClassifier")
             .field("config", &self.config)
             .field("references", &self.search.references().shape())
             .field("classes", &self.classes)
             .finish_non_exhaustive()
+    }
+}
+
+impl KnnWeights {
+    /// Adds up the votes of one query's neighbors, nearest first, each a distance and the index of its class.
+    ///
+    /// The weights are relative to the nearest neighbor's, which no distance can overflow and which is the rule for
+    /// zero distances as it stands: zero over anything else is zero.
+    pub(crate) fn tally(self, neighbors: &[(f64, usize)], votes: &mut [f64]) {
+        votes.fill(0.0);
+        let nearest = neighbors.first().map_or(0.0, |(distance, _)| *distance);
+        for &(distance, class) in neighbors {
+            votes[class] += match self {
+                Self::InverseDistance if distance != nearest => nearest / distance,
+                _ => 1.0,
+            };
+        }
+    }
+}
+
+/// The class with the most votes, of several the first.
+pub(crate) fn winner(votes: &[f64]) -> usize {
+    let mut winner = 0;
+    for (class, vote) in votes.iter().enumerate() {
+        if *vote > votes[winner] {
+            winner = class;
+        }
+    }
+    winner
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally<const N: usize>(votes: KnnWeights, neighbors: &[(f64, usize)]) -> [f64; N] {
+        let mut tally = [7.0; N];
+        votes.tally(neighbors, &mut tally);
+        tally
+    }
+
+    #[test]
+    fn uniform_votes_are_counted() {
+        let neighbors = [(0.0, 2), (1.0, 0), (5.0, 2)];
+        assert_eq!(tally(KnnWeights::Uniform, &neighbors), [1.0, 0.0, 2.0]);
+        assert_eq!(tally(KnnWeights::Uniform, &[]), [0.0]);
+    }
+
+    #[test]
+    fn inverse_distances_are_relative_to_the_nearest() {
+        let neighbors = [(2.0, 1), (2.0, 0), (4.0, 0), (8.0, 2)];
+        let votes = tally(KnnWeights::InverseDistance, &neighbors);
+        assert_eq!(votes, [1.5, 1.0, 0.25]);
+    }
+
+    #[test]
+    fn at_distance_zero_no_other_neighbor_counts() {
+        let neighbors = [(0.0, 1), (0.0, 0), (1e-300, 2), (f64::INFINITY, 2)];
+        let votes = tally(KnnWeights::InverseDistance, &neighbors);
+        assert_eq!(votes, [1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn infinite_distances_count_only_among_themselves() {
+        let infinity = f64::INFINITY;
+        let votes = tally(
+            KnnWeights::InverseDistance,
+            &[(f64::MAX, 0), (infinity, 1), (infinity, 1)],
+        );
+        assert_eq!(votes, [1.0, 0.0]);
+        let votes = tally(
+            KnnWeights::InverseDistance,
+            &[(infinity, 0), (infinity, 1), (infinity, 1)],
+        );
+        assert_eq!(votes, [1.0, 2.0]);
+        // 1 / distance would overflow.
+        let least = f64::from_bits(1);
+        let votes = tally(KnnWeights::InverseDistance, &[(least, 0), (2.0 * least, 1)]);
+        assert_eq!(votes, [1.0, 0.5]);
+    }
+
+    #[test]
+    fn the_first_of_the_most_voted_wins() {
+        assert_eq!(winner(&[0.0, 2.0, 1.0, 2.0]), 1);
+        assert_eq!(winner(&[3.0, 2.0]), 0);
+        assert_eq!(winner(&[0.5, 0.75]), 1);
+        assert_eq!(winner(&[1.0]), 0);
     }
 }

@@ -1,9 +1,8 @@
 //! Scores of pairs of features.
 
-use crate::evaluation::error::EvaluationError;
-use crate::evaluation::features::{read_labels, read_rows, score_of_distance};
+use super::error::EvaluationError;
+use super::input::{read_labels_of, read_rows, score_of_distance};
 use crate::neighbors::{KnnMetric, Rows, check_device};
-use alloc::vec::Vec;
 use burn::tensor::{Int, Tensor};
 
 /// Scored pairs, as [`RocCurve::new`](super::RocCurve::new) takes them.
@@ -26,7 +25,7 @@ pub struct PairScores {
 ///
 /// # Errors
 ///
-/// [`EvaluationError`] where the shapes differ, there are no rows or columns, a value is not finite, or the tensors are
+/// [`EvaluationError`] if the shapes differ, there are no rows or columns, a value is not finite, or the tensors are
 /// on different devices.
 ///
 /// # Example
@@ -104,22 +103,27 @@ pub fn pair_scores(
 ///
 /// # Errors
 ///
-/// [`EvaluationError`] where there are fewer than two rows, no columns, a value is not finite, or the labels are not one
+/// [`EvaluationError`] if there are fewer than two rows, no columns, a value is not finite, or the labels are not one
 /// per row or not on the features' device.
 pub fn all_pair_scores(
     features: Tensor<2>,
     labels: Tensor<1, Int>,
     metric: KnnMetric,
 ) -> Result<PairScores, EvaluationError> {
-    let labels = read_labels(labels, "labels", &features, "features")?;
+    let labels = read_labels_of(&features, "features", labels, "labels")?;
     let rows = read_rows(features, "features", metric)?;
+    pair_scores_of_rows(&rows, &labels, metric)
+}
+
+/// As [`all_pair_scores`], for rows that the metric has prepared.
+pub(crate) fn pair_scores_of_rows(
+    rows: &Rows,
+    labels: &[i128],
+    metric: KnnMetric,
+) -> Result<PairScores, EvaluationError> {
     if rows.len() < 2 {
         return Err(EvaluationError::Empty { name: "pairs" });
     }
-    Ok(scores_of_rows(&rows, &labels, metric))
-}
-
-fn scores_of_rows(rows: &Rows, labels: &[i128], metric: KnnMetric) -> PairScores {
     let pairs = rows.len() * (rows.len() - 1) / 2;
     let mut scores = Vec::with_capacity(pairs);
     let mut same = Vec::with_capacity(pairs);
@@ -130,5 +134,5 @@ fn scores_of_rows(rows: &Rows, labels: &[i128], metric: KnnMetric) -> PairScores
             same.push(labels[first] == labels[second]);
         }
     }
-    PairScores { scores, same }
+    Ok(PairScores { scores, same })
 }
