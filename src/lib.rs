@@ -99,8 +99,6 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
-extern crate alloc;
-
 #[cfg(feature = "flex")]
 mod backward;
 mod batch;

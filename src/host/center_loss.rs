@@ -94,13 +94,19 @@ fn measure<T: Element + Float>(
         }
     });
 
-    let mut losses: Vec<f64> = squares.iter().map(|square| 0.5 * square.elem::<f64>()).collect();
+    let mut losses: Vec<f64> = squares
+        .iter()
+        .map(|square| 0.5 * square.elem::<f64>())
+        .collect();
     let alpha = problem.rate.map_or(0.0, |(_, alpha)| alpha);
     let limit = T::max_value().elem::<f64>();
     // No entry of a difference is larger than 1 and the half of its square.
-    let is_in_range = losses.iter().zip(&groups.weights).fold(true, |all, (loss, weight)| {
-        all & (*loss <= limit) & (weight * alpha * (loss + 1.0) <= limit)
-    });
+    let is_in_range = losses
+        .iter()
+        .zip(&groups.weights)
+        .fold(true, |all, (loss, weight)| {
+            all & (*loss <= limit) & (weight * alpha * (loss + 1.0) <= limit)
+        });
     if !is_in_range {
         return None;
     }
@@ -163,7 +169,11 @@ impl<T: Element + Float> Loops for Measuring<'_, T> {
 impl<T: Element + Float> Measuring<'_, T> {
     #[inline(always)]
     fn run_with(self, dim: usize) {
-        let samples = self.squares.iter_mut().zip(self.classes).zip(self.coefficients);
+        let samples = self
+            .squares
+            .iter_mut()
+            .zip(self.classes)
+            .zip(self.coefficients);
         for (sample, ((square, class), coefficient)) in samples.enumerate() {
             if *class == NO_CLASS {
                 continue;
@@ -418,7 +428,11 @@ impl Groups {
         if self.order.len() == self.classes.len() {
             return None;
         }
-        let resting: Vec<bool> = self.classes.iter().map(|class| *class == NO_CLASS).collect();
+        let resting: Vec<bool> = self
+            .classes
+            .iter()
+            .map(|class| *class == NO_CLASS)
+            .collect();
         let device = burn::tensor::Device::flex();
         Some(Tensor::from_data(resting.as_slice(), &device))
     }

@@ -90,11 +90,19 @@ impl Softmax {
         if HostLoops::serve(&self) {
             let (losses, blocks) = Blocks::forward(self, classes);
             let engine = Engine::Host(blocks);
-            return SoftmaxPass { inputs, losses, engine };
+            return SoftmaxPass {
+                inputs,
+                losses,
+                engine,
+            };
         }
         let (losses, blocks) = Blocks::forward(self, classes);
         let engine = Engine::Operations(blocks);
-        SoftmaxPass { inputs, losses, engine }
+        SoftmaxPass {
+            inputs,
+            losses,
+            engine,
+        }
     }
 
     fn num_classes(&self) -> usize {
@@ -165,7 +173,11 @@ impl SoftmaxPass {
     /// their graph. There the gradients of a sum are computed at once, and those of single losses need a
     /// matrix of all scores.
     pub fn finish(self, weights: &Weights) -> Tensor<1> {
-        let Self { inputs, losses, engine } = self;
+        let Self {
+            inputs,
+            losses,
+            engine,
+        } = self;
         if !inputs.iter().any(Tensor::is_autodiff) {
             return weights.apply(losses);
         }

@@ -26,6 +26,7 @@ mod margin_numbers;
 mod margin_outliers;
 mod margin_plain;
 mod margin_softmax;
+mod messages;
 #[path = "../models/mod.rs"]
 mod models;
 mod nearest_center;

@@ -99,7 +99,10 @@ impl UpdateRule {
     ///
     /// If the rule is not direct.
     pub fn with_alpha_schedule(self, schedule: Schedule) -> Self {
-        Self::Direct(self.direct("a schedule of alpha").with_alpha_schedule(schedule))
+        Self::Direct(
+            self.direct("a schedule of alpha")
+                .with_alpha_schedule(schedule),
+        )
     }
 
     /// The same rule at another time.
