@@ -40,7 +40,7 @@ fn shapes(criterion: &mut Criterion) {
             group.bench_function(BenchmarkId::new("forward_backward", shape), |b| {
                 b.iter(|| case.forward_backward())
             });
-            // What to apply is measured before the clock starts: the batch is still in the caches.
+            // The update is measured before the clock starts: the batch is still in the caches.
             group.throughput(Throughput::Bytes(shape.bytes_of_update()));
             group.bench_function(BenchmarkId::new("update", shape), |b| {
                 b.iter_batched(

@@ -1,7 +1,8 @@
-//! What a training step takes beyond the centers, with a hundred thousand and with a million classes:
+//! The memory of a training step beyond the centers, with a hundred thousand and with a million classes:
 //! `cargo bench --bench memory`.
 //!
-//! The step is one of a model that an optimizer steps. Counts every allocation on the host, and so runs on the backends that compute there.
+//! The step is one of a model that an optimizer steps. Counts every allocation on the host, and so runs on the backends
+//! that compute there.
 
 #[path = "../tests/allocations/mod.rs"]
 mod allocations;

@@ -20,7 +20,7 @@ use burn::remote::RemoteHost;
 use burn::server::{RemoteServer, WebSocketTransport};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_center_loss::{
-    CenterLoss, CenterLossConfig, CenterLossError, Checking, DirectRule, UpdateTiming,
+    CenterLoss, CenterLossConfig, Checking, LossError, UpdateRule, UpdateTiming,
 };
 
 const USAGE: &str = "usage: machines serve --port PORT
@@ -76,14 +76,14 @@ impl Model {
     }
 
     fn undrawn(device: &Device) -> Self {
-        let rule = DirectRule::paper().with_timing(UpdateTiming::OnStepShared);
+        let rule = UpdateRule::paper().with_timing(UpdateTiming::OnStepShared);
         Self {
             hidden: LinearConfig::new(2, 16).init(device),
             features: LinearConfig::new(16, 2).init(device),
             classes: LinearConfig::new(2, CLASSES).init(device),
             center_loss: CenterLossConfig::new(CLASSES, 2)
                 .with_lambda(0.1)
-                .with_update_rule(rule.into())
+                .with_update_rule(rule)
                 // Nothing is read back in a step, so that no step waits for a host.
                 .with_checking(Checking::Deferred)
                 .init(device),
@@ -129,7 +129,7 @@ fn step(
     optimizer: &mut ModuleOptimizer,
     number: usize,
     devices: &[Device],
-) -> Result<(Model, Tensor<1>), CenterLossError> {
+) -> Result<(Model, Tensor<1>), LossError> {
     let first = &devices[0];
     let mut gradients = GradientsAccumulator::new();
     let mut losses = vec![];
@@ -160,9 +160,9 @@ fn trained(devices: &[Device]) -> Result<(Vec<f32>, Vec<f32>), Box<dyn Error>> {
         losses.push(loss);
     }
     // The first time that anything is read: here a host that has died is noticed.
-    let left_out = model.center_loss.take_left_out()?;
-    if left_out.total() > 0 {
-        return Err(format!("left out: {left_out}").into());
+    let skipped = model.center_loss.take_skipped()?;
+    if skipped.total() > 0 {
+        return Err(format!("skipped samples: {skipped}").into());
     }
     let losses = Tensor::cat(losses, 0).try_into_data()?.try_into_vec()?;
     let centers = model

@@ -40,7 +40,9 @@ pub(crate) fn is_remote(device: &Device) -> bool {
 /// The name of the device tells, since a program may have turned its backend on in Burn alone.
 pub(crate) fn runs_shaders(device: &Device) -> bool {
     let name = format!("{device:?}");
-    ["Wgpu", "Metal"].iter().any(|runtime| name.contains(runtime))
+    ["Wgpu", "Metal"]
+        .iter()
+        .any(|runtime| name.contains(runtime))
 }
 
 /// Whether a device computes in a data type. A device that is hosted elsewhere is asked once: each question

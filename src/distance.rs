@@ -151,20 +151,14 @@ fn scaled_norms(rows: Tensor<2>) -> Tensor<2> {
     (squared / root.clone() + root).mul_scalar(0.5)
 }
 
-/// Half the product of the two multiples that `scale` gives of the part of each row's norm beyond the
-/// radius, `[rows]`: with `|d| (d, d)`, half the squared distance.
-pub(crate) fn half_squares(
-    rows: Tensor<2>,
-    radius: f64,
-    scale: impl FnOnce(Tensor<2>) -> (Tensor<2>, Tensor<2>),
-) -> Tensor<1> {
+/// Half the squared part of each row's norm beyond the radius, `[rows]`.
+pub(crate) fn half_squares(rows: Tensor<2>, radius: f64) -> Tensor<1> {
     let distances = if radius > 0.0 {
         norms(rows).sub_scalar(radius).clamp_min(0.0)
     } else {
         rows
     };
-    let (one, other) = scale(distances);
-    sum_dim(one * other.mul_scalar(0.5), 1).squeeze_dim(1)
+    sum_dim(distances.clone() * distances.mul_scalar(0.5), 1).squeeze_dim(1)
 }
 
 /// The part of each row that lies beyond the radius, `max(0, norm - radius) / norm`, `[rows, 1]`.
@@ -218,7 +212,7 @@ mod tests {
             values(beyond(rows.clone(), 1.0)),
             [f64::from(0.8_f32), 0.0, 0.0]
         );
-        let half_squares = |radius| values(half_squares(rows.clone(), radius, |d| (d.clone(), d)));
+        let half_squares = |radius| values(half_squares(rows.clone(), radius));
         assert_eq!(half_squares(1.0), [8.0, 0.0, 0.0]);
         assert_eq!(half_squares(0.0)[0], 12.5);
     }

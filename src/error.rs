@@ -114,7 +114,9 @@ pub enum LossError {
         value: f64,
     },
     /// The loss of a sample, or the step that it asks of its center, is beyond the data type.
-    #[error("the {name} of features[{sample}] is not finite in {dtype}: features, weights and rates must be smaller")]
+    #[error(
+        "the {name} of features[{sample}] is not finite in {dtype}: features, weights and rates must be smaller"
+    )]
     NotFinite {
         /// `loss`, or `step of the center`.
         name: &'static str,

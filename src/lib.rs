@@ -1,25 +1,24 @@
-//! Center loss for [Burn](https://burn.dev), the losses that hold a vector per class beside it, and classification by
-//! distance and evaluation on the same features.
+//! Center loss for [Burn](https://burn.dev), other losses with a vector per class, and classification by distance and
+//! evaluation on the same features.
 //!
 //! Center loss keeps one center per class in feature space. It pulls every feature towards the center of its class and
-//! moves the centers after the features. Beside a softmax loss it gives features that cluster by class, which serve k-NN
+//! moves the centers after the features. Beside a softmax loss it gives features that cluster by class. They serve k-NN
 //! and nearest-center classification, retrieval, and telling known classes from unknown ones.
 //!
 //! # Which one when
 //!
 //! | you want | use |
 //! |---|---|
-//! | compact classes beside cross-entropy | [`CenterLoss`] with [`DirectRule::paper`], the default |
-//! | centers that go a fixed part of the way to the class means of each batch | [`DirectRule::mean`] |
-//! | numbers that compare with facenet | [`DirectRule::sum`] |
+//! | compact classes beside cross-entropy | [`CenterLoss`] with [`UpdateRule::paper`], the default |
+//! | centers that go a fixed part of the way to the class means of each batch | [`UpdateRule::mean`] |
+//! | numbers that compare with facenet | [`UpdateRule::sum`] |
 //! | numbers that compare with an MXNet or PyTorch port | [`CenterLossConfig::mxnet`], [`UpdateRule::Gradient`] |
 //! | center loss alone, on a trained network | [`CenterLoss::init_from_data`], then `freeze` |
 //! | gradient accumulation | [`UpdateTiming::OnStep`] and [`CenterLoss::apply_pending`] |
 //! | several devices | [`UpdateTiming::OnStepShared`] and [`CenterLoss::apply_pending`] |
-//! | Burn's distributed data parallel training | [`UpdateTiming::OnStepOfWorkers`] and [`CenterLoss::apply_pending`] |
 //! | devices of other machines | the features `remote` and `remote-websocket`, and [`Checking::Deferred`] |
-//! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`Batch`] |
-//! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_left_out`] |
+//! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`LabelledBatch`] |
+//! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_skipped`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
@@ -28,19 +27,19 @@
 //!
 //! # Which margin when
 //!
-//! A [`MarginSoftmax`] takes the place of the last layer and of cross-entropy. It compares directions, and asks more of the
-//! own class than of the others.
+//! A [`MarginSoftmax`] takes the place of the last layer and of cross-entropy. It compares directions, and lowers the score
+//! of the target class by a margin.
 //!
 //! | you want | use | used by default in |
 //! |---|---|---|
 //! | a baseline | [`MarginSoftmaxConfig::normalized_softmax`], at several scales | |
-//! | what most published speaker and face models have | [`ArcFace`], the default | wespeaker, SpeechBrain, pyannote, OpenMetricLearning |
-//! | the same with fewer surprises at obtuse angles | [`CosFace`] | most configurations of insightface |
+//! | the loss of most published speaker and face models | [`Margin::arcface`], the default | wespeaker, SpeechBrain, pyannote, OpenMetricLearning |
+//! | the same with fewer surprises at obtuse angles | [`Margin::cosface`] | most configurations of insightface |
 //! | numbers that compare with another program | [`MarginSoftmaxConfig::insightface`], [`pytorch_metric_learning`](MarginSoftmaxConfig::pytorch_metric_learning), [`speechbrain`](MarginSoftmaxConfig::speechbrain), [`wespeaker`](MarginSoftmaxConfig::wespeaker) | |
 //! | classes of several clusters, or with wrong labels | [`sub_centers`](MarginSoftmaxConfig::sub_centers), then [`outliers`](MarginSoftmax::outliers) | mmpretrain, wespeaker |
-//! | classes of very different sizes | [`class_margins_from_counts`] | winners of landmark recognition contests |
-//! | images of very different quality | [`AdaFace`] | its authors' face models |
-//! | parity with older models | [`SphereFace`] | |
+//! | classes of very different sizes | [`margin::class_margins_from_counts`] | winners of landmark recognition contests |
+//! | images of very different quality | [`Margin::adaface`] | its authors' face models |
+//! | parity with older models | [`Margin::sphereface`] | |
 //!
 //! Evidence that one margin is better than another is thin. In recent measurements with equal scales a margin was not always
 //! distinguishable from none, while the scale made a difference of several points: choose the scale first. Published
@@ -93,24 +92,23 @@
 //!
 //! # Features
 //!
-//! `std`, `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector
-//! instructions of the processor at run time. The other backends and their accelerations are Burn's own, under Burn's
-//! names: `wgpu`, `vulkan`, `metal`, `webgpu`, `cuda`, `rocm`, `cpu`, `tch`, `ndarray` (deprecated by Burn in favour of
-//! `flex`), `fusion`, `autotune`, `openblas`, `openblas-system`, `blas-netlib`, `accelerate`, `apple-amx`. `train` adds
-//! `CenterMetric` and `EvaluationMetric` for Burn's `Learner`. Without `std` the crate needs `alloc` alone.
-#![cfg_attr(not(feature = "std"), no_std)]
+//! `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector instructions of
+//! the processor at run time. `wgpu` and `ndarray` (deprecated by Burn in favour of `flex`) turn on Burn's backends of these
+//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric` and `EvaluationMetric` for Burn's
+//! `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
-extern crate alloc;
-
+#[cfg(feature = "flex")]
+mod backward;
 mod batch;
 mod centers;
 mod device;
 mod distance;
-mod engine;
 mod error;
 pub mod evaluation;
+#[cfg(feature = "flex")]
+mod host;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
@@ -122,24 +120,41 @@ mod schedule;
 mod simd;
 mod softmax;
 
-pub use batch::{Batch, BatchError, Checking, ClassBalance, ClassWeightsError, LeftOut};
-pub use centers::{CentersError, Precision};
+pub use batch::{Checking, ClassBalance, LabelledBatch, SkippedSamples};
+pub use centers::{CenterDType, CenterUpdate};
 pub use distance::CenterDistance;
-pub use error::SettingError;
-pub use loss::{
-    AdaFace, ArcFace, BeyondPi, CenterLoss, CenterLossConfig, CenterLossError, CenterStatistics,
-    CenterUpdate, CombinedMargin, CosFace, Denominator, DirectRule, Margin, MarginGradient,
-    MarginSoftmax, MarginSoftmaxConfig, MarginSoftmaxError, NormStatistics, Normalization,
-    Outliers, ProxyAnchor, ProxyAnchorConfig, ProxyError, ProxyNca, ProxyNcaConfig, SoftTriple,
-    SoftTripleConfig, SphereFace, UpdateRule, UpdateTiming, class_margins_from_counts,
+pub use error::{LossError, SettingError};
+pub use loss::center::{CenterLoss, CenterLossConfig, UpdateRule, UpdateTiming};
+pub use loss::margin::{Margin, MarginSoftmax, MarginSoftmaxConfig};
+pub use loss::proxy::{
+    ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
 };
+pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
 pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
 pub use neighbors::{
-    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnVotes,
+    KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnWeights,
     NearestCenter, NearestCenterData, Neighbors,
 };
 pub use schedule::Schedule;
+
+/// Settings of the rules that move the centers of a [`CenterLoss`].
+pub mod center {
+    pub use crate::loss::center::{DirectRule, Normalization};
+}
+
+/// The margins of a [`MarginSoftmax`], and what belongs to them.
+pub mod margin {
+    pub use crate::loss::margin::{
+        AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient, NormStatistics,
+        Outliers, SphereFace, class_margins_from_counts,
+    };
+}
+
+/// Settings of the proxy losses.
+pub mod proxy {
+    pub use crate::loss::proxy::Denominator;
+}
 
 #[doc = include_str!("../docs/training.md")]
 pub mod training {}

@@ -1,24 +1,26 @@
 //! Metrics for Burn's `Learner`.
 
-use alloc::string::ToString;
-use alloc::sync::Arc;
+use std::sync::Arc;
+
 use burn::tensor::TensorReadError;
-use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
-    SerializedEntry,
+    SerializedEntry, format_float,
 };
 
-use crate::CenterStatistics;
+use crate::loss::statistics::CenterStatistics;
 
 mod evaluation;
 
 pub use evaluation::{EvaluationInput, EvaluationMetric};
 
-/// One of the [`CenterStatistics`] as a metric of Burn's `Learner`, averaged over the samples.
+/// One of the [`CenterStatistics`] as a metric of Burn's `Learner`.
 ///
-/// Its input is a [`CenterStatistics`]: the output of the training or inference step carries what
-/// [`CenterLoss::statistics`](crate::CenterLoss::statistics) returned, and adapts to it.
+/// Its input is a [`CenterStatistics`]: the output of the training or inference step carries the result of
+/// [`CenterLoss::statistics`](crate::CenterLoss::statistics), and adapts to it.
+///
+/// A batch without the value shows `N/A` and changes nothing. So does an epoch of such batches: `compute` returns an entry
+/// that is not available, and `final_value` an aggregate of 0 samples.
 ///
 /// # Example
 ///
@@ -42,46 +44,92 @@ pub use evaluation::{EvaluationInput, EvaluationMetric};
 #[derive(Clone)]
 pub struct CenterMetric {
     name: MetricName,
-    value: fn(&CenterStatistics) -> Option<f64>,
+    measured: fn(&CenterStatistics) -> Option<Mean>,
     higher_is_better: bool,
-    state: NumericMetricState,
+    batch: Option<Mean>,
+    epoch: Option<Mean>,
+}
+
+/// A mean of `count` numbers, which is at least 1.
+#[derive(Clone, Copy)]
+struct Mean {
+    value: f64,
+    count: usize,
+}
+
+impl Mean {
+    fn of_samples(value: Option<f64>, statistics: &CenterStatistics) -> Option<Self> {
+        let count = statistics.samples;
+        let value = value.filter(|_| count > 0);
+        value.map(|value| Self { value, count })
+    }
+
+    fn joined(self, other: Self) -> Self {
+        let count = self.count + other.count;
+        let share = |part: Self| part.value * (part.count as f64 / count as f64);
+        Self {
+            value: share(self) + share(other),
+            count,
+        }
+    }
+
+    fn entry(self) -> NumericEntry {
+        NumericEntry::Aggregated {
+            aggregated_value: self.value,
+            count: self.count,
+        }
+    }
 }
 
 impl CenterMetric {
-    /// The mean distance of samples to the center of their class; lower is better.
+    /// The mean distance of samples to the center of their class, over all samples that count; lower is better.
     pub fn mean_distance() -> Self {
-        Self::new("Mean distance to center", |s| s.mean_distance, false)
+        let measured = |s: &CenterStatistics| Mean::of_samples(s.mean_distance, s);
+        Self::new("Mean distance to center", measured, false)
     }
 
-    /// The smallest distance between two centers; higher is better.
+    /// The smallest distance between two centers, a mean over the batches; higher is better. A batch without samples that
+    /// count has it too.
     pub fn min_center_distance() -> Self {
-        Self::new(
-            "Smallest distance between centers",
-            |s| s.min_center_distance,
-            true,
-        )
+        let measured = |s: &CenterStatistics| {
+            let value = s.min_center_distance;
+            value.map(|value| Mean { value, count: 1 })
+        };
+        Self::new("Smallest distance between centers", measured, true)
     }
 
-    /// The former divided by the latter; lower is better.
+    /// The mean distance to the center divided by the smallest distance between centers, a mean over all samples that
+    /// count; lower is better.
     pub fn ratio() -> Self {
-        Self::new("Center distance ratio", |s| s.ratio, false)
+        let measured = |s: &CenterStatistics| Mean::of_samples(s.ratio, s);
+        Self::new("Center distance ratio", measured, false)
     }
 
     fn new(
         name: &str,
-        value: fn(&CenterStatistics) -> Option<f64>,
+        measured: fn(&CenterStatistics) -> Option<Mean>,
         higher_is_better: bool,
     ) -> Self {
         Self {
             name: Arc::new(name.to_string()),
-            value,
+            measured,
             higher_is_better,
-            state: NumericMetricState::default(),
+            batch: None,
+            epoch: None,
         }
     }
 
-    fn format(&self) -> FormatOptions {
-        FormatOptions::new(self.name()).precision(4)
+    /// The text that is shown, with the number that is logged, if there is one.
+    fn entry(&self, logged: Option<NumericEntry>) -> SerializedEntry {
+        let [epoch, batch] = [self.epoch, self.batch].map(|mean| match mean {
+            Some(mean) => format_float(mean.value, 4),
+            None => SerializedEntry::NOT_AVAILABLE.to_string(),
+        });
+        let logged = match logged {
+            Some(entry) => entry.serialize(),
+            None => SerializedEntry::NOT_AVAILABLE.to_string(),
+        };
+        SerializedEntry::new(format!("epoch {epoch} - batch {batch}"), logged)
     }
 }
 
@@ -93,19 +141,19 @@ impl Metric for CenterMetric {
         statistics: &CenterStatistics,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        // A batch without the value changes nothing.
-        if let Some(value) = (self.value)(statistics) {
-            self.state.update(value, statistics.samples);
+        self.batch = (self.measured)(statistics);
+        if let Some(batch) = self.batch {
+            self.epoch = Some(self.epoch.map_or(batch, |epoch| epoch.joined(batch)));
         }
-        Ok(self.state.compute_update(self.format()))
+        Ok(self.entry(self.value()))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        Ok(self.state.compute_final(self.format()))
+        Ok(self.entry(self.epoch.map(|_| self.final_value())))
     }
 
     fn clear(&mut self) {
-        self.state.reset();
+        (self.batch, self.epoch) = (None, None);
     }
 
     fn name(&self) -> MetricName {
@@ -123,14 +171,20 @@ impl Metric for CenterMetric {
 
 impl Numeric for CenterMetric {
     fn value(&self) -> Option<NumericEntry> {
-        Some(self.state.current_value())
+        self.batch.map(Mean::entry)
     }
 
     fn running_value(&self) -> Option<NumericEntry> {
-        Some(self.state.running_value())
+        self.epoch.map(Mean::entry)
     }
 
     fn final_value(&self) -> NumericEntry {
-        self.state.final_value()
+        match self.epoch {
+            Some(epoch) => NumericEntry::Final(epoch.value),
+            None => NumericEntry::Aggregated {
+                aggregated_value: 0.0,
+                count: 0,
+            },
+        }
     }
 }

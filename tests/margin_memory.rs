@@ -9,8 +9,8 @@ mod allocations;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor};
 #[cfg(feature = "ndarray")]
-use burn_center_loss::AdaFace;
-use burn_center_loss::{ArcFace, Checking, Margin, MarginSoftmaxConfig, SphereFace};
+use burn_center_loss::margin::AdaFace;
+use burn_center_loss::{Checking, Margin, MarginSoftmaxConfig};
 
 use allocations::with_peak;
 
@@ -66,18 +66,18 @@ fn memory_does_not_depend_on_the_number_of_classes() {
             .with_sub_centers(sub_centers)
     };
     let device = Device::flex().autodiff();
-    check(&device, &with(ArcFace::new().into(), Checking::Strict, 1));
-    check(&device, &with(ArcFace::new().into(), Checking::Strict, 2));
-    check(
-        &device,
-        &with(SphereFace::new().into(), Checking::Deferred, 1),
-    );
+    check(&device, &with(Margin::arcface(0.5), Checking::Strict, 1));
+    check(&device, &with(Margin::arcface(0.5), Checking::Strict, 2));
+    check(&device, &with(Margin::sphereface(4), Checking::Deferred, 1));
     #[cfg(feature = "ndarray")]
     {
         // The same blocks by tensor operations.
         #[expect(deprecated, reason = "supported as long as Burn has it")]
         let device = Device::ndarray().autodiff();
-        check(&device, &with(AdaFace::new().into(), Checking::Strict, 1));
-        check(&device, &with(ArcFace::new().into(), Checking::Deferred, 2));
+        check(
+            &device,
+            &with(Margin::AdaFace(AdaFace::new()), Checking::Strict, 1),
+        );
+        check(&device, &with(Margin::arcface(0.5), Checking::Deferred, 2));
     }
 }

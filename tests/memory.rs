@@ -6,17 +6,17 @@
 mod allocations;
 
 use burn::tensor::{Device, Int, Tensor};
-use burn_center_loss::{CenterLossConfig, Checking, DirectRule};
+use burn_center_loss::{CenterLossConfig, Checking, UpdateRule};
 
 use allocations::with_peak;
 
 /// The most that one training step allocates at one time beyond what lived before it.
-fn peak_of_a_step(num_classes: usize, rule: DirectRule, checking: Checking) -> usize {
+fn peak_of_a_step(num_classes: usize, rule: UpdateRule, checking: Checking) -> usize {
     const BATCH_SIZE: usize = 64;
     const FEATURE_DIM: usize = 32;
     let device = Device::flex().autodiff();
     let loss = CenterLossConfig::new(num_classes, FEATURE_DIM)
-        .with_update_rule(rule.into())
+        .with_update_rule(rule)
         .with_checking(checking)
         .init(&device);
     let step = || {
@@ -34,7 +34,7 @@ fn peak_of_a_step(num_classes: usize, rule: DirectRule, checking: Checking) -> u
 #[test]
 fn memory_does_not_depend_on_the_number_of_classes() {
     for checking in [Checking::Strict, Checking::Deferred] {
-        for rule in [DirectRule::paper(), DirectRule::mean(), DirectRule::sum()] {
+        for rule in [UpdateRule::paper(), UpdateRule::mean(), UpdateRule::sum()] {
             let few = peak_of_a_step(100, rule.clone(), checking);
             let many = peak_of_a_step(200_000, rule.clone(), checking);
             // One copy of the many centers alone would be 25 600 000 bytes.

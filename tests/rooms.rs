@@ -1,80 +1,38 @@
-//! The plan of the house, `docs/architecture.md`, as a test: no room uses a room above it, and no files
-//! need each other in a circle.
+//! The plan of the house, `docs/architecture.md`, as a test: no room uses a room that its table does not allow, and no
+//! files need each other in a circle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use syn::visit::Visit;
-use syn::{Attribute, Item, UseTree, Visibility};
+use syn::{Attribute, Expr, ExprMethodCall, Item, UseTree, Visibility};
 
-/// Each room and the rooms that it may use, from the ground up. A file directly under `src` is a room of
-/// its own. Each loss is a room too, so that no loss uses another one.
-const ROOMS: [(&str, &[&str]); 18] = [
-    ("error", &[]),
-    ("device", &[]),
-    ("simd", &[]),
-    ("parts", &[]),
-    ("reduce", &["device"]),
-    ("distance", &["reduce"]),
-    ("reads", &["device"]),
-    ("schedule", &["error"]),
-    ("batch", &["distance", "reduce"]),
-    ("centers", &["batch", "device", "reads", "reduce"]),
-    (
-        "engine",
-        &[
-            "batch", "centers", "device", "distance", "parts", "reads", "reduce", "simd",
-        ],
-    ),
-    (
-        "neighbors",
-        &["batch", "device", "distance", "parts", "simd"],
-    ),
-    (
-        "evaluation",
-        &["batch", "device", "distance", "neighbors", "parts", "simd"],
-    ),
-    ("loss", &[]),
-    (
-        "loss::center",
-        &[
-            "batch",
-            "centers",
-            "device",
-            "distance",
-            "engine",
-            "error",
-            "neighbors",
-            "schedule",
-        ],
-    ),
-    (
-        "loss::margin",
-        &[
-            "batch",
-            "centers",
-            "distance",
-            "engine",
-            "error",
-            "neighbors",
-            "schedule",
-        ],
-    ),
-    (
-        "loss::proxy",
-        &[
-            "batch",
-            "centers",
-            "distance",
-            "engine",
-            "error",
-            "neighbors",
-            "reduce",
-        ],
-    ),
-    ("metric", &["evaluation", "loss::center", "neighbors"]),
-];
+/// Each room and the rooms that it may use, from the ground up: the table of the document. A file directly under `src`
+/// is a room of its own, and so is each loss, so that no loss uses another one.
+fn rooms() -> Vec<(String, Vec<String>)> {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+    let text = fs::read_to_string(&document).expect("the document of the rooms");
+    let (_, table) = text
+        .split_once("| room | may use |")
+        .expect("the table of the rooms");
+    let names = |cell: &str| -> Vec<String> {
+        let quoted = cell.split('`').skip(1).step_by(2);
+        quoted.map(|name| name.replace('/', "::")).collect()
+    };
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let rooms = rows.flat_map(|row| {
+        let cells: Vec<&str> = row.split('|').collect();
+        let uses = names(cells[2]);
+        names(cells[1])
+            .into_iter()
+            .map(move |name| (name, uses.clone()))
+    });
+    rooms.collect()
+}
 
 /// The path of a module from the crate's root: `["batch", "groups"]`.
 type Module = Vec<String>;
@@ -300,31 +258,44 @@ fn room(module: &[String]) -> String {
 }
 
 #[test]
-fn no_room_uses_a_room_above_it() {
-    for (floor, (name, uses)) in ROOMS.iter().enumerate() {
-        for used in *uses {
-            let below = ROOMS[..floor].iter().any(|(below, _)| below == used);
-            assert!(below, "{used} is not below {name}");
+fn rooms_use_what_the_table_allows_and_nothing_else() {
+    let rooms = rooms();
+    assert!(rooms.len() > 10, "{rooms:?}");
+    for (floor, (name, uses)) in rooms.iter().enumerate() {
+        for used in uses {
+            let is_below = rooms[..floor].iter().any(|(below, _)| below == used);
+            assert!(is_below, "{used} is not below {name}");
         }
     }
-    let mut wrong = vec![];
+    let (mut wrong, mut found) = (vec![], BTreeSet::new());
     for (module, needed) in Code::read().needs() {
         let own = room(&module);
         // The crate's root hands on from everywhere and holds no logic; so does the room of all losses.
         if own.is_empty() || own == "loss" {
             continue;
         }
-        let Some((_, allowed)) = ROOMS.iter().find(|(name, _)| *name == own) else {
-            panic!("{own} is no room: add it to ROOMS and to docs/architecture.md");
+        let Some((_, allowed)) = rooms.iter().find(|(name, _)| *name == own) else {
+            panic!("{own} is no room: add it to the table of docs/architecture.md");
         };
         for other in needed {
             let there = room(&other);
-            if there != own && !allowed.contains(&there.as_str()) {
+            if there != own && !allowed.contains(&there) {
                 wrong.push(format!("{} uses {}", module.join("::"), other.join("::")));
             }
+            found.insert((own.clone(), there));
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let mut unused = vec![];
+    for (name, uses) in &rooms {
+        let is_unused = |used: &&String| !found.contains(&(name.clone(), (*used).clone()));
+        unused.extend(
+            uses.iter()
+                .filter(is_unused)
+                .map(|used| format!("{name} may use {used}")),
+        );
+    }
+    assert!(unused.is_empty(), "permissions without a user: {unused:#?}");
 }
 
 #[test]
@@ -362,22 +333,111 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Burn's own ones are wrong under its fusion, see `src/reduce/apart.rs`. Integers are not concerned.
-#[test]
-fn sums_and_maxima_along_a_dimension_are_those_of_reduce() {
+/// Source files by their path under `src`, without those of tests alone.
+fn sources() -> Vec<(String, String)> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let relative = |file: &Path| {
+        let path = file.strip_prefix(&source).expect("a file of the sources");
+        path.to_str().expect("a name in UTF-8").replace('\\', "/")
+    };
+    let files = files(&source)
+        .into_iter()
+        .filter(|file| !file.ends_with("tests.rs"));
+    files
+        .map(|file| {
+            (
+                relative(&file),
+                fs::read_to_string(&file).expect("a source file"),
+            )
+        })
+        .collect()
+}
+
+/// Calls of reductions along a dimension in one file.
+#[derive(Default)]
+struct Reductions(Vec<String>);
+
+impl<'ast> Visit<'ast> for Reductions {
+    fn visit_item(&mut self, item: &'ast Item) {
+        match item {
+            Item::Mod(item) if is_of_tests(&item.attrs) => {}
+            item => syn::visit::visit_item(self, item),
+        }
+    }
+
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        const NAMES: [&str; 14] = [
+            "sum_dim",
+            "max_dim",
+            "min_dim",
+            "mean_dim",
+            "prod_dim",
+            "sum_dims",
+            "mean_dims",
+            "max_dim_with_indices",
+            "min_dim_with_indices",
+            "max_abs_dim",
+            "var",
+            "var_mean",
+            "cumsum",
+            "topk",
+        ];
+        let name = call.method.to_string();
+        let is_of_integers = match &*call.receiver {
+            Expr::MethodCall(receiver) => receiver.method == "int",
+            _ => false,
+        };
+        if NAMES.contains(&name.as_str()) && !is_of_integers {
+            self.0.push(name);
+        }
+        syn::visit::visit_expr_method_call(self, call);
+    }
+}
+
+/// Burn's own ones are wrong under its fusion, see `src/reduce.rs`. Integers are not concerned, nor files that run on
+/// the host alone.
+#[test]
+fn reductions_along_a_dimension_are_those_of_reduce() {
     let mut wrong = vec![];
-    for file in files(&source) {
-        if file.starts_with(source.join("reduce")) {
+    for (path, text) in sources() {
+        let is_host = path.starts_with("host/") || path == "softmax/host.rs";
+        if is_host || path == "reduce.rs" {
             continue;
         }
-        let text = fs::read_to_string(&file).expect("a source file");
+        let mut found = Reductions::default();
+        let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+        file.items.iter().for_each(|item| found.visit_item(item));
+        // Softmax and its logarithm reduce as well.
+        if text.contains("activation::") {
+            found.0.push("activation".into());
+        }
+        wrong.extend(found.0.into_iter().map(|name| format!("{path}: {name}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// One place decides which path serves a device; the paths themselves are built with their backends.
+#[test]
+fn features_of_backends_are_named_below_the_losses() {
+    const FILES: [&str; 6] = [
+        "device.rs",
+        "backward.rs",
+        "reads.rs",
+        "lib.rs",
+        "softmax/mod.rs",
+        "softmax/host.rs",
+    ];
+    let mut wrong = vec![];
+    for (path, text) in sources() {
+        if FILES.contains(&path.as_str()) || path.starts_with("host/") {
+            continue;
+        }
         for (number, line) in text.lines().enumerate() {
-            let is_one = [".sum_dim(", ".max_dim(", ".mean_dim(", ".prod_dim("]
+            let is_named = ["flex", "ndarray", "wgpu", "remote"]
                 .iter()
-                .any(|call| line.contains(call));
-            if is_one && !line.contains(".int().sum_dim(") {
-                wrong.push(format!("{}:{}: {line}", file.display(), number + 1));
+                .any(|backend| line.contains(&format!("feature = \"{backend}\"")));
+            if is_named && !line.contains("cfg(all(test") {
+                wrong.push(format!("{path}:{}: {line}", number + 1));
             }
         }
     }

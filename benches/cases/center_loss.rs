@@ -6,16 +6,14 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::Initializer;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor, Tolerance};
-use burn_center_loss::{
-    CenterLoss, CenterLossConfig, CenterUpdate, Checking, DirectRule, UpdateRule,
-};
+use burn_center_loss::{CenterLoss, CenterLossConfig, CenterUpdate, Checking, UpdateRule};
 
 use super::devices::sync;
 
 /// The rate of the centers, and the optimizer's.
 const ALPHA: f64 = 0.5;
 
-/// How many samples, classes and columns.
+/// The numbers of samples, classes and columns.
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub batch_size: usize,
@@ -38,22 +36,22 @@ impl Shape {
         (values + size_of::<i64>() * self.batch_size) as u64
     }
 
-    /// What the loss alone moves at least: features and the centers of the labels are read.
+    /// The least bytes of the loss alone: it reads the features and the centers of their classes.
     pub fn bytes_of_evaluate(self) -> u64 {
         self.bytes(2)
     }
 
-    /// What loss and gradient move at least: features and centers are read, the gradient is written.
+    /// The least bytes of loss and gradient: they read features and centers, and write the gradient.
     pub fn bytes_of_forward_backward(self) -> u64 {
         self.bytes(3)
     }
 
-    /// What an update moves at least: pulls and centers are read, centers are written.
+    /// The least bytes of an update: it reads features and centers, and writes the centers.
     pub fn bytes_of_update(self) -> u64 {
         self.bytes(3)
     }
 
-    /// What a whole step moves at least: features and centers are read, gradient and centers are written.
+    /// The least bytes of a whole step: it reads features and centers, and writes gradient and centers.
     pub fn bytes_of_step(self) -> u64 {
         self.bytes(4)
     }
@@ -87,7 +85,7 @@ impl Batch {
     }
 }
 
-/// What the optimizer steps: center loss and a parameter in place of a network.
+/// The model that the optimizer steps: center loss and a parameter in place of a network.
 ///
 /// A network's parameters would take the same time for every contestant and hide the loss. So there is one parameter of
 /// `[feature_dim]`, whose sum is added to the loss, as the loss of a classifier would be.
@@ -164,9 +162,9 @@ impl CenterLossCase {
     ) -> impl Iterator<Item = (&'static str, Self)> + use<> {
         let device = device.clone();
         [
-            ("Paper", DirectRule::paper().into()),
-            ("Mean", DirectRule::mean().into()),
-            ("Sum", DirectRule::sum().into()),
+            ("Paper", UpdateRule::paper()),
+            ("Mean", UpdateRule::mean()),
+            ("Sum", UpdateRule::sum()),
             ("Gradient", UpdateRule::Gradient),
             ("Frozen", UpdateRule::Frozen),
         ]
@@ -185,7 +183,7 @@ impl CenterLossCase {
     ) -> Self {
         device.seed(1);
         let config = CenterLossConfig::new(shape.num_classes, shape.feature_dim)
-            .with_update_rule(DirectRule::paper().with_alpha(ALPHA).into())
+            .with_update_rule(UpdateRule::paper().with_alpha(ALPHA))
             .with_initializer(Initializer::Uniform { min: 0.0, max: 1.0 });
         let autodiff = device.clone().autodiff();
         let loss = configure(config).init(&autodiff);
@@ -228,7 +226,7 @@ impl CenterLossCase {
         gradient
     }
 
-    /// What the batch would do to the centers.
+    /// The update of the centers by the batch, which is not applied.
     pub fn measure(&self) -> CenterUpdate {
         let Batch { features, labels } = &self.training.batch;
         let (_, update) = self
@@ -312,8 +310,8 @@ impl PlainCenterLoss {
         let num_classes = self.num_classes;
         self.training.step(|centers, batch| {
             let labels = batch.labels.clone().inner();
-            let own = centers.val().inner().select(0, labels.clone());
-            let differences = batch.features.clone() - Tensor::from_inner(own);
+            let targets = centers.val().inner().select(0, labels.clone());
+            let differences = batch.features.clone() - Tensor::from_inner(targets);
             let loss = differences.clone().square().sum_dim(1).mean() * 0.5;
 
             let [batch_size] = labels.dims();

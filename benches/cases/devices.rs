@@ -15,8 +15,6 @@ pub fn devices() -> Vec<(&'static str, Device)> {
             "wgpu",
             Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
         ),
-        #[cfg(feature = "cuda")]
-        ("cuda", Device::cuda(burn::tensor::DeviceIndex::Default)),
     ]
 }
 

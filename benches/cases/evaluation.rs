@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Distribution, Int, Tensor};
 use burn_center_loss::evaluation::{RetrievalConfig, RetrievalReport, RetrievalSet, RocCurve};
 
-/// How many samples of how many classes, and how wide they are.
+/// The numbers of samples, classes and columns.
 #[derive(Clone, Copy)]
 pub struct RetrievalShape {
     pub samples: usize,

@@ -4,7 +4,8 @@ use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor, Tolerance};
-use burn_center_loss::{ArcFace, BeyondPi, MarginSoftmax, MarginSoftmaxConfig};
+use burn_center_loss::margin::{ArcFace, BeyondPi};
+use burn_center_loss::{Checking, Margin, MarginSoftmax, MarginSoftmaxConfig};
 
 use super::center_loss::Shape;
 use super::devices::sync;
@@ -43,15 +44,25 @@ pub struct MarginCase {
 }
 
 impl MarginCase {
-    /// With the default budget for scores, on a plain device.
+    /// The ArcFace that [`PlainArcFace`] computes, on a plain device.
     pub fn new(shape: Shape, device: &Device) -> Self {
-        let inputs = Inputs::new(shape, device);
         let margin = ArcFace::new()
             .with_margin(MARGIN)
             .with_beyond_pi(BeyondPi::Reflect);
+        Self::with_margin(shape, device, Margin::ArcFace(margin), Checking::Strict)
+    }
+
+    /// The default ArcFace, on a plain device.
+    pub fn arcface(shape: Shape, device: &Device, checking: Checking) -> Self {
+        Self::with_margin(shape, device, Margin::arcface(MARGIN), checking)
+    }
+
+    fn with_margin(shape: Shape, device: &Device, margin: Margin, checking: Checking) -> Self {
+        let inputs = Inputs::new(shape, device);
         let loss = MarginSoftmaxConfig::new(shape.num_classes, shape.feature_dim)
-            .with_margin(margin.into())
+            .with_margin(margin)
             .with_scale(SCALE)
+            .with_checking(checking)
             .init_with_centers(inputs.centers.clone())
             .expect("the shape is valid");
         Self {
@@ -105,9 +116,9 @@ impl PlainArcFace {
         let unit = |rows: Tensor<2>| rows.clone() / rows.square().sum_dim(1).sqrt();
         let cosines = unit(features.clone()).matmul(unit(centers.clone()).transpose());
         let labels = labels.unsqueeze_dim::<2>(1);
-        let own = cosines.clone().gather(1, labels.clone());
-        let moved = own.clone().acos().add_scalar(MARGIN).cos();
-        let scores = cosines.scatter(1, labels.clone(), moved - own, IndexingUpdateOp::Add);
+        let target = cosines.clone().gather(1, labels.clone());
+        let moved = target.clone().acos().add_scalar(MARGIN).cos();
+        let scores = cosines.scatter(1, labels.clone(), moved - target, IndexingUpdateOp::Add);
         let scores = log_softmax(scores.mul_scalar(SCALE), 1);
         let value = scores.gather(1, labels).mean().neg();
         let mut gradients = value.backward();

@@ -1,5 +1,5 @@
-//! What the benches run: devices, data, the library's operations, and the same by plain tensor operations, as one would
-//! write them in Burn without this crate.
+//! The cases of the benches: devices, data, the library's operations, and the same by plain tensor operations, as one
+//! would write them in Burn without this crate.
 
 pub mod center_loss;
 pub mod devices;

@@ -17,7 +17,7 @@ fn random(rows: usize, feature_dim: usize, device: &Device) -> Tensor<2> {
     Tensor::random([rows, feature_dim], Distribution::Default, device)
 }
 
-/// How many references, queries, columns and neighbors.
+/// The numbers of references, queries, columns and neighbors.
 #[derive(Clone, Copy)]
 pub struct KnnShape {
     pub references: usize,
@@ -140,7 +140,7 @@ impl PlainKnn {
     }
 }
 
-/// How many centers, queries and columns.
+/// The numbers of centers, queries and columns.
 #[derive(Clone, Copy)]
 pub struct CentersShape {
     pub centers: usize,

@@ -1,4 +1,4 @@
-"""What peers.py compares with: one operation of another library, timed, as one line of JSON.
+"""The other side of peers.py: times one operation of another library and prints one line of JSON.
 
     python contestants.py NAME SECONDS THREADS TORCH_DEVICE NUMBERS..
 

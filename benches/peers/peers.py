@@ -39,7 +39,7 @@ DEFAULTS = {"device": "flex"}
 # The full matrix and its gradient take a few times this many values of four bytes.
 MAX_FULL_MATRIX = 1 << 28
 
-# What `--write` looks for in a document, and puts between the two marks.
+# The two marks in a document between which `--write` puts a table.
 TABLE_MARKS = ("<!-- peers.py --write: from here -->", "<!-- peers.py --write: to here -->")
 SHORT_TABLE_MARKS = ("<!-- peers.py --write, short: from here -->", "<!-- peers.py --write, short: to here -->")
 # The rows of the short table: what most would use otherwise, at one shape each.
@@ -97,7 +97,7 @@ CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "torch_pml_accuracy_calc
 RETRIEVAL_SHAPES = [(10_000, 1_000, 128), (60_000, 6_000, 128)]
 ROC_SCORES = [10_000_000]
 
-# What grows, the sizes (B, C, D), and what is held.
+# The size that grows, the shapes (B, C, D), and the sizes that are held.
 SWEEPS = [
     ("batch_size", [(b, 10_000, 128) for b in (16, 64, 256, 1_024, 4_096, 16_384)], "10 000 classes, 128 columns"),
     ("num_classes", [(256, 10**c, 128) for c in range(1, 7)], "batches of 256, 128 columns"),
@@ -220,8 +220,8 @@ def build(device, features):
     if shutil.which(cargo) is None:
         sys.exit("cargo is not on the path")
     command = [cargo, "bench", "--no-run", "--bench", "peers", "--message-format=json-render-diagnostics"]
-    # Not `autotune`: README says why.
-    all_features = [] if device == "flex" else [device, "fusion"]
+    # Not `burn/autotune`: README says why.
+    all_features = [] if device == "flex" else [device, "burn/fusion"]
     all_features += [features] if features else []
     if all_features:
         command += ["--features", ",".join(all_features)]
@@ -259,7 +259,7 @@ class Runner:
         return [str(python), script, name, str(self.seconds), str(self.threads), torch_device, *numbers]
 
     def run(self, contestant):
-        """What the contestant prints, or {"failed": why}."""
+        """The line that the contestant prints, or {"failed": why}."""
         command = self.command(contestant)
         if command is None:
             return {"failed": "not installed"}
@@ -391,7 +391,7 @@ def provenance(arguments, results, others):
 
 
 def growth(all_summaries):
-    """What ten times as many classes cost."""
+    """The cost of ten times as many classes."""
     few, many = (("rust:step", 512, classes, 128) for classes in (100_000, 1_000_000))
     if few not in all_summaries or many not in all_summaries:
         return ""
@@ -403,7 +403,7 @@ def growth(all_summaries):
 
 
 def memory(results):
-    """What the first step with a margin takes beyond features, class vectors and their gradients."""
+    """The memory of the first step with a margin, beyond features, class vectors and their gradients."""
     lines = [["case", "who", "MB beyond features, class vectors and gradients"], ["---"] * 3]
     for batch_size, num_classes, feature_dim in MARGIN_SHAPES:
         case = f"margin B{batch_size} C{num_classes} D{feature_dim}"
@@ -482,7 +482,7 @@ def compare(arguments, venv, binary):
             if (case.name, pair[3][0]) in SHORT_TABLE:
                 short_rows.append(rows[-1])
     stamp = provenance(arguments, results, others)
-    # What a process holds says nothing about the memory of a GPU.
+    # The memory of a process says nothing about that of a GPU.
     peaks = memory(results) if arguments.device == "flex" else ""
     text = f"{markdown(rows)}{growth(all_summaries)}{peaks}\n\n{stamp}"
     print(text)
@@ -568,7 +568,7 @@ def main():
     )
     parser.add_argument(
         "--device",
-        choices=["flex", "wgpu", "cuda"],
+        choices=["flex", "wgpu"],
         default=DEFAULTS["device"],
         help="what this crate computes on; torch computes on CUDA, but with flex, the CPU (default: flex)",
     )

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labelled_batch::LabelledBatch;
 use crate::error::LossError;
-use crate::reduce::{apart, sum_dim};
+use crate::reduce::{fusion_barrier, sum_dim};
 
 /// The time when bad samples are reported.
 ///
@@ -64,15 +64,14 @@ impl BatchRules {
         device: &Device,
         dtype: FloatDType,
     ) -> Result<CheckedBatch, LossError> {
-        self.check_shapes(&batch)?;
-        check_devices(&batch, device)?;
+        self.check_fits(&batch, device)?;
         let LabelledBatch {
             features: given,
             labels,
             weights,
         } = batch;
         let labels = labels.without_autodiff();
-        let features = apart(if given.dtype() == dtype.into() {
+        let features = fusion_barrier(if given.dtype() == dtype.into() {
             given.clone()
         } else {
             given.clone().cast(dtype)
@@ -101,6 +100,12 @@ impl BatchRules {
             Checking::Deferred => checked.skip_bad_samples(),
         }
         Ok(checked)
+    }
+
+    /// Checks that shapes and devices fit.
+    pub fn check_fits(&self, batch: &LabelledBatch, device: &Device) -> Result<(), LossError> {
+        self.check_shapes(batch)?;
+        check_devices(batch, device)
     }
 
     fn check_shapes(&self, batch: &LabelledBatch) -> Result<(), LossError> {
@@ -182,17 +187,13 @@ impl CheckedBatch {
         }
     }
 
-    /// Under deferred checking, skips the samples whose loss, `[batch_size]` without autodiff, is not
-    /// finite.
-    pub fn skip_losses(&mut self, losses: &Tensor<1>) {
-        if self.bad.is_some() {
-            let is_finite = losses.clone().is_finite();
-            let bad = self.bad_among_the_rest(is_finite);
-            if let Some([.., losses]) = &mut self.bad {
-                *losses = losses.clone().bool_or(bad.clone());
-            }
-            self.rest(bad);
+    /// Under deferred checking, skips the samples whose loss or step is not finite.
+    pub fn skip_losses(&mut self, is_finite: Tensor<1, Bool>) {
+        let bad = self.bad_among_the_rest(is_finite);
+        if let Some([.., losses]) = &mut self.bad {
+            *losses = losses.clone().bool_or(bad.clone());
         }
+        self.rest(bad);
     }
 
     fn skip_bad_samples(&mut self) {

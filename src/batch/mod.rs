@@ -6,11 +6,13 @@ mod labels;
 mod skipped;
 mod weigh;
 
-pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes, zero_rows};
 pub use check::Checking;
+pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes};
 pub use labelled_batch::LabelledBatch;
-pub(crate) use labels::{index, read_labels};
-pub use skipped::SkippedSamples;
+pub(crate) use labels::{LabelKind, index, read_labels};
 pub(crate) use skipped::SkippedCounter;
+pub use skipped::SkippedSamples;
 pub use weigh::ClassBalance;
-pub(crate) use weigh::{Weighing, Weights, check_class_weights, check_finite, class_totals, class_weights};
+pub(crate) use weigh::{
+    Weighing, Weights, check_class_weights, check_finite, class_totals, class_weights,
+};

@@ -52,7 +52,7 @@ impl CheckedBatch {
     /// is not finite, it names the first row of `centers` that is not. `step`, `[batch_size]`, is a number
     /// per sample that is not finite if the step that it asks of its center is not.
     ///
-    /// Deferred checking reads nothing. It skips the samples whose loss is not finite.
+    /// Deferred checking reads nothing. It skips the samples whose loss or step is not finite.
     pub fn weigh(
         &mut self,
         losses: &Tensor<1>,
@@ -62,7 +62,13 @@ impl CheckedBatch {
     ) -> Result<Weights, LossError> {
         match self.rules.checking {
             Checking::Strict => self.refuse_bad_samples(losses, step, centers)?,
-            Checking::Deferred => self.skip_losses(losses),
+            Checking::Deferred => {
+                let is_finite = losses.clone().is_finite();
+                self.skip_losses(match step {
+                    Some(step) => is_finite.bool_and(step.is_finite()),
+                    None => is_finite,
+                });
+            }
         }
         let skipped = self.bad.clone().map(|bad| {
             let counts = bad.map(|bad| bad.int().sum());

@@ -338,7 +338,10 @@ mod tests {
         }));
         assert!(failed.is_err());
         assert_eq!(centers.check_present(), Err(LossError::CentersLost));
-        assert_eq!(centers.replace(|values| values), Err(LossError::CentersLost));
+        assert_eq!(
+            centers.replace(|values| values),
+            Err(LossError::CentersLost)
+        );
         assert_eq!(
             format!("{centers:?}"),
             "Centers { shape: [3, 2], trainable: false }"

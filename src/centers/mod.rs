@@ -8,6 +8,6 @@ mod centers;
 mod dtype;
 mod update;
 
-pub(crate) use centers::{Centers, with_autodiff_of};
+pub(crate) use centers::Centers;
 pub use dtype::CenterDType;
 pub use update::CenterUpdate;

@@ -1,4 +1,4 @@
-//! What can be wrong with the input of a metric.
+//! Errors of metrics.
 
 use crate::neighbors::KnnError;
 use thiserror::Error;
@@ -35,7 +35,7 @@ pub enum EvaluationError {
         /// The first index with such a value.
         index: usize,
     },
-    /// Only genuine or only impostor pairs where both are needed.
+    /// Only genuine or only impostor pairs. Both are needed.
     #[error("{name} holds {genuine} times true and {impostors} times false; each must occur")]
     OneKind {
         /// The argument.
@@ -75,9 +75,11 @@ pub enum EvaluationError {
         /// The number of pairs.
         pairs: usize,
     },
-    /// A distance below zero.
-    #[error("{name} holds {value} at index {index}; a distance must be at least 0")]
-    NegativeDistance {
+    /// A squared distance that no two rows of unit length have.
+    #[error(
+        "{name} holds {value} at index {index}; squared distances of rows of unit length are in 0..=4"
+    )]
+    UnitDistance {
         /// The argument.
         name: &'static str,
         /// The value.
@@ -92,6 +94,16 @@ pub enum EvaluationError {
         left: [usize; 2],
         /// Shape of the right rows.
         right: [usize; 2],
+    },
+    /// A batch of another width than the batches before.
+    #[error(
+        "features has {columns} columns and those of the batches before have {expected}; the numbers must be equal"
+    )]
+    BatchWidth {
+        /// The width of the batch.
+        columns: usize,
+        /// The width of the batches before.
+        expected: usize,
     },
     /// Ranks that are not those of relevant references.
     #[error(

@@ -1,29 +1,31 @@
 #![doc = include_str!("../../docs/evaluation.md")]
 
 mod clustering;
-mod comparison;
 mod error;
-mod features;
 mod identification;
+mod input;
+mod lfw;
 mod open_set;
+mod pairs;
 mod relevance;
 mod retrieval;
-mod scores;
-mod steps;
-mod verification;
+mod roc;
+mod sweep;
 
 pub use clustering::{Contingency, clusters_by_nearest_center};
 pub use error::EvaluationError;
-pub use features::label_values;
 pub use identification::{Identification, MatedProbe, TpirAtFpir};
+pub(crate) use input::Samples;
+pub use input::label_values;
+pub use lfw::{Fold, LfwAccuracy, lfw_accuracy};
 pub use open_set::{
     OpenSet, OscrPoint, known_scores_by_center, known_scores_by_kth_neighbor,
     threshold_for_known_share,
 };
+pub(crate) use pairs::pair_scores_of_rows;
+pub use pairs::{PairScores, all_pair_scores, pair_distances, pair_scores};
+pub(crate) use relevance::LabelsAndKeys;
 pub use retrieval::{
     QueryRetrieval, Ranking, RetrievalConfig, RetrievalMeans, RetrievalReport, RetrievalSet,
 };
-pub use verification::{
-    BestAccuracy, DetectionCost, Fold, LfwAccuracy, MinDetectionCost, PairScores, RocCurve,
-    RocPoint, TarAtFar, all_pair_scores, lfw_accuracy, pair_distances, pair_scores,
-};
+pub use roc::{BestAccuracy, DetectionCost, MinDetectionCost, RocCurve, RocPoint, TarAtFar};

@@ -1,10 +1,7 @@
 //! Which references each query is compared with, and which of them are relevant.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
 /// Labels and keys of the samples of one side.
-pub(crate) struct Names {
+pub(crate) struct LabelsAndKeys {
     pub(crate) labels: Vec<i128>,
     pub(crate) keys: Option<Vec<i128>>,
 }
@@ -18,7 +15,7 @@ pub(crate) struct Relevance {
     class_of_reference: Vec<u32>,
     /// The references of each label, in ascending order.
     references_of_class: Vec<Vec<u32>>,
-    /// The number of each query's label; `None` where no reference has it.
+    /// The number of each query's label; `None` if no reference has it.
     class_of_query: Vec<Option<u32>>,
     /// The keys of queries and of references.
     keys: Option<[Vec<i128>; 2]>,
@@ -30,13 +27,13 @@ pub(crate) struct Relevance {
 
 impl Relevance {
     /// A set whose samples are compared with each other.
-    pub(crate) fn of_set(names: Names) -> Self {
-        let keys = names.keys.map(|keys| [keys.clone(), keys]);
+    pub(crate) fn of_set(names: &LabelsAndKeys) -> Self {
+        let keys = names.keys.clone().map(|keys| [keys.clone(), keys]);
         Self::new(&names.labels, &names.labels, keys, true)
     }
 
     /// Queries compared with references. Keys of one side alone are not used.
-    pub(crate) fn of_queries(queries: &Names, references: &Names) -> Self {
+    pub(crate) fn of_queries(queries: &LabelsAndKeys, references: &LabelsAndKeys) -> Self {
         let keys = match (&queries.keys, &references.keys) {
             (Some(queries), Some(references)) => Some([queries.clone(), references.clone()]),
             _ => None,
@@ -135,7 +132,7 @@ impl Relevance {
         self.references_with_label_of(query).len() - self.relevant_counts[query]
     }
 
-    /// The place of a reference in a query's ranking.
+    /// The relation of a reference to a query.
     pub(crate) fn relation(&self, query: usize, reference: usize) -> Relation {
         if Some(self.class_of_reference[reference]) != self.class_of_query[query] {
             Relation::Other
@@ -163,7 +160,7 @@ impl Relevance {
     }
 }
 
-/// What a reference is to a query.
+/// The relation of a reference to a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
     /// Has the query's label.

@@ -1,19 +1,18 @@
 //! Retrieval and verification as metrics of Burn's `Learner`.
 
-use alloc::format;
-use alloc::string::ToString;
-use alloc::sync::Arc;
-use alloc::vec::Vec;
-use burn::tensor::{ExecutionError, Int, Tensor, TensorReadError};
+use std::sync::Arc;
+
+use burn::tensor::{Device, ExecutionError, Int, Tensor, TensorReadError};
 use burn::train::metric::{
     Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes, NumericEntry,
     SerializedEntry, format_float,
 };
 
 use crate::evaluation::{
-    EvaluationError, RetrievalConfig, RetrievalMeans, RetrievalSet, RocCurve, all_pair_scores,
+    EvaluationError, LabelsAndKeys, RetrievalConfig, RetrievalMeans, RocCurve, Samples,
+    label_values, pair_scores_of_rows,
 };
-use crate::neighbors::KnnMetric;
+use crate::neighbors::{KnnMetric, Rows, read_values};
 
 /// The features and labels of a batch, the input of an [`EvaluationMetric`].
 ///
@@ -38,14 +37,18 @@ impl EvaluationInput {
 
 /// A metric of [`evaluation`](crate::evaluation) over the features and labels of an epoch, in percent.
 ///
-/// It keeps the tensors of all batches until the epoch ends, outside of any autodiff graph, and computes its value then:
-/// the samples of the epoch are compared with each other. There is no value for a single batch.
+/// It reads every batch back from its device. At the end of the epoch it compares the samples of all batches with each
+/// other. Batches may differ in device, float type and label type. There is no value for a single batch.
 ///
 /// # Errors
 ///
-/// `compute` returns an error, with which Burn's `Learner` ends the training, where the value is undefined: the epoch has
-/// no samples, no two samples with one label, or, for pairs, no two samples with different labels; or a feature is not
-/// finite.
+/// Burn's `Learner` ends the training with an error of `update` or `compute`.
+///
+/// `update` returns an error if the features are not as wide as those of the batch before, the labels are not one per row,
+/// or the device does not hand out the values.
+///
+/// `compute` returns an error if the value is undefined: the epoch has no samples, no two samples with one label, or, for
+/// pairs, no two samples with different labels; or a feature is not finite.
 ///
 /// # Example
 ///
@@ -73,19 +76,52 @@ pub struct EvaluationMetric {
     name: MetricName,
     distance: KnnMetric,
     value: Value,
+    higher_is_better: bool,
     max_samples: usize,
-    batches: Vec<EvaluationInput>,
+    samples: Option<Gathered>,
     computed: Option<f64>,
 }
 
-/// What is computed of an epoch.
+/// Samples of all batches on the host.
+#[derive(Clone)]
+struct Gathered {
+    features: Vec<f64>,
+    feature_dim: usize,
+    labels: Vec<i128>,
+    /// The device of the first batch.
+    device: Device,
+}
+
+impl Gathered {
+    fn add(&mut self, batch: &EvaluationInput) -> Result<(), EvaluationError> {
+        let [rows, feature_dim] = batch.features.dims();
+        if feature_dim != self.feature_dim {
+            return Err(EvaluationError::BatchWidth {
+                columns: feature_dim,
+                expected: self.feature_dim,
+            });
+        }
+        let [labels] = batch.labels.dims();
+        if labels != rows {
+            return Err(EvaluationError::Lengths {
+                name: "labels",
+                length: labels,
+                other: "features",
+                other_length: rows,
+            });
+        }
+        let features = read_values(batch.features.clone(), "features")?;
+        self.labels.extend(label_values(batch.labels.clone())?);
+        self.features.extend(features);
+        Ok(())
+    }
+}
+
+/// The value of an epoch.
 #[derive(Clone, Copy)]
 enum Value {
     Retrieval(fn(&RetrievalMeans) -> f64),
-    Pairs {
-        value: fn(&RocCurve) -> f64,
-        higher_is_better: bool,
-    },
+    Pairs(fn(&RocCurve) -> f64),
 }
 
 impl EvaluationMetric {
@@ -114,29 +150,26 @@ impl EvaluationMetric {
     /// The [equal error rate](crate::evaluation::RocCurve::equal_error_rate) of telling pairs of one label from other
     /// pairs; lower is better.
     pub fn equal_error_rate(distance: KnnMetric) -> Self {
-        let value = Value::Pairs {
-            value: RocCurve::equal_error_rate,
+        let value = Value::Pairs(RocCurve::equal_error_rate);
+        Self {
             higher_is_better: false,
-        };
-        Self::new("EER of pairs", distance, value)
+            ..Self::new("EER of pairs", distance, value)
+        }
     }
 
     /// The [area under the ROC curve](crate::evaluation::RocCurve::auc) of telling pairs of one label from other pairs;
     /// higher is better.
     pub fn auroc(distance: KnnMetric) -> Self {
-        let value = Value::Pairs {
-            value: RocCurve::auc,
-            higher_is_better: true,
-        };
-        Self::new("AUROC of pairs", distance, value)
+        Self::new("AUROC of pairs", distance, Value::Pairs(RocCurve::auc))
     }
 
-    /// Sets how many samples are compared where all pairs are, whose number grows with the square: of an epoch with more,
-    /// as many are taken at even distances. Retrieval compares all samples.
+    /// Sets how many samples [`equal_error_rate`](Self::equal_error_rate) and [`auroc`](Self::auroc) compare. The number of
+    /// pairs grows with the square. Of an epoch with more samples, as many are taken at even distances. Retrieval
+    /// compares all samples.
     ///
     /// # Panics
     ///
-    /// Panics where `max_samples` is below 2.
+    /// Panics if `max_samples` is below 2.
     pub fn with_max_samples(mut self, max_samples: usize) -> Self {
         assert!(
             max_samples >= 2,
@@ -151,53 +184,57 @@ impl EvaluationMetric {
             name: Arc::new(format!("{name} [{distance:?}]")),
             distance,
             value,
+            higher_is_better: true,
             max_samples: Self::DEFAULT_MAX_SAMPLES,
-            batches: Vec::new(),
+            samples: None,
             computed: None,
         }
     }
 
     /// The value of the epoch, as a share.
     fn of_epoch(&self) -> Result<f64, EvaluationError> {
-        if self.batches.is_empty() {
+        let Some(samples) = &self.samples else {
             return Err(EvaluationError::Empty { name: "features" });
-        }
-        let features = |batch: &EvaluationInput| batch.features.clone();
-        let labels = |batch: &EvaluationInput| batch.labels.clone();
-        let features = Tensor::cat(self.batches.iter().map(features).collect(), 0);
-        let labels = Tensor::cat(self.batches.iter().map(labels).collect(), 0);
+        };
+        let count = samples.labels.len();
+        let shape = [count, samples.feature_dim];
+        let rows = Rows::new(samples.features.clone(), shape, "features")?;
         match self.value {
             Value::Retrieval(value) => {
                 let config = RetrievalConfig::new()
                     .with_metric(self.distance)
                     .with_average_precision(false);
-                let report = config.evaluate(&RetrievalSet::new(features, labels))?;
-                let means = report.means().ok_or(EvaluationError::NoMatch {
-                    queries: report.queries().len(),
-                })?;
-                Ok(value(&means))
-            }
-            Value::Pairs { value, .. } => {
-                let [count, _] = features.dims();
-                let (features, labels) = if count > self.max_samples {
-                    let kept = self.evenly_spaced(count, &labels);
-                    (features.select(0, kept.clone()), labels.select(0, kept))
-                } else {
-                    (features, labels)
+                let samples = Samples {
+                    rows,
+                    names: LabelsAndKeys {
+                        labels: samples.labels.clone(),
+                        keys: None,
+                    },
+                    device: samples.device.clone(),
                 };
-                let pairs = all_pair_scores(features, labels, self.distance)?;
+                let report = config.evaluate_samples(samples, |_, _| ())?;
+                let means = report.means();
+                let queries = count;
+                Ok(value(&means.ok_or(EvaluationError::NoMatch { queries })?))
+            }
+            Value::Pairs(value) => {
+                let kept = count.min(self.max_samples);
+                let kept: Vec<usize> = (0..kept)
+                    .map(|at| (at as u128 * count as u128 / kept as u128) as usize)
+                    .collect();
+                let rows = self.distance.prepare(rows.select(&kept));
+                let labels: Vec<i128> = kept.iter().map(|at| samples.labels[*at]).collect();
+                let pairs = pair_scores_of_rows(&rows, &labels, self.distance)?;
                 Ok(value(&RocCurve::new(&pairs.scores, &pairs.same)?))
             }
         }
     }
+}
 
-    /// The indices of as many samples as are compared.
-    fn evenly_spaced(&self, count: usize, labels: &Tensor<1, Int>) -> Tensor<1, Int> {
-        let indices: Vec<i64> = (0..self.max_samples)
-            .map(|place| (place as u128 * count as u128 / self.max_samples as u128) as i64)
-            .collect();
-        Tensor::from_data(indices.as_slice(), &labels.device())
-    }
+/// The error as one that Burn's `Learner` takes.
+fn read_error(error: EvaluationError) -> TensorReadError {
+    let reason = error.to_string();
+    ExecutionError::WithContext { reason }.into()
 }
 
 impl Metric for EvaluationMetric {
@@ -208,20 +245,18 @@ impl Metric for EvaluationMetric {
         batch: &EvaluationInput,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        self.batches.push(EvaluationInput {
-            features: batch.features.clone().without_autodiff(),
-            labels: batch.labels.clone().without_autodiff(),
+        let samples = self.samples.get_or_insert_with(|| Gathered {
+            features: Vec::new(),
+            feature_dim: batch.features.dims()[1],
+            labels: Vec::new(),
+            device: batch.features.device().without_autodiff(),
         });
+        samples.add(batch).map_err(read_error)?;
         Ok(SerializedEntry::not_available(Some("%")))
     }
 
     fn compute(&mut self) -> Result<SerializedEntry, TensorReadError> {
-        let value = self
-            .of_epoch()
-            .map_err(|error| ExecutionError::WithContext {
-                reason: error.to_string(),
-            })?;
-        let percent = 100.0 * value;
+        let percent = 100.0 * self.of_epoch().map_err(read_error)?;
         self.computed = Some(percent);
         Ok(SerializedEntry::new(
             format!("epoch {} % - batch N/A %", format_float(percent, 2)),
@@ -230,7 +265,7 @@ impl Metric for EvaluationMetric {
     }
 
     fn clear(&mut self) {
-        self.batches.clear();
+        self.samples = None;
         self.computed = None;
     }
 
@@ -239,15 +274,9 @@ impl Metric for EvaluationMetric {
     }
 
     fn attributes(&self) -> MetricAttributes {
-        let higher_is_better = match self.value {
-            Value::Retrieval(_) => true,
-            Value::Pairs {
-                higher_is_better, ..
-            } => higher_is_better,
-        };
         NumericAttributes {
             unit: Some("%".to_string()),
-            higher_is_better,
+            higher_is_better: self.higher_is_better,
         }
         .into()
     }

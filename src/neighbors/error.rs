@@ -1,6 +1,5 @@
 //! Errors of classifiers.
 
-use alloc::string::String;
 use burn::tensor::DType;
 use thiserror::Error;
 
@@ -31,19 +30,19 @@ pub enum KnnError {
     /// A memory bound that allows no work.
     #[error("max_pairs is 0; it must be at least 1")]
     MaxPairs,
-    /// Votes by inverse distance were asked for a metric that is not a distance.
+    /// Weights by inverse distance were asked for a metric that is not a distance.
     #[error(
-        "votes is InverseDistance and metric is InnerProduct; an inner product is not a distance, so votes must be Uniform"
+        "weights is InverseDistance and metric is InnerProduct; an inner product is not a distance, so weights must be Uniform"
     )]
     InverseInnerProduct,
-    /// Queries of another width than what the classifier was fitted on.
+    /// Queries of another width than the references or centers.
     #[error(
         "queries has shape {queries:?} and {name} has shape {fitted:?}; the second numbers must be equal"
     )]
     FeatureDim {
         /// Shape of the queries.
         queries: [usize; 2],
-        /// What the classifier was made from: `references` or `centers`.
+        /// `references` or `centers`.
         name: &'static str,
         /// Its shape.
         fitted: [usize; 2],
@@ -108,7 +107,7 @@ pub enum KnnError {
     /// A stored tensor that is no matrix, or stored labels that are no vector.
     #[error("{name} is stored with {rank} dimensions; it must have {expected}")]
     StoredRank {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// Its number of dimensions.
         rank: usize,
@@ -118,7 +117,7 @@ pub enum KnnError {
     /// Stored values of another type than was written.
     #[error("{name} is stored as {dtype:?}; it must be {expected}")]
     StoredDType {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// Its type.
         dtype: DType,
@@ -140,7 +139,7 @@ pub enum KnnError {
         "{name} is stored with a row of length {length} at index {row}; directions must have length 1, or 0 for none"
     )]
     StoredDirection {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// The first such row.
         row: usize,
@@ -152,7 +151,7 @@ pub enum KnnError {
         "{name} is stored as {dtype:?}, which {device} does not support; load it onto another device"
     )]
     UnsupportedDType {
-        /// What is stored.
+        /// The stored argument.
         name: &'static str,
         /// Its type.
         dtype: DType,
@@ -164,7 +163,7 @@ pub enum KnnError {
     Read {
         /// The argument.
         name: &'static str,
-        /// What the device said.
+        /// The message of the device.
         reason: String,
     },
 }

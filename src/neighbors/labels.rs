@@ -1,26 +1,12 @@
 //! Labels of every integer type.
 
 use super::error::KnnError;
-use crate::batch::read_labels;
-use alloc::string::ToString;
-use alloc::vec::Vec;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 
 /// Labels and the integer type that they came in. `i128` holds every value of every integer type.
 pub(crate) struct Labels {
     pub(crate) values: Vec<i128>,
     pub(crate) dtype: DType,
-}
-
-/// The data of a tensor of labels, read back from the device.
-pub(crate) fn read_label_data(labels: Tensor<1, Int>) -> Result<TensorData, KnnError> {
-    labels
-        .without_autodiff()
-        .try_into_data()
-        .map_err(|error| KnnError::Read {
-            name: "labels",
-            reason: error.to_string(),
-        })
 }
 
 impl Labels {
@@ -30,13 +16,13 @@ impl Labels {
         name: &'static str,
         rows: usize,
     ) -> Result<Self, KnnError> {
-        let [count] = labels.dims();
-        check_count(count, name, rows)?;
-        let data = read_label_data(labels)?;
-        Self::widened(&data)
+        check_count(labels.dims()[0], name, rows)?;
+        let dtype = labels.dtype();
+        let values = read_labels(labels)?;
+        Ok(Self { values, dtype })
     }
 
-    /// As [`read`](Self::read), for stored labels.
+    /// Takes one stored label for each of the `rows` rows of the matrix called `name`.
     pub(crate) fn from_data(
         data: &TensorData,
         name: &'static str,
@@ -50,10 +36,6 @@ impl Labels {
             });
         };
         check_count(count, name, rows)?;
-        Self::widened(data)
-    }
-
-    fn widened(data: &TensorData) -> Result<Self, KnnError> {
         let dtype = data.dtype();
         if !(dtype.is_int() || dtype.is_uint()) {
             return Err(KnnError::StoredDType {
@@ -62,15 +44,29 @@ impl Labels {
                 expected: "an integer type",
             });
         }
-        let values = read_labels(data);
-        Ok(Self {
-            values,
-            dtype: data.dtype(),
-        })
+        let values = widened(data);
+        Ok(Self { values, dtype })
     }
 }
 
-/// Labels as a vector of the integer type, which must be the one that they were read in.
+/// Reads labels of any integer type from their device.
+pub(crate) fn read_labels(labels: Tensor<1, Int>) -> Result<Vec<i128>, KnnError> {
+    let data = labels.without_autodiff().try_into_data();
+    let data = data.map_err(|error| KnnError::Read {
+        name: "labels",
+        reason: error.to_string(),
+    })?;
+    Ok(widened(&data))
+}
+
+fn widened(data: &TensorData) -> Vec<i128> {
+    match data.dtype() {
+        DType::U64 => data.iter::<u64>().map(i128::from).collect(),
+        _ => data.iter::<i64>().map(i128::from).collect(),
+    }
+}
+
+/// Labels as a vector of an integer type that holds them all.
 pub(crate) fn label_data(labels: impl Iterator<Item = i128>, dtype: DType) -> TensorData {
     match dtype {
         DType::U64 => vector(labels.map(|label| label as u64).collect()),
@@ -85,8 +81,14 @@ fn vector<E: burn::tensor::Element>(values: Vec<E>) -> TensorData {
 
 fn check_count(labels: usize, name: &'static str, rows: usize) -> Result<(), KnnError> {
     if labels == rows {
-        Ok(())
-    } else {
-        Err(KnnError::LabelCount { labels, name, rows })
+        return Ok(());
     }
+    Err(KnnError::LabelCount { labels, name, rows })
+}
+
+/// The share of predictions that equal their label. There must be as many as labels, and at least one.
+pub(crate) fn accuracy(predictions: impl Iterator<Item = i128>, labels: &[i128]) -> f64 {
+    let pairs = predictions.zip(labels);
+    let right = pairs.filter(|(prediction, label)| prediction == *label);
+    right.count() as f64 / labels.len() as f64
 }

@@ -1,11 +1,8 @@
 //! How near a reference is to a query.
 
 use super::error::KnnError;
-use super::inner_product::inner_product;
-use super::length::Length;
 use super::rows::Rows;
 use burn::config::Config;
-use num_traits::Float;
 
 /// What "near" means to a [`KnnClassifier`](super::KnnClassifier).
 ///
@@ -16,13 +13,14 @@ use num_traits::Float;
 /// InnerProduct      x . y
 /// ```
 ///
-/// x is a query and y a reference. The value is also what is reported as their distance. The smallest value is the
+/// x is a query and y a reference. The value is reported as their distance. The smallest value is the
 /// nearest, except that under `InnerProduct` the largest is. A row of zeros has no direction: its cosine with any row
 /// counts as 0, so that its distance is 1.
 ///
 /// No value is NaN. A squared difference above `f64::MAX` makes a Euclidean distance infinite; infinite distances are
 /// equal. An inner product is infinite, with its sign, only if the whole sum exceeds `f64::MAX`, not if a part does.
-/// What the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in `f64`.
+/// A distance that the queries' float type cannot hold is reported as infinite too, and is still ordered by its value in
+/// `f64`.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum KnnMetric {
     /// The sum of the squared differences.
@@ -42,11 +40,7 @@ impl KnnMetric {
     /// Brings rows into the form that [`rank`](Self::rank) takes: rows of unit length under `Cosine`.
     pub(crate) fn prepare(self, mut rows: Rows) -> Rows {
         if self == Self::Cosine {
-            for row in rows.iter_mut() {
-                if let Some(length) = Length::of(row) {
-                    length.divide(row);
-                }
-            }
+            rows.iter_mut().for_each(normalize);
         }
         rows
     }
@@ -57,8 +51,8 @@ impl KnnMetric {
             return Ok(());
         }
         for (row, values) in rows.iter().enumerate() {
-            let length = Length::of(values).map_or(0.0, |length| length.value());
-            if length != 0.0 && (length - 1.0).abs() >= 1e-9 {
+            let length = norm(values);
+            if !is_zero(values) && (length - 1.0).abs() >= 1e-9 {
                 return Err(KnnError::StoredDirection { name, row, length });
             }
         }
@@ -99,7 +93,7 @@ impl KnnMetric {
     pub(crate) fn distance(self, rank: f64) -> f64 {
         match self {
             Self::SquaredEuclidean | Self::Cosine => rank,
-            Self::Euclidean => Float::sqrt(rank),
+            Self::Euclidean => rank.sqrt(),
             Self::InnerProduct => -rank + 0.0,
         }
     }
@@ -110,9 +104,63 @@ fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum()
 }
 
+/// The Euclidean length of a row whose squares neither overflow nor vanish.
+pub(crate) fn norm(row: &[f64]) -> f64 {
+    row.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// Divides a row of any size by its length. A row of zeros stays.
+fn normalize(row: &mut [f64]) {
+    let max_abs = row.iter().fold(0.0_f64, |max, value| max.max(value.abs()));
+    if max_abs > 0.0 {
+        row.iter_mut().for_each(|value| *value /= max_abs);
+        let length = norm(row);
+        row.iter_mut().for_each(|value| *value /= length);
+    }
+}
+
 /// Whether the row has no direction.
 pub(crate) fn is_zero(row: &[f64]) -> bool {
     row.iter().all(|v| *v == 0.0)
+}
+
+/// Terms of at least this size are added up scaled down, since a few of them may exceed `f64::MAX`.
+const LARGE: f64 = f64::from_bits((1023 + 500) << 52);
+
+/// Half of the scale in bits: large terms are multiplied by `HALF_SCALE` twice, which is 2^-1100.
+const HALF_SCALE: f64 = f64::from_bits((1023 - 550) << 52);
+
+/// `x . y` of finite numbers, summed in their order.
+///
+/// If the plain sum is not finite, a term or a partial sum has exceeded `f64::MAX`. The sum is then computed as though
+/// `f64` had larger exponents: the result is the sum if `f64` can hold it, else an infinity of its sign.
+fn inner_product(x: &[f64], y: &[f64]) -> f64 {
+    let sum = x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    if sum.is_finite() {
+        sum
+    } else {
+        inner_product_with_large_terms(x, y)
+    }
+}
+
+/// Adds up large and other terms apart.
+///
+/// A large term has a factor of at least 2^250, which stays a normal number when it is scaled by 2^-1100. The scaled
+/// term is between 2^-600 and 2^948, so that neither the term nor the sum of up to 2^75 of them overflows or loses bits.
+#[cold]
+fn inner_product_with_large_terms(x: &[f64], y: &[f64]) -> f64 {
+    let (mut large, mut other) = (0.0, 0.0);
+    for (&x, &y) in x.iter().zip(y) {
+        let term = x * y;
+        if term.abs() < LARGE {
+            other += term;
+        } else if x.abs() < y.abs() {
+            large += x * (y * HALF_SCALE * HALF_SCALE);
+        } else {
+            large += y * (x * HALF_SCALE * HALF_SCALE);
+        }
+    }
+    large / HALF_SCALE / HALF_SCALE + other
 }
 
 #[cfg(test)]
@@ -128,7 +176,7 @@ impl KnnMetric {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
+    use proptest::prelude::*;
 
     fn distance(metric: KnnMetric, x: &[f64], y: &[f64]) -> f64 {
         let prepared = |row: &[f64]| metric.prepare(Rows::from_values(row.to_vec(), row.len()));
@@ -144,6 +192,24 @@ mod tests {
             let actual = distance(metric, &x, &y);
             assert!((actual - expected).abs() < 1e-15, "{metric:?}: {actual}");
             assert_eq!(distance(metric, &y, &x), actual);
+        }
+    }
+
+    #[test]
+    fn directions_of_rows_of_any_size() {
+        for scale in [1e-320, 1e-300, 1.0, 1e100, 1e307] {
+            let rows = Rows::from_values(vec![-3.0 * scale, 4.0 * scale], 2);
+            let unit = KnnMetric::Cosine.prepare(rows);
+            // The values themselves are rounded to multiples of 2^-1074.
+            let tolerance = 1e-15 + 5e-324 / scale;
+            assert!(
+                (unit.row(0)[0] + 0.6).abs() < tolerance,
+                "{scale}: {unit:?}"
+            );
+            assert!(
+                (unit.row(0)[1] - 0.8).abs() < tolerance,
+                "{scale}: {unit:?}"
+            );
         }
     }
 
@@ -199,6 +265,69 @@ mod tests {
                 length,
             };
             assert_eq!(KnnMetric::Cosine.check_prepared(&rows, "rows"), Err(error));
+        }
+    }
+
+    #[test]
+    fn a_sum_beyond_the_largest_number_is_an_infinity_of_its_sign() {
+        assert_eq!(
+            inner_product(&[1e200, 1.0], &[1e200, -1e300]),
+            f64::INFINITY
+        );
+        assert_eq!(
+            inner_product(&[-1e200, 1.0], &[1e200, 1e300]),
+            f64::NEG_INFINITY
+        );
+        assert_eq!(
+            inner_product(&[f64::MAX; 3], &[f64::MAX, -f64::MAX, -f64::MAX]),
+            f64::NEG_INFINITY
+        );
+        assert_eq!(
+            inner_product(&[f64::MAX, f64::MIN_POSITIVE], &[f64::MAX, 1.0]),
+            f64::INFINITY
+        );
+    }
+
+    #[test]
+    fn both_sides_of_the_limit_between_large_and_other_terms_count() {
+        // Two terms that overflow and cancel make the sum take the long way.
+        for factor in [0.25, 0.5, 1.0, 2.0, 4.0] {
+            let term = LARGE * factor;
+            for (x, y) in [(term, 1.0), (1.0, term), (-term, -1.0), (-1.0, -term)] {
+                assert_eq!(inner_product(&[1e200, 1e200, x], &[1e200, -1e200, y]), term);
+            }
+        }
+    }
+
+    /// Integer mantissas and one exponent for each factor, so that the sum of the products is known exactly.
+    fn products() -> impl Strategy<Value = Vec<(i32, i32)>> {
+        prop::collection::vec((-1000_i32..=1000, -1000_i32..=1000), 1..20)
+    }
+
+    proptest! {
+        #[test]
+        fn of_any_scale_equals_exact_integers(terms in products(), scale in (-100_i32..1014, -100_i32..1014)) {
+            let power = |exponent: i32| f64::from_bits(((1023 + exponent) as u64) << 52);
+            let x: Vec<f64> = terms.iter().map(|(x, _)| f64::from(*x) * power(scale.0)).collect();
+            let y: Vec<f64> = terms.iter().map(|(_, y)| f64::from(*y) * power(scale.1)).collect();
+            let exact: i64 = terms.iter().map(|(x, y)| i64::from(*x) * i64::from(*y)).sum();
+            // One factor after the other, the smaller one first: only the product itself can overflow.
+            let (less, more) = (scale.0.min(scale.1), scale.0.max(scale.1));
+            let expected = exact as f64 * power(less) * power(more);
+            prop_assert_eq!(inner_product(&x, &y), expected);
+        }
+
+        #[test]
+        fn of_any_finite_numbers_is_no_nan(
+            terms in prop::collection::vec((any::<u64>(), any::<u64>()), 1..20),
+        ) {
+            let finite = |bits: u64| {
+                let value = f64::from_bits(bits);
+                if value.is_finite() { value } else { f64::MAX }
+            };
+            let x: Vec<f64> = terms.iter().map(|(x, _)| finite(*x)).collect();
+            let y: Vec<f64> = terms.iter().map(|(_, y)| finite(*y)).collect();
+            prop_assert!(!inner_product(&x, &y).is_nan());
         }
     }
 }

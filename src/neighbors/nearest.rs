@@ -1,6 +1,6 @@
 //! The nearest of the references met so far.
 
-use core::cmp::Ordering;
+use std::cmp::Ordering;
 
 /// A reference and its rank, by which the nearest come first.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,13 +28,13 @@ impl Neighbor {
     }
 }
 
-/// As many of the nearest references as the slice has places: a heap with the farthest on top.
+/// As many of the nearest references as there are slots: a heap with the farthest on top.
 pub(crate) struct Nearest<'a>(&'a mut [Neighbor]);
 
 impl<'a> Nearest<'a> {
-    pub(crate) fn new(places: &'a mut [Neighbor]) -> Self {
-        places.fill(Neighbor::NONE);
-        Self(places)
+    pub(crate) fn new(slots: &'a mut [Neighbor]) -> Self {
+        slots.fill(Neighbor::NONE);
+        Self(slots)
     }
 
     /// Whether the reference would be among the nearest.
@@ -55,9 +55,9 @@ impl<'a> Nearest<'a> {
     }
 
     fn replace_farthest(&mut self, neighbor: Neighbor) {
-        let mut place = 0;
+        let mut slot = 0;
         loop {
-            let mut child = 2 * place + 1;
+            let mut child = 2 * slot + 1;
             if child >= self.0.len() {
                 break;
             }
@@ -67,10 +67,10 @@ impl<'a> Nearest<'a> {
             if !neighbor.precedes(&self.0[child]) {
                 break;
             }
-            self.0[place] = self.0[child];
-            place = child;
+            self.0[slot] = self.0[child];
+            slot = child;
         }
-        self.0[place] = neighbor;
+        self.0[slot] = neighbor;
     }
 
     /// Puts the nearest first.
@@ -82,8 +82,6 @@ impl<'a> Nearest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
-    use alloc::vec::Vec;
     use proptest::prelude::*;
 
     proptest! {
@@ -106,8 +104,8 @@ mod tests {
             if backwards {
                 all.reverse();
             }
-            let mut places = vec![Neighbor { rank: -5.0, index: 99 }; k];
-            let mut nearest = Nearest::new(&mut places);
+            let mut slots = vec![Neighbor { rank: -5.0, index: 99 }; k];
+            let mut nearest = Nearest::new(&mut slots);
             for neighbor in &all {
                 let mut before = nearest.0.to_vec();
                 nearest.offer(*neighbor);
@@ -125,7 +123,7 @@ mod tests {
             }
             nearest.sort();
             all.sort_by(|a, b| a.rank.total_cmp(&b.rank).then(a.index.cmp(&b.index)));
-            prop_assert_eq!(&places[..], &all[..k]);
+            prop_assert_eq!(&slots[..], &all[..k]);
         }
     }
 

@@ -1,27 +1,23 @@
 //! Classification by the nearest of one center per class.
 
-use super::class_means::class_means;
-use super::direct::{MAX_CENTERS, nearest, table};
+use super::comparison::Comparison;
 use super::error::KnnError;
-use super::indices::index_tensor;
-use super::labels::Labels;
+use super::labels::{Labels, accuracy};
 use super::metric::KnnMetric;
-use super::nearest_center_data::NearestCenterData;
-use super::placement::{check_device, check_dtype};
-use super::precision::full_precision_dtype;
-use super::rows::Rows;
-use super::score::accuracy;
+use super::nearest::Neighbor;
+use super::rows::{Rows, check_device, check_dtype, float_tensor, full_precision, index_tensor};
 use super::search::{DEFAULT_MAX_PAIRS, Search};
-use super::softmin::softmin;
-use alloc::vec;
-use alloc::vec::Vec;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use num_traits::Float;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// The most centers for which comparing all is faster than leaving most of them out.
+const MAX_COMPARED: usize = 32;
 
 /// Labels a query with the class of its nearest center.
 ///
 /// ```text
-/// predict(q)   = argmin_j |q - c_j|^2, the lowest j where several are equally near
+/// predict(q)   = argmin_j |q - c_j|^2, the lowest j if several are equally near
 /// proba(q, j)  = exp(-|q - c_j|^2) / sum_l exp(-|q - c_l|^2)
 /// ```
 ///
@@ -101,7 +97,7 @@ impl NearestCenter {
     }
 
     fn read(centers: Tensor<2>, metric: KnnMetric, sub_centers: usize) -> Result<Self, KnnError> {
-        let dtype = full_precision_dtype(centers.dtype());
+        let dtype = full_precision(centers.dtype());
         let device = centers.device().without_autodiff();
         let rows = metric.prepare(Rows::read(centers, "centers")?);
         Ok(Self::new(rows, sub_centers, dtype, metric, &device))
@@ -178,7 +174,7 @@ impl NearestCenter {
         };
         let centers = Rows::from_data(&centers, "centers")?;
         metric.check_prepared(&centers, "centers")?;
-        if dtype != full_precision_dtype(dtype) {
+        if dtype != full_precision(dtype) {
             return Err(KnnError::StoredDType {
                 name: "centers",
                 dtype,
@@ -205,7 +201,7 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no features, columns or classes, a feature is not finite, the labels are not one
+    /// [`KnnError`] if there are no features, columns or classes, a feature is not finite, the labels are not one
     /// per row or not on the features' device, a label is not in `0..num_classes`, or a class has no sample.
     pub fn fit(
         features: Tensor<2>,
@@ -216,19 +212,17 @@ impl NearestCenter {
             return Err(KnnError::NumClasses);
         }
         let device = features.device().without_autodiff();
-        let dtype = full_precision_dtype(features.dtype());
+        let dtype = full_precision(features.dtype());
         check_device("labels", &labels.device(), "features", &device)?;
         let labels = Labels::read(labels, "features", features.dims()[0])?;
         let features = Rows::read(features, "features")?;
         let classes = classes(&labels.values, num_classes)?;
-        let means = TensorData::new(
-            class_means(&features, &classes, num_classes),
-            [num_classes, features.columns()],
-        );
-        Self::from_centers(Tensor::from_data(means, (&device, dtype)))
+        let means = class_means(&features, &classes, num_classes);
+        let shape = [num_classes, features.columns()];
+        Self::from_centers(float_tensor(means, shape, dtype, &device))
     }
 
-    /// The centers `[num_classes, feature_dim]`, of unit length where directions are compared. There are more rows if
+    /// The centers `[num_classes, feature_dim]`, of unit length if directions are compared. There are more rows if
     /// classes have sub-centers ([`MarginSoftmax::nearest_center`](crate::MarginSoftmax::nearest_center)).
     pub fn centers(&self) -> Tensor<2> {
         self.centers.clone()
@@ -238,7 +232,7 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// [`KnnError`] where there are no queries, or they are not finite, not as wide as the centers or on another
+    /// [`KnnError`] if there are no queries, or they are not finite, not as wide as the centers or on another
     /// device.
     pub fn predict(&self, queries: Tensor<2>) -> Result<Tensor<1, Int>, KnnError> {
         let classes = self.predict_classes(queries)?;
@@ -262,9 +256,7 @@ impl NearestCenter {
     /// As [`predict`](Self::predict).
     pub fn distances(&self, queries: Tensor<2>) -> Result<Tensor<2>, KnnError> {
         self.table(queries, |squared| {
-            squared
-                .iter_mut()
-                .for_each(|value| *value = Float::sqrt(*value));
+            squared.iter_mut().for_each(|value| *value = value.sqrt());
         })
     }
 
@@ -283,7 +275,7 @@ impl NearestCenter {
     ///
     /// # Errors
     ///
-    /// As [`predict`](Self::predict), and where the labels are not one per query or on another device.
+    /// As [`predict`](Self::predict), and if the labels are not one per query or on another device.
     pub fn score(&self, queries: Tensor<2>, labels: Tensor<1, Int>) -> Result<f64, KnnError> {
         check_device("labels", &labels.device(), "centers", self.search.device())?;
         let labels = Labels::read(labels, "queries", queries.dims()[0])?;
@@ -300,20 +292,17 @@ impl NearestCenter {
     }
 
     fn predict_classes(&self, queries: Tensor<2>) -> Result<Vec<i64>, KnnError> {
+        let queries = self.search.prepare(queries, "centers")?;
         let centers = self.search.references();
-        let mut nearest: Vec<i64> = if centers.len() <= MAX_CENTERS {
-            let queries = self.search.prepare(queries, "centers")?;
-            nearest(&queries, centers, self.search.metric())
-        } else {
-            let neighbors = self.search.answer(queries, "centers", 1)?;
-            neighbors.iter().map(|center| center.index as i64).collect()
-        };
-        if self.sub_centers > 1 {
-            nearest
-                .iter_mut()
-                .for_each(|center| *center /= self.sub_centers as i64);
+        let sub_centers = self.sub_centers;
+        if centers.len() > MAX_COMPARED {
+            let nearest = self.search.nearest(&queries, 1);
+            let class = |center: &Neighbor| (center.index / sub_centers) as i64;
+            return Ok(nearest.iter().map(class).collect());
         }
-        Ok(nearest)
+        let nearest = Comparison::new(centers, self.search.metric()).nearest(&queries);
+        let class = |center| center / sub_centers as i64;
+        Ok(nearest.into_iter().map(class).collect())
     }
 
     /// A tensor `[num_queries, num_classes]` in the wider float type of queries and centers. Its rows are the squared
@@ -323,46 +312,36 @@ impl NearestCenter {
         queries: Tensor<2>,
         finish: impl Fn(&mut [f64]) + Send + Sync,
     ) -> Result<Tensor<2>, KnnError> {
-        let dtype = match (self.centers.dtype(), queries.dtype()) {
-            (DType::F32, dtype) => full_precision_dtype(dtype),
-            (dtype, _) => dtype,
+        let dtype = match self.centers.dtype() {
+            DType::F64 => DType::F64,
+            _ => full_precision(queries.dtype()),
         };
         let queries = self.search.prepare(queries, "centers")?;
-        let (centers, metric) = (self.search.references(), self.search.metric());
-        let shape = [queries.len(), centers.len()];
-        let finish = |ranks: &mut [f64]| {
-            ranks
-                .iter_mut()
-                .for_each(|rank| *rank = metric.squared(*rank));
-            finish(nearest_of_classes(ranks, self.sub_centers));
-        };
-        let data = match dtype {
-            DType::F64 => TensorData::new(table::<f64>(&queries, centers, metric, finish), shape),
-            _ => TensorData::new(table::<f32>(&queries, centers, metric, finish), shape),
-        };
-        let table = Tensor::from_data(data, (self.search.device(), dtype));
-        Ok(if self.sub_centers > 1 {
-            table.narrow(1, 0, centers.len() / self.sub_centers)
-        } else {
-            table
-        })
+        let classes = self.search.references().len() / self.sub_centers;
+        let metric = self.search.metric();
+        let mut table = vec![0.0; queries.len() * classes];
+        let numbers: Vec<usize> = (0..queries.len()).collect();
+        Comparison::new(self.search.references(), metric).for_each_query(
+            &queries,
+            &numbers,
+            &mut table,
+            || (),
+            |(), _, ranks, row| {
+                for (value, ranks) in row.iter_mut().zip(ranks.chunks_exact(self.sub_centers)) {
+                    let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
+                    *value = metric.squared(nearest);
+                }
+                finish(row);
+            },
+            &mut |_| (),
+        );
+        let shape = [queries.len(), classes];
+        Ok(float_tensor(table, shape, dtype, self.search.device()))
     }
 }
 
-/// The least value of each class, at the front of the values of all its centers.
-fn nearest_of_classes(values: &mut [f64], sub_centers: usize) -> &mut [f64] {
-    let classes = values.len() / sub_centers;
-    if sub_centers > 1 {
-        for class in 0..classes {
-            let of_class = values[class * sub_centers..][..sub_centers].iter();
-            values[class] = of_class.copied().fold(f64::INFINITY, f64::min);
-        }
-    }
-    &mut values[..classes]
-}
-
-impl core::fmt::Debug for NearestCenter {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for NearestCenter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NearestCenter")
             .field("centers", &self.centers.dims())
             .finish_non_exhaustive()
@@ -393,5 +372,121 @@ fn classes(labels: &[i128], num_classes: usize) -> Result<Vec<usize>, KnnError> 
     match occurs.iter().position(|occurs| !occurs) {
         Some(class) => Err(KnnError::EmptyClass { class, num_classes }),
         None => Ok(classes),
+    }
+}
+
+/// Sums that overflow are computed again of values scaled by this power of two.
+const MEAN_SCALE: f64 = f64::from_bits((1023 - 64) << 52);
+
+/// The mean of the rows of each class, class after class. Each class must have a row.
+fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
+    let columns = rows.columns();
+    let mut counts = vec![0.0; num_classes];
+    for &class in classes {
+        counts[class] += 1.0;
+    }
+    let means = |scale: f64| {
+        let mut means = vec![0.0; num_classes * columns];
+        for (row, &class) in rows.iter().zip(classes) {
+            let sums = &mut means[class * columns..][..columns];
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value * scale;
+            }
+        }
+        for (sums, count) in means.chunks_exact_mut(columns).zip(&counts) {
+            sums.iter_mut().for_each(|sum| *sum /= count);
+        }
+        means
+    };
+    let mut unscaled = means(1.0);
+    if unscaled.iter().any(|mean| !mean.is_finite()) {
+        // A sum overflowed. Rounding may bring the mean above the largest of the values.
+        for (mean, scaled) in unscaled.iter_mut().zip(means(MEAN_SCALE)) {
+            if !mean.is_finite() {
+                *mean = (scaled / MEAN_SCALE).clamp(-f64::MAX, f64::MAX);
+            }
+        }
+    }
+    unscaled
+}
+
+/// Replaces each value by `exp(-x_j) / sum_l exp(-x_l)`. No value may be NaN. Infinite values count as `f64::MAX`.
+fn softmin(values: &mut [f64]) {
+    let least = values.iter().copied().fold(f64::MAX, f64::min);
+    let mut sum = 0.0;
+    for value in values.iter_mut() {
+        *value = (least - value.min(f64::MAX)).exp();
+        sum += *value;
+    }
+    values.iter_mut().for_each(|value| *value /= sum);
+}
+
+/// All that makes up a [`NearestCenter`](crate::NearestCenter), to be stored in any format of serde.
+///
+/// [`NearestCenter::to_data`](crate::NearestCenter::to_data) makes it,
+/// [`NearestCenter::from_data`](crate::NearestCenter::from_data) takes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NearestCenterData {
+    /// `[num_classes * sub_centers, feature_dim]`: rows of unit length if directions are compared.
+    centers: TensorData,
+    /// How many centers a class has.
+    sub_centers: usize,
+    /// The float type of the classifier's centers.
+    dtype: DType,
+    /// Whether directions are compared, not positions.
+    directions: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn means(values: &[f64], classes: &[usize]) -> Vec<f64> {
+        let rows = Rows::from_values(values.to_vec(), values.len() / classes.len());
+        class_means(&rows, classes, classes.iter().max().unwrap() + 1)
+    }
+
+    #[test]
+    fn means_of_each_class_and_column() {
+        let rows = [1.0, 10.0, 5.0, 50.0, 3.0, 40.0];
+        assert_eq!(means(&rows, &[1, 0, 1]), [5.0, 50.0, 2.0, 25.0]);
+    }
+
+    #[test]
+    fn sums_that_overflow_have_a_mean() {
+        let max = f64::MAX;
+        assert_eq!(means(&[max, max, -max, -max], &[0; 4]), [0.0]);
+        assert_eq!(means(&[max, max, -max, max], &[0; 4]), [max / 2.0]);
+        assert_eq!(means(&[-max, -max], &[0; 2]), [-max]);
+        assert_eq!(means(&[max; 7], &[0; 7]), [max]);
+        assert_eq!(means(&[max, max, 6.0, 4.0], &[0, 0, 1, 1]), [max, 5.0]);
+        // Large values that cancel leave the small one.
+        let small = 2.0_f64.powi(-80);
+        assert_eq!(
+            means(&[max, max, -max, -max, 5.0 * small], &[0; 5]),
+            [small]
+        );
+    }
+
+    fn softmin_of<const N: usize>(mut values: [f64; N]) -> [f64; N] {
+        softmin(&mut values);
+        values
+    }
+
+    #[test]
+    fn probabilities_of_small_values() {
+        let actual = softmin_of([1.0, 0.0, 2.0_f64.ln()]);
+        let sum = (-1.0_f64).exp() + 1.0 + 0.5;
+        for (actual, weight) in actual.into_iter().zip([(-1.0_f64).exp(), 1.0, 0.5]) {
+            assert!((actual - weight / sum).abs() < 1e-15);
+        }
+    }
+
+    #[test]
+    fn large_values_differ_and_infinite_ones_are_equal() {
+        assert_eq!(softmin_of([1e300, 2e300]), [1.0, 0.0]);
+        assert_eq!(softmin_of([f64::INFINITY, 1e300]), [0.0, 1.0]);
+        assert_eq!(softmin_of([f64::INFINITY; 2]), [0.5, 0.5]);
+        assert_eq!(softmin_of([f64::INFINITY, f64::MAX]), [0.5, 0.5]);
     }
 }

@@ -5,20 +5,16 @@
 //!
 //! ```text
 //! tree     few columns        a k-d tree
-//! product  the host's memory  f32 products, looked through in the processor's cache
-//! blocks   any other device   products on the device, of which the smallest of each block is read back
+//! product  any other matrix   products in f32
 //! ```
 
-use super::blocks::Blocks;
 use super::error::KnnError;
 use super::metric::KnnMetric;
 use super::nearest::Neighbor;
-use super::placement::check_device;
 use super::product::Product;
-use super::rows::Rows;
+use super::rows::{Rows, check_device};
 use super::tree::Tree;
 use crate::device::is_host;
-use alloc::vec::Vec;
 use burn::tensor::{Device, Tensor};
 
 /// Pairs of query and reference whose keys are held at one time, unless the caller says otherwise.
@@ -37,20 +33,19 @@ pub(crate) struct Search {
 enum Method {
     Tree(Tree),
     Product(Product),
-    Blocks(Blocks),
 }
 
 impl Search {
     /// Prepares a search among rows that `metric` has [prepared](KnnMetric::prepare).
     ///
-    /// `order` names every reference once. A search is faster where neighbors in it lie near each other, and for the
-    /// `usual_k` nearest. Neither changes an answer, and every call chooses its own `k`. `max_pairs` bounds how many
+    /// `order` names every reference once. A search is faster if neighbors in it lie near each other, and for the
+    /// `expected_k` nearest. Neither changes an answer, and every call chooses its own `k`. `max_pairs` bounds how many
     /// pairs of query and reference are multiplied at one time.
     pub(crate) fn new(
         references: Rows,
         order: Vec<usize>,
         metric: KnnMetric,
-        usual_k: usize,
+        expected_k: usize,
         max_pairs: usize,
         device: &Device,
     ) -> Self {
@@ -58,13 +53,13 @@ impl Search {
             if metric != KnnMetric::InnerProduct && references.columns() <= Tree::MAX_COLUMNS {
                 Method::Tree(Tree::new(&references, metric))
             } else if is_host(device) {
-                Method::Product(Product::new(&references, metric, max_pairs, device))
+                Method::Product(Product::on_host(&references, metric, max_pairs, device))
             } else {
-                Method::Blocks(Blocks::new(
+                Method::Product(Product::on_device(
                     &references,
                     order,
                     metric,
-                    usual_k,
+                    expected_k,
                     max_pairs,
                     device,
                 ))
@@ -94,7 +89,6 @@ impl Search {
         match &self.method {
             Method::Tree(tree) => tree.nearest(queries, k),
             Method::Product(product) => product.nearest(&self.references, queries, k),
-            Method::Blocks(blocks) => blocks.nearest(&self.references, queries, k),
         }
     }
 
@@ -126,11 +120,10 @@ impl Search {
     }
 }
 
-#[cfg(all(test, feature = "flex"))]
+#[cfg(test)]
+#[cfg(feature = "flex")]
 mod tests {
-    use super::super::direct;
     use super::*;
-    use alloc::vec;
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]
@@ -165,7 +158,7 @@ mod tests {
             })
     }
 
-    /// What every way of searching must answer, bit for bit: the ranks of all pairs, sorted.
+    /// The answer of every way of searching, bit for bit: the ranks of all pairs, sorted.
     fn sorted(metric: KnnMetric, references: &Rows, queries: &Rows, k: usize) -> Vec<Neighbor> {
         let mut neighbors = Vec::new();
         for query in queries.iter() {
@@ -185,9 +178,9 @@ mod tests {
 
     fn assert_same(way: &str, metric: KnnMetric, actual: &[Neighbor], expected: &[Neighbor]) {
         assert_eq!(actual.len(), expected.len());
-        for (place, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-            assert!(!expected.rank.is_nan(), "{metric:?} place {place}");
-            assert_eq!(actual, expected, "{way} {metric:?} place {place}");
+        for (at, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+            assert!(!expected.rank.is_nan(), "{metric:?} place {at}");
+            assert_eq!(actual, expected, "{way} {metric:?} place {at}");
         }
     }
 
@@ -205,15 +198,21 @@ mod tests {
             let expected = sorted(metric, &references, &queries, k);
             let count = references.len();
 
-            let product = Product::new(&references, metric, max_pairs, &device);
+            let product = Product::on_host(&references, metric, max_pairs, &device);
             let nearest = product.nearest(&references, &queries, k);
             assert_same("product", metric, &nearest, &expected);
 
             // The search may have been made for another k.
-            for usual_k in [k, count + 1 - k] {
+            for expected_k in [k, count + 1 - k] {
                 let reversed = (0..count).rev().collect();
-                let blocks =
-                    Blocks::new(&references, reversed, metric, usual_k, max_pairs, &device);
+                let blocks = Product::on_device(
+                    &references,
+                    reversed,
+                    metric,
+                    expected_k,
+                    max_pairs,
+                    &device,
+                );
                 let nearest = blocks.nearest(&references, &queries, k);
                 assert_same("blocks", metric, &nearest, &expected);
             }
@@ -225,56 +224,34 @@ mod tests {
                 let tree = Tree::new(&references, metric);
                 assert_same("tree", metric, &tree.nearest(&queries, k), &expected);
             }
-            if k == 1 {
-                let numbers: Vec<i64> = expected.iter().map(|n| n.index as i64).collect();
-                let nearest = direct::nearest(&queries, &references, metric);
-                assert_eq!(nearest, numbers, "direct {metric:?}");
-            }
         }
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-
-        /// Many references are equally far, or equal, or zero.
-        #[test]
-        fn on_an_integer_grid(problem in problems((-1_i8..=1).prop_map(f64::from))) {
-            check_every_way(&problem);
-        }
+        #![proptest_config(ProptestConfig::with_cases(320))]
 
         #[test]
-        fn on_random_values(problem in problems(-10.0..10.0)) {
-            check_every_way(&problem);
-        }
-
-        /// So far from the origin that the rounding of a product exceeds all distances.
-        #[test]
-        fn far_from_the_origin(
-            problem in problems((0_i16..64).prop_map(|step| 1e7 + f64::from(step) / 1024.0)),
+        fn every_way_answers_as_a_sort(
+            problem in prop_oneof![
+                // Many references are equally far, or equal, or zero.
+                problems((-1_i8..=1).prop_map(f64::from)).boxed(),
+                problems(-10.0..10.0).boxed(),
+                // So far from the origin that the rounding of a product exceeds all distances.
+                problems((0_i16..64).prop_map(|step| 1e7 + f64::from(step) / 1024.0)).boxed(),
+                // Squares overflow and vanish, and are still ordered as they come out.
+                problems((-1.0..1.0, -540_i32..540).prop_map(|(v, e)| v * 2.0_f64.powi(e))).boxed(),
+                // Differences and sums overflow as well, and products are subnormal.
+                problems(prop_oneof![
+                    Just(0.0), Just(f64::MAX), Just(-f64::MAX), Just(f64::from_bits(1)),
+                    Just(-f64::MIN_POSITIVE), Just(1e200), Just(-1e200), Just(1e-200), Just(1.0),
+                ])
+                .boxed(),
+            ],
         ) {
             check_every_way(&problem);
         }
 
-        /// Squares overflow and vanish, and are still ordered as they come out.
-        #[test]
-        fn on_values_of_any_size(
-            problem in problems((-1.0..1.0, -540_i32..540).prop_map(|(v, e)| v * 2.0_f64.powi(e))),
-        ) {
-            check_every_way(&problem);
-        }
-
-        /// Differences and sums overflow as well, and products are subnormal.
-        #[test]
-        fn on_the_limits_of_f64(
-            problem in problems(prop_oneof![
-                Just(0.0), Just(f64::MAX), Just(-f64::MAX), Just(f64::from_bits(1)),
-                Just(-f64::MIN_POSITIVE), Just(1e200), Just(-1e200), Just(1e-200), Just(1.0),
-            ]),
-        ) {
-            check_every_way(&problem);
-        }
-
-        /// One row of values of any one size among references of another: keys of queries far from all references.
+        /// Queries of one size among references of another: keys of queries far from all references.
         #[test]
         fn far_from_all_references(
             problem in problems(-1.0..1.0),

@@ -4,9 +4,7 @@ use super::metric::{KnnMetric, is_zero};
 use super::nearest::{Nearest, Neighbor};
 use super::rows::Rows;
 use crate::parts::for_each_part;
-use alloc::vec;
-use alloc::vec::Vec;
-use core::ops::Range;
+use std::ops::Range;
 
 /// References of a leaf.
 const LEAF: usize = 16;
@@ -135,7 +133,7 @@ impl<const D: usize> KdTree<D> {
         };
         let middle = left.leaves.len() * LEAF;
         indices.select_nth_unstable_by(middle, |&a, &b| {
-            // By index where values are equal, so that what is visited first can rule out the rest.
+            // By index if values are equal, so that the references visited first can rule out the rest.
             (references.row(a)[axis].total_cmp(&references.row(b)[axis])).then(a.cmp(&b))
         });
         let (below, above) = indices.split_at_mut(middle);
@@ -146,24 +144,24 @@ impl<const D: usize> KdTree<D> {
     fn nearest(&self, queries: &Rows, k: usize) -> Vec<Neighbor> {
         let mut neighbors = vec![Neighbor::NONE; queries.len() * k];
         for_each_part(&mut neighbors, QUERIES_AT_ONCE * k, |first, part| {
-            for (at, places) in part.chunks_exact_mut(k).enumerate() {
-                self.nearest_of(queries.row(first / k + at), places);
+            for (at, slots) in part.chunks_exact_mut(k).enumerate() {
+                self.nearest_of(queries.row(first / k + at), slots);
             }
         });
         neighbors
     }
 
-    fn nearest_of(&self, row: &[f64], places: &mut [Neighbor]) {
+    fn nearest_of(&self, row: &[f64], slots: &mut [Neighbor]) {
         if self.directions && is_zero(row) {
-            for (index, place) in places.iter_mut().enumerate() {
-                *place = without_direction(index);
+            for (index, slot) in slots.iter_mut().enumerate() {
+                *slot = without_direction(index);
             }
             return;
         }
         let mut query = [0.0; D];
         query[..row.len()].copy_from_slice(row);
-        let zeros = self.zeros.iter().take(places.len());
-        let mut nearest = Nearest::new(places);
+        let zeros = self.zeros.iter().take(slots.len());
+        let mut nearest = Nearest::new(slots);
         for &index in zeros {
             nearest.offer(without_direction(index));
         }
@@ -184,7 +182,7 @@ impl<const D: usize> KdTree<D> {
         let to_left = self.boxes[left.number].bound(query, self.factor);
         let to_right = self.boxes[right.number].bound(query, self.factor);
         let mut children = [(left, to_left), (right, to_right)];
-        // The nearer one first: what is found there rules out more of the other.
+        // The nearer one first: its references rule out more of the other.
         if to_right.rank < to_left.rank {
             children.reverse();
         }

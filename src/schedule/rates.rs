@@ -1,11 +1,11 @@
-use alloc::vec::Vec;
+use std::array::from_fn;
+
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param, ParamId,
 };
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_std::sync::Mutex;
-use core::array::from_fn;
 
 /// The base rates of a loss and the training step that their schedules have reached.
 ///
@@ -17,6 +17,8 @@ pub(crate) struct Rates<const RATES: usize> {
     id: ParamId,
     device: Device,
     state: Mutex<RateState<RATES>>,
+    /// The number of records that were loaded.
+    loads: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,11 +35,17 @@ impl<const RATES: usize> Rates<RATES> {
             id: ParamId::new(),
             device: device.clone().without_autodiff(),
             state: Mutex::new(RateState { step: 0, rates }),
+            loads: 0,
         }
     }
 
     pub fn get(&self) -> RateState<RATES> {
         *self.state.lock()
+    }
+
+    /// The number of records that were loaded.
+    pub fn loads(&self) -> usize {
+        self.loads
     }
 
     /// One training step passes.
@@ -54,7 +62,10 @@ impl<const RATES: usize> Rates<RATES> {
         let length = words.len();
         Param::uninitialized(
             self.id,
-            move |device, _| Tensor::from_data(TensorData::from(words.as_slice()), device),
+            // The device's own integers may be too small.
+            move |device, _| {
+                Tensor::from_data(TensorData::from(words.as_slice()), (device, DType::I32))
+            },
             self.device.clone(),
             false,
             [length].into(),
@@ -66,6 +77,7 @@ impl<const RATES: usize> Rates<RATES> {
             id: self.id,
             device: device.clone().without_autodiff(),
             state: Mutex::new(self.get()),
+            loads: self.loads,
         }
     }
 }
@@ -73,7 +85,7 @@ impl<const RATES: usize> Rates<RATES> {
 impl<const RATES: usize> RateState<RATES> {
     fn words(self) -> Vec<i32> {
         let bits = self.rates.map(f64::to_bits);
-        let numbers = core::iter::once(self.step).chain(bits);
+        let numbers = std::iter::once(self.step).chain(bits);
         numbers
             .flat_map(|bits| [bits as u32 as i32, (bits >> 32) as u32 as i32])
             .collect()
@@ -124,6 +136,7 @@ impl<const RATES: usize> Module for Rates<RATES> {
         // A parameter that is still lazy was not touched by the mapper, so that a step of the
         // optimizer reads nothing from the device.
         if param.is_initialized() {
+            self.loads += 1;
             let words: Vec<i64> = param.val().into_data().iter::<i64>().collect();
             if let Some(state) = RateState::from_words(&words) {
                 self.change(|current| *current = state);

@@ -1,4 +1,3 @@
-use num_traits::Float;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{SettingError, at_least_one, fraction};
@@ -69,7 +68,7 @@ impl Schedule {
             Self::ExponentialWarmup { start, steps } => {
                 let passed = t.saturating_sub(start);
                 if passed < steps {
-                    1.0 - Float::powf(1e-3, passed as f64 / steps as f64)
+                    1.0 - 1e-3_f64.powf(passed as f64 / steps as f64)
                 } else {
                     1.0
                 }
@@ -78,7 +77,7 @@ impl Schedule {
             Self::ExponentialDecay { gamma } => power(gamma, t),
             Self::CosineDecay { steps } => {
                 if t < steps {
-                    0.5 * (1.0 + Float::cos(core::f64::consts::PI * t as f64 / steps as f64))
+                    0.5 * (1.0 + (std::f64::consts::PI * t as f64 / steps as f64).cos())
                 } else {
                     0.0
                 }
@@ -112,7 +111,7 @@ impl Schedule {
 }
 
 fn power(base: f64, exponent: u64) -> f64 {
-    Float::powf(base, exponent as f64)
+    base.powf(exponent as f64)
 }
 
 #[cfg(test)]

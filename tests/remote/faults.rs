@@ -4,8 +4,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn::train::{ExecutionStrategy, MultiDeviceOptim, TrainingStrategy};
 use burn_center_loss::{
-    BatchError, CenterLoss, CenterLossConfig, CenterLossError, CentersError, Checking, DirectRule,
-    MarginSoftmaxConfig, MarginSoftmaxError, UpdateTiming,
+    CenterLoss, CenterLossConfig, Checking, LossError, MarginSoftmaxConfig, UpdateRule,
+    UpdateTiming,
 };
 
 use crate::models::{CLASSES, Model, WIDTH, learn};
@@ -14,7 +14,7 @@ use crate::server::Server;
 fn config(checking: Checking, timing: UpdateTiming) -> CenterLossConfig {
     CenterLossConfig::new(CLASSES, WIDTH)
         .with_checking(checking)
-        .with_update_rule(DirectRule::paper().with_timing(timing).into())
+        .with_update_rule(UpdateRule::paper().with_timing(timing))
 }
 
 fn loss(config: &CenterLossConfig, device: &Device) -> CenterLoss {
@@ -43,16 +43,10 @@ fn strict_checking_returns_an_error_where_the_step_reads() {
     server.kill();
 
     let error = center.try_forward(batch(&device)).unwrap_err();
-    assert!(
-        matches!(error, CenterLossError::Batch(BatchError::Read(_))),
-        "{error}"
-    );
+    assert!(matches!(error, LossError::Read(_)), "{error}");
     assert_eq!(center.step(), 1, "the schedules stand still");
     let error = margin.try_forward(batch(&device)).unwrap_err();
-    assert!(
-        matches!(error, MarginSoftmaxError::Batch(BatchError::Read(_))),
-        "{error}"
-    );
+    assert!(matches!(error, LossError::Read(_)), "{error}");
     assert!(center.centers().try_into_data().is_err());
 }
 
@@ -69,11 +63,8 @@ fn deferred_checking_returns_the_error_at_the_next_read() {
     server.kill();
 
     let value = center.try_forward(batch(&device)).unwrap();
-    let error = center.take_left_out().unwrap_err();
-    assert!(
-        matches!(error, CenterLossError::Batch(BatchError::Read(_))),
-        "{error}"
-    );
+    let error = center.take_skipped().unwrap_err();
+    assert!(matches!(error, LossError::Read(_)), "{error}");
     assert!(value.try_into_data().is_err());
     assert!(center.centers().try_into_data().is_err());
 }
@@ -95,15 +86,13 @@ fn a_host_that_dies_with_its_update_leaves_the_others_alone() {
         let (_, update) = forks[1].measure(batch(&devices[1])).unwrap();
         second.kill();
 
-        let lost = |error: &CenterLossError| {
-            matches!(error, CenterLossError::Centers(CentersError::ReadUpdate(_)))
-        };
+        let lost = |error: &LossError| matches!(error, LossError::Read(_));
         let error = center.apply_pending().unwrap_err();
         assert!(lost(&error), "{error}");
         assert!(
             error
                 .to_string()
-                .starts_with("the update could not be read from its device: "),
+                .starts_with("the device returned no values: "),
             "{error}"
         );
         let error = center.apply(update).unwrap_err();

@@ -5,9 +5,8 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn::train::{ExecutionStrategy, MultiDeviceOptim, TrainingStrategy};
 use burn_center_loss::{
-    ArcFace, CenterLossConfig, Checking, DirectRule, KnnClassifierConfig, KnnMetric,
-    MarginSoftmaxConfig, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, UpdateRule,
-    UpdateTiming,
+    CenterLossConfig, Checking, KnnClassifierConfig, KnnMetric, Margin, MarginSoftmaxConfig,
+    ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, UpdateRule, UpdateTiming,
 };
 
 use crate::models::{Batch, CLASSES, Loss, Model, RATE, WIDTH, learn};
@@ -68,10 +67,10 @@ fn center_losses() -> Vec<Case<burn_center_loss::CenterLoss>> {
     let mut cases = vec![];
     for checking in [Checking::Strict, Checking::Deferred] {
         for rule in [
-            DirectRule::paper().into(),
-            DirectRule::mean().into(),
-            DirectRule::sum().with_alpha(0.1).into(),
-            DirectRule::paper().with_timing(UpdateTiming::OnStep).into(),
+            UpdateRule::paper(),
+            UpdateRule::mean(),
+            UpdateRule::sum().with_alpha(0.1),
+            UpdateRule::paper().with_timing(UpdateTiming::OnStep),
             UpdateRule::Gradient,
             UpdateRule::Frozen,
         ] {
@@ -97,7 +96,7 @@ fn a_hand_written_loop_with_every_loss() {
             &remote,
             vec![case(format!("ArcFace, {checking:?}"), move |device| {
                 MarginSoftmaxConfig::new(CLASSES, WIDTH)
-                    .with_margin(ArcFace::new().into())
+                    .with_margin(Margin::arcface(0.5))
                     .with_scale(8.0)
                     .with_checking(checking)
                     .init_with_centers(rows(CLASSES, device))
@@ -167,15 +166,15 @@ fn the_learner_over_two_servers() {
     let servers = [Server::start(), Server::start()];
     let remotes = servers.each_ref().map(|server| server.device().autodiff());
     for rule in [
-        DirectRule::paper(),
-        DirectRule::mean(),
-        DirectRule::sum().with_alpha(0.1),
+        UpdateRule::paper(),
+        UpdateRule::mean(),
+        UpdateRule::sum().with_alpha(0.1),
     ] {
         for checking in [Checking::Strict, Checking::Deferred] {
             let rule = rule.clone().with_timing(UpdateTiming::OnStepShared);
             let config = CenterLossConfig::new(CLASSES, WIDTH)
                 .with_checking(checking)
-                .with_update_rule(rule.into());
+                .with_update_rule(rule);
             let name = format!("{:?}, {checking:?}", config.update_rule);
             compare_learners(
                 &remotes,
@@ -198,7 +197,7 @@ fn the_learner_over_two_servers() {
         &remotes,
         &case("ArcFace", |device| {
             MarginSoftmaxConfig::new(CLASSES, WIDTH)
-                .with_margin(ArcFace::new().into())
+                .with_margin(Margin::arcface(0.5))
                 .with_scale(4.0)
                 .init_with_centers(rows(CLASSES, device))
                 .unwrap()
@@ -211,11 +210,8 @@ fn the_learner_over_two_servers() {
 fn two_servers_and_one_update_by_hand() {
     let servers = [Server::start(), Server::start()];
     let remotes = servers.each_ref().map(|server| server.device().autodiff());
-    let config = CenterLossConfig::new(CLASSES, WIDTH).with_update_rule(
-        DirectRule::paper()
-            .with_timing(UpdateTiming::OnStepShared)
-            .into(),
-    );
+    let config = CenterLossConfig::new(CLASSES, WIDTH)
+        .with_update_rule(UpdateRule::paper().with_timing(UpdateTiming::OnStepShared));
     let here = Device::flex().autodiff();
     for checking in [Checking::Strict, Checking::Deferred] {
         let config = config.clone().with_checking(checking);

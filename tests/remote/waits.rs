@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn_center_loss::{
-    Batch, CenterDistance, CenterLossConfig, Checking, DirectRule, MarginSoftmaxConfig,
+    CenterDistance, CenterLossConfig, Checking, LabelledBatch, MarginSoftmaxConfig,
     ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, UpdateRule, UpdateTiming,
 };
 
@@ -56,12 +56,12 @@ fn a_step_waits_for_nothing_under_deferred_checking_and_once_under_strict() {
         };
         // Labels and distances, all at once.
         let center = CenterLossConfig::new(CLASSES, WIDTH).with_checking(checking);
-        let on_step = DirectRule::paper().with_timing(UpdateTiming::OnStep);
+        let on_step = UpdateRule::paper().with_timing(UpdateTiming::OnStep);
         for rule in [
-            DirectRule::paper().into(),
-            DirectRule::mean().into(),
-            DirectRule::sum().into(),
-            on_step.into(),
+            UpdateRule::paper(),
+            UpdateRule::mean(),
+            UpdateRule::sum(),
+            on_step,
             UpdateRule::Gradient,
         ] {
             let config = center.clone().with_update_rule(rule);
@@ -115,7 +115,7 @@ fn weights_take_no_wait_of_their_own() {
         let weights = Tensor::from_data([0.5, 2.0, 1.0], &remote);
         remote.sync().unwrap();
         proxy.take();
-        Batch::new(features, batch.labels).with_weights(weights)
+        LabelledBatch::new(features, batch.labels).with_weights(weights)
     };
     // The first call asks which data types the device computes in.
     center.try_forward(batch()).unwrap();
@@ -142,10 +142,10 @@ fn updates_of_other_hosts_are_fetched_at_once() {
         .map(|proxy| device(proxy.address).autodiff());
     let here = Device::flex().autodiff();
     for checking in [Checking::Deferred, Checking::Strict] {
-        let rule = DirectRule::paper().with_timing(UpdateTiming::OnStepShared);
+        let rule = UpdateRule::paper().with_timing(UpdateTiming::OnStepShared);
         let loss = CenterLossConfig::new(CLASSES, WIDTH)
             .with_checking(checking)
-            .with_update_rule(rule.into())
+            .with_update_rule(rule)
             .init(&here);
         for remote in &remotes {
             for _ in 0..2 {

@@ -1,12 +1,12 @@
 //! The center loss against the numbers of three existing implementations.
 
 use burn::nn::loss::Reduction;
-use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{DType, Device, Int, Tensor};
-use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, DirectRule, UpdateRule};
+use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, UpdateRule};
 use serde::Deserialize;
 
-use crate::devices::{devices, values};
+use crate::contract::LossUnderTest;
+use crate::devices::{autodiff_devices, values};
 use crate::fixtures::{assert_close, cases};
 use crate::tensors::{labels, typed_matrix};
 
@@ -58,11 +58,11 @@ fn caffe_paper_rule() {
         weighted_loss: f64,
         centers_after_second_step: Vec<Vec<f64>>,
     }
-    for device in devices().into_iter().map(Device::autodiff) {
+    for device in autodiff_devices() {
         for case in cases::<Case>("caffe_center_loss.json") {
             let name = |what: &str| format!("{} {what}", case.inputs.name);
-            let rule = DirectRule::paper().with_alpha(case.inputs.alpha);
-            let config = case.inputs.config().with_update_rule(rule.into());
+            let rule = UpdateRule::paper().with_alpha(case.inputs.alpha);
+            let config = case.inputs.config().with_update_rule(rule);
             let plain = case.inputs.loss(config.clone(), &device);
             let (features, labels) = (case.inputs.features(&device), case.inputs.labels(&device));
             let unweighted = plain.evaluate(features.clone(), labels.clone());
@@ -115,7 +115,7 @@ fn mxnet_histogram_weighted_gradient_rule() {
         loss_mean: f64,
         grad_centers: Vec<Vec<f64>>,
     }
-    for device in devices().into_iter().map(Device::autodiff) {
+    for device in autodiff_devices() {
         for case in cases::<Case>("mxnet_center_loss.json") {
             let name = |what: &str| format!("{} {what}", case.inputs.name);
             let (features, labels) = (case.inputs.features(&device), case.inputs.labels(&device));
@@ -147,28 +147,24 @@ fn mxnet_histogram_weighted_gradient_rule() {
             let sum = loss(Reduction::Sum);
             let gradients = sum.forward(features.clone(), labels.clone()).backward();
             let gradient = features.grad(&gradients).unwrap();
-            let of_centers = GradientsParams::from_grads(gradients, &sum);
+            let of_centers = sum.of_centers(gradients).unwrap();
             assert_close(
                 &name("gradient"),
                 &values(gradient),
                 &case.inputs.grad_features.concat(),
                 TOLERANCE,
             );
-            let id = crate::storage::centers_id(&sum);
             assert_close(
                 &name("gradient of the centers"),
-                &values(of_centers.get::<2>(id).unwrap()),
+                &of_centers,
                 &case.grad_centers.concat(),
                 TOLERANCE,
             );
 
             // The trainer there steps with the gradient of the sum divided by the batch size: the gradient of the mean.
             let mean = loss(Reduction::Mean);
-            let gradients = mean.forward(features, labels).backward();
-            let gradients = GradientsParams::from_grads(gradients, &mean);
-            let mean = SgdConfig::new()
-                .init()
-                .step(case.inputs.alpha, mean, gradients);
+            let value = mean.forward(features, labels);
+            let mean = mean.stepped(&value, case.inputs.alpha);
             assert_close(
                 &name("centers"),
                 &values(mean.centers()),
@@ -188,7 +184,7 @@ fn kaiyangzhou_gradient_rule() {
         loss_float64: f64,
         grad_centers: Vec<Vec<f64>>,
     }
-    for device in devices().into_iter().map(Device::autodiff) {
+    for device in autodiff_devices() {
         for case in cases::<Case>("kaiyangzhou_center_loss.json") {
             let name = |what: &str| format!("{} {what}", case.inputs.name);
             let config = case
@@ -229,17 +225,13 @@ fn kaiyangzhou_gradient_rule() {
                 &case.inputs.grad_features.concat(),
                 TOLERANCE,
             );
-            let id = crate::storage::centers_id(&loss);
-            let gradients = GradientsParams::from_grads(gradients, &loss);
             assert_close(
                 &name("gradient of the centers"),
-                &values(gradients.get::<2>(id).unwrap()),
+                &loss.of_centers(gradients).unwrap(),
                 &case.grad_centers.concat(),
                 TOLERANCE,
             );
-            let loss = SgdConfig::new()
-                .init()
-                .step(case.inputs.alpha, loss, gradients);
+            let loss = loss.stepped(&value, case.inputs.alpha);
             assert_close(
                 &name("centers"),
                 &values(loss.centers()),

@@ -3,14 +3,16 @@
 use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Tensor};
+use burn_center_loss::center::DirectRule;
 use burn_center_loss::{
-    Batch, CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CenterUpdate,
-    CentersError, Checking, DirectRule, Normalization, Precision, UpdateRule,
+    CenterDType, CenterDistance, CenterLoss, CenterLossConfig, CenterUpdate, Checking, LossError,
+    UpdateRule,
 };
 use proptest::prelude::*;
 
-use crate::center_plain::direct_rules;
+use crate::center_plain::{direct_rules, divisor};
 use crate::devices::{devices_with, property_cases, values};
+use crate::plain::{Plain, norm};
 use crate::tensors::{labels, typed_matrix};
 
 /// A loss, with its centers on the host.
@@ -61,7 +63,7 @@ prop_compose! {
         let [num_classes, feature_dim] = [centers.len(), centers[0].len()];
         Made {
             config: CenterLossConfig::new(num_classes, feature_dim)
-                .with_precision(if is_double { Precision::F64 } else { Precision::F32 })
+                .with_dtype(if is_double { CenterDType::F64 } else { CenterDType::F32 })
                 .with_checking(if is_deferred { Checking::Deferred } else { Checking::Strict })
                 .with_distance(if is_cosine { CenterDistance::Cosine } else { CenterDistance::Euclidean })
                 .with_ignore_label(Some(IGNORED))
@@ -97,9 +99,9 @@ prop_compose! {
 
 impl Made {
     fn dtype(&self) -> DType {
-        match self.config.precision {
-            Precision::F32 => DType::F32,
-            Precision::F64 => DType::F64,
+        match self.config.dtype {
+            CenterDType::F32 => DType::F32,
+            CenterDType::F64 => DType::F64,
         }
     }
 
@@ -114,7 +116,7 @@ impl Made {
     }
 }
 
-/// What the docs say an update is: for each class the total weight and the weighted sum of the pulls.
+/// An update by the docs: for each class the total weight and the weighted sum of the differences.
 #[derive(Clone, Default)]
 struct Totals(Vec<(f64, Vec<f64>)>);
 
@@ -123,12 +125,12 @@ impl Totals {
         while self.0.len() < other.0.len() {
             self.0.push(Default::default());
         }
-        for ((total, sum), (more, pull)) in self.0.iter_mut().zip(&other.0) {
+        for ((total, sum), (more, other)) in self.0.iter_mut().zip(&other.0) {
             *total += more;
-            sum.resize(pull.len().max(sum.len()), 0.0);
+            sum.resize(other.len().max(sum.len()), 0.0);
             sum.iter_mut()
-                .zip(pull)
-                .for_each(|(sum, pull)| *sum += pull);
+                .zip(other)
+                .for_each(|(sum, other)| *sum += other);
         }
     }
 
@@ -136,14 +138,9 @@ impl Totals {
     fn applied_to(&self, made: &Made, rule: &DirectRule) -> Vec<f64> {
         let mut centers = made.centers.clone();
         for (center, (total, sum)) in centers.iter_mut().zip(&self.0) {
-            let divisor = match rule.normalization {
-                Normalization::Paper => 1.0 + total,
-                Normalization::Mean => *total,
-                Normalization::Sum => 1.0,
-            };
             if *total > 0.0 {
                 for (value, sum) in center.iter_mut().zip(sum) {
-                    *value += rule.alpha * sum / divisor;
+                    *value += rule.alpha * sum / divisor(rule, *total);
                 }
             }
         }
@@ -153,16 +150,14 @@ impl Totals {
 
 impl Measured {
     fn update(&self) -> CenterUpdate {
-        let (device, dtype) = (self.by.device(), self.by.dtype());
-        let features = typed_matrix(&self.features, dtype, &device);
-        let batch = Batch::new(features, labels(&self.labels, &device));
-        let batch = match &self.weights {
-            Some(weights) => {
-                batch.with_weights(Tensor::from_data(weights.as_slice(), (&device, dtype)))
-            }
-            None => batch,
+        let plain = Plain {
+            features: self.features.clone(),
+            labels: self.labels.clone(),
+            weights: self.weights.clone(),
+            centers: vec![],
         };
-        self.by.loss().measure(batch).unwrap().1
+        let features = plain.typed(self.by.dtype(), &self.by.device());
+        self.by.loss().measure(plain.batch_of(features)).unwrap().1
     }
 
     fn totals(&self) -> Totals {
@@ -179,7 +174,7 @@ impl Measured {
                 continue;
             };
             let weight = self.weights.as_ref().map_or(1.0, |weights| weights[i]);
-            let norm = self.features[i].iter().map(|x| x * x).sum::<f64>().sqrt();
+            let norm = norm(&self.features[i]);
             let scale = match config.distance {
                 CenterDistance::Cosine if norm > 0.0 => norm,
                 _ => 1.0,
@@ -234,13 +229,19 @@ fn refusal(made: &Made, parts: &[Measured], is_frozen: bool) -> Option<&'static 
     }
 }
 
-fn kind(error: &CenterLossError) -> &'static str {
+fn kind(error: &LossError) -> &'static str {
     match error {
-        CenterLossError::RuleTakesNoUpdate { .. } => "rule",
-        CenterLossError::Frozen => "frozen",
-        CenterLossError::Centers(CentersError::UpdateFeatureDim { .. }) => "width",
-        CenterLossError::Centers(CentersError::UpdateClasses { .. }) => "classes",
-        CenterLossError::Centers(CentersError::UpdateDType { .. }) => "type",
+        LossError::Rule { .. } => "rule",
+        LossError::Frozen => "frozen",
+        LossError::Update {
+            name: "feature_dim",
+            ..
+        } => "width",
+        LossError::Update {
+            name: "num_classes",
+            ..
+        } => "classes",
+        LossError::Update { name: "dtype", .. } => "type",
         error => panic!("{error}"),
     }
 }
@@ -307,7 +308,7 @@ fn classes_that_a_smaller_loss_lacks() {
         let (_, update) = large.measure(batch).unwrap();
         assert_eq!(
             small.apply(update).unwrap_err().to_string(),
-            "the update is of 10 classes: this loss has 3"
+            "the update has num_classes 10: it must be at most 3"
         );
         assert_eq!(bits(&small), before);
     }
@@ -317,7 +318,7 @@ fn classes_that_a_smaller_loss_lacks() {
 fn updates_in_another_data_type() {
     for device in devices_with(DType::F64) {
         let double = CenterLossConfig::new(3, 1)
-            .with_precision(Precision::F64)
+            .with_dtype(CenterDType::F64)
             .init(&device);
         let single = CenterLossConfig::new(3, 1).init(&device);
         let before = bits(&single);
@@ -325,7 +326,7 @@ fn updates_in_another_data_type() {
         let (_, update) = double.measure(batch).unwrap();
         assert_eq!(
             single.apply(update).unwrap_err().to_string(),
-            "the update is in F64: it must be in F32"
+            "the update has dtype F64: it must be F32"
         );
         assert_eq!(bits(&single), before);
     }

@@ -1,394 +1,127 @@
-//! Sample and class weights from the smallest to the largest number, against a loop that neither overflows nor vanishes.
+//! Sample and class weights over their whole range, against the formulas in f64.
 
 use burn::nn::loss::Reduction;
-use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Tensor};
-use burn_center_loss::{
-    Batch, BatchError, CenterDistance, CenterLoss, CenterLossConfig, CenterLossError, CentersError,
-    Checking, ClassBalance, Precision, UpdateRule,
-};
+use burn_center_loss::{CenterDType, CenterLossConfig, Checking, ClassBalance, UpdateRule};
 use proptest::prelude::*;
 
-use crate::center_oracle::{Expected, Oracle, assert_all, normal};
-use crate::center_plain::{Case, direct_rules};
-use crate::devices::{devices_with, flushes_subnormals, property_cases, values};
-use crate::numbers::Number;
-use crate::storage::centers_id;
-use crate::tensors::{labels, typed_matrix};
-
-const BATCH_SIZE: usize = 4;
-const CENTERS: [[f64; 2]; 3] = [[0.5, -1.0], [2.0, 0.0], [-0.25, 3.0]];
+use crate::center_plain::{Formulas, direct_rules};
+use crate::contract::Case;
+use crate::devices::{autodiff_devices, f64_devices, property_cases, values};
+use crate::fixtures::assert_close;
+use crate::plain::{Plain, Weighing};
 
 /// A batch of which everything but the weights is ordinary.
 #[derive(Clone, Debug)]
 struct Weighted {
-    case: Case,
-    dtype: DType,
-    features: Vec<Vec<f64>>,
-    labels: Vec<usize>,
-    weights: Vec<f64>,
+    config: CenterLossConfig,
+    weighing: Weighing,
+    plain: Plain,
 }
 
-fn single_weight() -> impl Strategy<Value = f64> {
-    let special = [
-        0.0,
-        f32::from_bits(1),
-        1e-40,
-        f32::MIN_POSITIVE,
-        1e-20,
-        0.3,
-        1.0,
-        7.0,
-        1e20,
-        f32::MAX / 2.0,
-        f32::MAX,
-    ];
+fn weight() -> impl Strategy<Value = f64> {
     prop_oneof![
-        3 => prop::sample::select(special.to_vec()),
-        1 => (0..f32::INFINITY.to_bits()).prop_map(f32::from_bits),
+        1 => Just(0.0),
+        1 => prop::sample::select(vec![1e-15, 0.3, 1.0, 7.0, 1e15]),
+        2 => (-14.9..14.9).prop_map(|exponent| 10_f64.powf(exponent)),
     ]
-    .prop_map(f64::from)
-}
-
-fn double_weight() -> impl Strategy<Value = f64> {
-    let special = [
-        0.0,
-        f64::from_bits(1),
-        1e-310,
-        f64::MIN_POSITIVE,
-        1e-160,
-        1e-45,
-        0.3,
-        1.0,
-        7.0,
-        1e38,
-        1e160,
-        f64::MAX / 2.0,
-        f64::MAX,
-    ];
-    prop_oneof![
-        3 => prop::sample::select(special.to_vec()),
-        1 => (0..f64::INFINITY.to_bits()).prop_map(f64::from_bits),
-    ]
-}
-
-fn rules() -> impl Strategy<Value = UpdateRule> {
-    let mut rules = direct_rules(0.3).to_vec();
-    rules.extend([UpdateRule::Gradient, UpdateRule::Frozen]);
-    prop::sample::select(rules)
 }
 
 prop_compose! {
-    fn weighted(dtype: DType, weight: impl Strategy<Value = f64>)(
-        rule in rules(),
+    fn weighted()(
+        rule in prop::sample::select([direct_rules(0.3).to_vec(), vec![UpdateRule::Gradient]].concat()),
         // One value per sample has no reduction.
         reduction in prop::option::of(prop::sample::select(vec![
             Reduction::Mean,
             Reduction::Sum,
             Reduction::BatchMean,
-            Reduction::Auto,
         ])),
         is_balanced in any::<bool>(),
-        radius in prop::sample::select(vec![0.0, 0.75]),
-        distance in prop::sample::select(vec![CenterDistance::Euclidean, CenterDistance::Cosine]),
-        class_weights in prop::option::of(prop::collection::vec(double_weight(), CENTERS.len())),
-        labels in prop::collection::vec(0..CENTERS.len(), BATCH_SIZE),
+        class_weights in prop::option::of(prop::collection::vec(weight(), 3)),
+        labels in prop::collection::vec(0..3_i64, 4),
         // Some values are those of a center, which gives differences of zero.
-        values in prop::collection::vec(
-            prop::sample::select(vec![0.5, -1.0, 2.0, 3.0, -1.75, 0.125]),
-            2 * BATCH_SIZE,
+        features in prop::collection::vec(
+            prop::collection::vec(prop::sample::select(vec![0.5, -1.0, 2.0, 3.0, -1.75, 0.125]), 2),
+            4,
         ),
-        weights in prop::collection::vec(weight, BATCH_SIZE),
+        weights in prop::collection::vec(weight(), 4),
     ) -> Weighted {
-        let precision = match dtype {
-            DType::F64 => Precision::F64,
-            _ => Precision::F32,
+        let weighing = Weighing {
+            class_balance: if is_balanced { ClassBalance::Histogram } else { ClassBalance::None },
+            per_sample: reduction.is_none(),
+            reduction: reduction.unwrap_or(Reduction::Mean),
+            class_weights,
+            ignore_label: None,
         };
-        let config = CenterLossConfig::new(CENTERS.len(), 2)
-            .with_precision(precision)
-            .with_update_rule(rule)
-            .with_class_balance(if is_balanced { ClassBalance::Histogram } else { ClassBalance::None })
-            .with_distance(distance)
-            .with_radius(radius)
-            .with_class_weights(class_weights);
-        let per_sample = reduction.is_none();
-        let config = match reduction {
-            Some(reduction) => config.with_reduction(reduction),
-            None => config,
-        };
+        let centers = [[0.5, -1.0], [2.0, 0.0], [-0.25, 3.0]].map(|row| row.to_vec());
         Weighted {
-            case: Case { config, per_sample },
-            dtype,
-            features: values.chunks(2).map(<[f64]>::to_vec).collect(),
-            labels,
-            weights,
+            config: CenterLossConfig::new(3, 2).with_update_rule(rule),
+            weighing,
+            plain: Plain { features, labels, weights: Some(weights), centers: centers.to_vec() },
         }
     }
-}
-
-/// What a forward pass gives.
-struct Outcome {
-    value: Vec<f64>,
-    gradient: Vec<f64>,
-    center_gradient: Option<Vec<f64>>,
 }
 
 impl Weighted {
-    fn tolerance(&self) -> f64 {
-        match self.dtype {
-            DType::F64 => 1e-12,
-            _ => 1e-5,
-        }
-    }
-
-    fn run(&self, loss: &CenterLoss, device: &Device) -> Result<Outcome, CenterLossError> {
-        let features = typed_matrix(&self.features, self.dtype, device).require_grad();
-        let y: Vec<i64> = self.labels.iter().map(|label| *label as i64).collect();
-        let weights = Tensor::from_data(self.weights.as_slice(), (device, self.dtype));
-        let batch = Batch::new(features.clone(), labels(&y, device)).with_weights(weights);
-        let value = self.case.forward(loss, batch)?;
-        let gradients = value.clone().sum().backward();
-        let gradient = values(features.grad(&gradients).unwrap());
-        let gradients = GradientsParams::from_grads(gradients, loss);
-        Ok(Outcome {
-            value: values(value),
-            gradient,
-            center_gradient: gradients.get::<2>(centers_id(loss)).map(values),
-        })
-    }
-
-    /// Whether a weight, or its product with a class weight, is so small that it or its share of a sum may be below
-    /// the normal numbers.
-    fn has_subnormals(&self) -> bool {
-        let least = normal(self.dtype).0 * Number::from(1024.0);
-        let of_classes = self.case.config.class_weights.as_deref().unwrap_or(&[1.0]);
-        let products = self
-            .weights
-            .iter()
-            .flat_map(|weight| of_classes.iter().map(move |of_class| [*weight, *of_class]));
-        products.into_iter().any(|[weight, of_class]| {
-            let product = Number::from(weight) * Number::from(of_class);
-            let parts = [product, Number::from(weight)];
-            parts.iter().any(|part| !part.is_zero() && *part < least)
-        })
-    }
-
-    fn check(&self, checking: Checking) {
-        let config = self.case.config.clone().with_checking(checking);
-        let centers: Vec<Vec<f64>> = CENTERS.iter().map(|row| row.to_vec()).collect();
-        let classes: Vec<Option<usize>> = self.labels.iter().copied().map(Some).collect();
-        let oracle = Oracle {
-            config: &config,
-            per_sample: self.case.per_sample,
-            features: &self.features,
-            classes: &classes,
-            weights: &self.weights,
-            centers: &centers,
+    fn check(&self, dtype: CenterDType) {
+        let Self {
+            config,
+            weighing,
+            plain,
+        } = self;
+        let (tolerance, devices) = match dtype {
+            CenterDType::F64 => (1e-12, f64_devices()),
+            CenterDType::F32 => (1e-5, autodiff_devices()),
         };
-        for device in devices_with(self.dtype).into_iter().map(Device::autodiff) {
-            if self.has_subnormals() && flushes_subnormals(&device, self.dtype) {
-                continue;
-            }
-            let loss = config
-                .init_with_centers(typed_matrix(&centers, self.dtype, &device))
-                .unwrap();
-            let outcome = self.run(&loss, &device);
-            let after = values(loss.centers());
-            match (checking, outcome) {
-                (Checking::Strict, Ok(outcome)) => self.assert_equal(&oracle, &outcome, &after),
-                (Checking::Strict, Err(error)) => {
-                    self.assert_justified(&oracle, &error);
-                    assert_eq!(after, centers.concat(), "{error}: centers");
-                    assert_eq!(loss.step(), 0, "{error}: schedules");
+        let formulas = Formulas { config, weighing };
+        let case = Case::new(config.clone()).weighed(weighing).in_type(dtype);
+        for device in devices {
+            for checking in [Checking::Strict, Checking::Deferred] {
+                let (case, name) = (case.checking(checking), case.name());
+                let found = case.run(plain, &device);
+                assert_eq!(found.loss.take_skipped().unwrap().total(), 0, "{name}");
+                assert_close(&name, &found.value, &formulas.losses(plain), tolerance);
+                // The derivative of a half squared distance is the difference, with the factor of the loss.
+                let of_ones = plain.weighed(
+                    &Weighing {
+                        per_sample: true,
+                        ..weighing.clone()
+                    },
+                    |_| 1.0,
+                );
+                let reduced =
+                    |loss: &dyn Fn(usize) -> f64| plain.weighed(weighing, loss).iter().sum::<f64>();
+                let each: f64 = of_ones.iter().sum();
+                let share = if each > 0.0 {
+                    reduced(&|_| 1.0) / each
+                } else {
+                    0.0
+                };
+                for (i, row) in found.features.iter().enumerate() {
+                    let center = &plain.centers[plain.labels[i] as usize];
+                    let differences = plain.features[i].iter().zip(center).map(|(x, c)| x - c);
+                    let expected: Vec<f64> = differences.map(|d| share * of_ones[i] * d).collect();
+                    assert_close(&name, row, &expected, 2.0 * tolerance);
                 }
-                (Checking::Deferred, Ok(outcome)) => {
-                    self.assert_where_in_range(&oracle, &outcome, &after);
+                let centers = values(found.loss.centers());
+                let updated = formulas.updated(plain);
+                for (found, expected) in centers.chunks(2).zip(updated.chunks(2)) {
+                    assert_close(&name, found, expected, tolerance);
                 }
-                (Checking::Deferred, Err(error)) => {
-                    let is_step = matches!(error, CenterLossError::Centers(_));
-                    assert!(is_step, "{error}");
-                    self.assert_justified(&oracle, &error);
-                    assert_eq!(after, centers.concat(), "{error}: centers");
-                }
-            }
-        }
-    }
-
-    fn assert_equal(&self, oracle: &Oracle, outcome: &Outcome, after: &[f64]) {
-        let (tolerance, dtype) = (self.tolerance(), self.dtype);
-        let all = |name, actual: &[f64], expected: Vec<Expected>| {
-            assert_all(name, actual, &expected, tolerance, dtype);
-        };
-        all("value", &outcome.value, oracle.value());
-        all("gradient", &outcome.gradient, oracle.gradient().concat());
-        if let Some(gradient) = &outcome.center_gradient {
-            all(
-                "gradient of the centers",
-                gradient,
-                oracle.center_gradient().concat(),
-            );
-        }
-        all("centers", after, oracle.updated().concat());
-    }
-
-    /// Asserts that loss, gradient or step is indeed beyond the data type.
-    fn assert_justified(&self, oracle: &Oracle, error: &CenterLossError) {
-        let limit = normal(self.dtype).1 * Number::from(0.999 - 1e-4);
-        let length = |row: &Vec<Expected>| {
-            let squares = row.iter().map(|entry| entry.value * entry.value);
-            squares.sum::<Number>().sqrt() + row[0].scale * self.tolerance().into()
-        };
-        if matches!(error, CenterLossError::Batch(_)) && oracle.is_coefficient_beyond() {
-            return;
-        }
-        let is_cosine = oracle.config.distance == CenterDistance::Cosine;
-        let scales = |rows: Vec<Vec<Expected>>| {
-            let scales = rows.concat().into_iter().map(|entry| entry.scale);
-            scales.fold(Number::ZERO, Number::max)
-        };
-        let largest = match error {
-            // This bound is above all that is computed on the way: slopes by the direction, of some
-            // parts, before they are divided by a norm of at most 4.
-            CenterLossError::Batch(BatchError::Overflow { what, .. })
-                if is_cosine && *what != "loss" =>
-            {
-                let largest = scales(oracle.gradient()).max(scales(oracle.center_gradient()));
-                largest * Number::from(4.0 * 4.0)
-            }
-            CenterLossError::Batch(BatchError::Overflow { what, .. }) => match *what {
-                "loss" => oracle
-                    .value()
-                    .iter()
-                    .map(|loss| loss.value + loss.scale * self.tolerance().into())
-                    .fold(Number::ZERO, Number::max),
-                "gradient of the features" => oracle
-                    .gradient()
-                    .iter()
-                    .map(length)
-                    .fold(Number::ZERO, Number::max),
-                // An upper bound whatever the directions of the samples.
-                "gradient of the centers" => scales(oracle.center_gradient()),
-                other => panic!("nothing is called {other}"),
-            },
-            CenterLossError::Centers(CentersError::UpdateOverflow { .. }) => {
-                let factors = (0..CENTERS.len()).map(|class| oracle.factor(class));
-                let factor = factors.fold(Number::ZERO, Number::max);
-                // Bounds of factor and reach, either of which may be of another class.
-                factor * oracle.reach().max(Number::from(1.0)) * Number::from(4.0)
-            }
-            error => panic!("{error} is no overflow"),
-        };
-        assert!(
-            largest >= limit,
-            "{error}, but it is only {:e}",
-            largest.to_f64()
-        );
-    }
-
-    fn assert_where_in_range(&self, oracle: &Oracle, outcome: &Outcome, after: &[f64]) {
-        let is_plain = oracle.config.distance == CenterDistance::Euclidean
-            && oracle.config.radius == 0.0
-            && oracle.config.update_rule != UpdateRule::Gradient;
-        let check = |name: &str, actual: &[f64], expected: &[Expected]| {
-            assert_eq!(actual.len(), expected.len(), "{name}: length");
-            for (i, (actual, expected)) in actual.iter().zip(expected).enumerate() {
-                // Where terms are beyond the type, cosine and radius may subtract infinity from infinity.
-                if is_plain || expected.is_within(self.dtype) {
-                    assert!(!actual.is_nan(), "{name}[{i}] is NaN");
-                }
-                if expected.is_normal(self.dtype) {
-                    let name = format!("{name}[{i}]");
-                    expected.assert_is(*actual, self.tolerance(), self.dtype, &name);
-                }
-            }
-        };
-        check("value", &outcome.value, &oracle.value());
-        check("gradient", &outcome.gradient, &oracle.gradient().concat());
-        if let Some(gradient) = &outcome.center_gradient {
-            check(
-                "gradient of the centers",
-                gradient,
-                &oracle.center_gradient().concat(),
-            );
-        }
-        assert!(
-            after.iter().all(|value| value.is_finite()),
-            "centers are {after:?}"
-        );
-        // A step that might overflow is left out.
-        let limit = normal(self.dtype).1 / Number::from(4.0 * 1.001 * BATCH_SIZE as f64);
-        for (class, expected) in oracle.updated().iter().enumerate() {
-            if oracle.factor(class) * oracle.reach().max(Number::from(1.0)) < limit {
-                check("centers", &after[2 * class..][..2], expected);
             }
         }
     }
 }
 
 proptest! {
-    #![proptest_config(property_cases(500))]
+    #![proptest_config(property_cases(300))]
 
     #[test]
-    fn strict_single(weighted in weighted(DType::F32, single_weight())) {
-        weighted.check(Checking::Strict);
+    fn in_single_precision(weighted in weighted()) {
+        weighted.check(CenterDType::F32);
     }
 
     #[test]
-    fn strict_double(weighted in weighted(DType::F64, double_weight())) {
-        weighted.check(Checking::Strict);
-    }
-
-    #[test]
-    fn deferred_single(weighted in weighted(DType::F32, single_weight())) {
-        weighted.check(Checking::Deferred);
-    }
-
-    #[test]
-    fn deferred_double(weighted in weighted(DType::F64, double_weight())) {
-        weighted.check(Checking::Deferred);
-    }
-}
-
-/// Weights of samples and classes whose products the data type cannot hold, on a batch whose distances bring some
-/// gradients back into its range.
-#[test]
-fn products_of_weights_beyond_the_type() {
-    let reductions = [
-        None,
-        Some(Reduction::Mean),
-        Some(Reduction::Sum),
-        Some(Reduction::BatchMean),
-    ];
-    let balances = [ClassBalance::None, ClassBalance::Histogram];
-    let class_weights = [0.3, 7.0, 1e160, 1e-160, 1e-310, f64::MAX];
-    let weights = [1e-40, 1e-30, 1.0, 1e30, 1.7e38];
-    for (reduction, balance) in reductions
-        .iter()
-        .flat_map(|reduction| balances.map(|balance| (reduction, balance)))
-    {
-        for (class_weight, weight) in class_weights
-            .iter()
-            .flat_map(|class_weight| weights.map(|weight| (class_weight, weight)))
-        {
-            let config = CenterLossConfig::new(CENTERS.len(), 2)
-                .with_class_balance(balance)
-                .with_class_weights(Some(vec![1.0, *class_weight, 1.0]));
-            let weighted = Weighted {
-                case: Case {
-                    config: match reduction {
-                        Some(reduction) => config.with_reduction(reduction.clone()),
-                        None => config,
-                    },
-                    per_sample: reduction.is_none(),
-                },
-                dtype: DType::F32,
-                // The last one stands 0.125 beside the center of its class.
-                features: vec![vec![0.5, 0.5], vec![0.5, 0.5], vec![2.0, 0.125]],
-                labels: vec![0, 0, 1],
-                weights: vec![0.0, weight, weight],
-            };
-            weighted.check(Checking::Strict);
-            weighted.check(Checking::Deferred);
-        }
+    fn in_double_precision(weighted in weighted()) {
+        weighted.check(CenterDType::F64);
     }
 }

@@ -1,6 +1,7 @@
 //! The devices that every test runs on: one for each backend of the build.
 
 use burn::tensor::{DType, Device, Tensor};
+use burn_center_loss::{CenterDType, MarginSoftmaxConfig};
 
 /// The plain (not autodiff) devices of the backends that this build has.
 pub fn devices() -> Vec<Device> {
@@ -17,11 +18,26 @@ pub fn devices() -> Vec<Device> {
     ]
 }
 
+/// The devices of all backends, with autodiff.
+pub fn autodiff_devices() -> Vec<Device> {
+    devices().into_iter().map(Device::autodiff).collect()
+}
+
 /// Those of [`devices`] that compute in `dtype`.
 pub fn devices_with(dtype: DType) -> Vec<Device> {
     devices()
         .into_iter()
         .filter(|device| device.supports_dtype(dtype))
+        .collect()
+}
+
+/// The devices, with autodiff, that have exponentials in `f64`.
+pub fn f64_devices() -> Vec<Device> {
+    let config = MarginSoftmaxConfig::new(2, 2).with_dtype(CenterDType::F64);
+    let devices = devices_with(DType::F64).into_iter();
+    devices
+        .filter(|device| config.try_init(device).is_ok())
+        .map(Device::autodiff)
         .collect()
 }
 

@@ -2,6 +2,7 @@
 
 use crate::devices::devices;
 use crate::fixtures::cases;
+use crate::messages::assert_messages;
 use crate::tensors::matrix;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_center_loss::NearestCenter;
@@ -180,15 +181,8 @@ fn clusters_of_centers_and_labels_of_tensors() {
 
 #[test]
 fn bad_labelings_are_named() {
-    let message = |labels: &[u8], clusters: &[u8]| {
-        Contingency::new(labels, clusters).unwrap_err().to_string()
-    };
-    assert_eq!(
-        message(&[], &[]),
-        "labels is empty; it must hold at least 1 value"
-    );
-    assert_eq!(
-        message(&[1, 2], &[1]),
-        "labels has 2 entries and clusters has 1; the numbers must be equal"
-    );
+    assert_messages! {
+        Contingency::new::<u8, u8>(&[], &[]) => "labels is empty; it must hold at least 1 value";
+        Contingency::new(&[1, 2], &[1]) => "labels has 2 entries and clusters has 1; the numbers must be equal";
+    }
 }

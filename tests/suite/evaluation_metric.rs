@@ -1,9 +1,10 @@
 //! [`EvaluationMetric`] against the functions that it shows, and each of its errors.
 
 use crate::devices::devices;
-use crate::tensors::{labels, matrix};
+use crate::integers::typed_labels;
+use crate::tensors::{labels, matrix, typed_matrix};
 use burn::data::dataloader::Progress;
-use burn::tensor::Device;
+use burn::tensor::{DType, Device};
 use burn::train::metric::{Metric, MetricAttributes, MetricMetadata, Numeric, NumericEntry};
 use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve, all_pair_scores};
 use burn_center_loss::{EvaluationInput, EvaluationMetric, KnnMetric};
@@ -165,6 +166,75 @@ fn an_undefined_value_is_an_error() {
         ),
     ] {
         let message = message(metric, &batches);
+        assert!(message.ends_with(expected), "{message}");
+    }
+}
+
+/// Batches may come from different devices, in different float types and in different label types.
+#[test]
+fn batches_are_joined_whatever_their_device_and_types() {
+    // Small integers are numbers of every float type.
+    let rows: Vec<Vec<f64>> = (0..40)
+        .map(|at| vec![(at * 7 % 11).into(), (at % 5).into()])
+        .collect();
+    let names: Vec<i128> = (0..40).map(|at| at % 4).collect();
+    let types = [
+        (DType::F32, DType::I64),
+        (DType::F64, DType::U8),
+        (DType::F16, DType::I32),
+        (DType::F32, DType::U64),
+    ];
+    let batch = |at: usize, device: &Device, (float, int): (DType, DType)| {
+        let range = at * 4..(at + 1) * 4;
+        EvaluationInput::new(
+            typed_matrix(&rows[range.clone()], float, device),
+            typed_labels(&names[range], int, device),
+        )
+    };
+    for make in [
+        EvaluationMetric::map_at_r as fn(KnnMetric) -> EvaluationMetric,
+        EvaluationMetric::precision_at_1,
+        EvaluationMetric::auroc,
+    ] {
+        let value = |batches: &mut dyn Iterator<Item = EvaluationInput>| {
+            let mut metric = make(KnnMetric::Euclidean);
+            for batch in batches {
+                metric.update(&batch, &metadata()).unwrap();
+            }
+            metric.compute().unwrap();
+            metric.final_value().current()
+        };
+        let flex = Device::flex();
+        let expected = value(&mut (0..10).map(|at| batch(at, &flex, types[0])));
+        let devices = devices();
+        let mixed = value(&mut (0..10).map(|at| {
+            let device = &devices[at % devices.len()];
+            let of_batch = types[at / 2 % types.len()];
+            let supported = device.supports_dtype(of_batch.0) && device.supports_dtype(of_batch.1);
+            batch(at, device, if supported { of_batch } else { types[0] })
+        }));
+        assert_eq!(mixed, expected);
+    }
+}
+
+#[test]
+fn batches_that_do_not_fit_are_an_error() {
+    let device = Device::flex();
+    let mut metric = EvaluationMetric::map_at_r(KnnMetric::Euclidean);
+    metric
+        .update(&input(&[vec![0.0, 1.0]], &[1], &device), &metadata())
+        .unwrap();
+    for (batch, expected) in [
+        (
+            input(&[vec![0.0]], &[1], &device),
+            "features has 1 columns and those of the batches before have 2; the numbers must be equal",
+        ),
+        (
+            input(&[vec![0.0, 1.0]], &[1, 2], &device),
+            "labels has 2 entries and features has 1; the numbers must be equal",
+        ),
+    ] {
+        let message = metric.update(&batch, &metadata()).unwrap_err().to_string();
         assert!(message.ends_with(expected), "{message}");
     }
 }

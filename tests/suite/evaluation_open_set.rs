@@ -2,10 +2,11 @@
 
 use crate::devices::devices;
 use crate::fixtures::{assert_close, cases};
+use crate::messages::assert_messages;
 use crate::tensors::{labels, matrix};
 use burn_center_loss::evaluation::{
-    EvaluationError, Identification, MatedProbe, OpenSet, known_scores_by_center,
-    known_scores_by_kth_neighbor, threshold_for_known_share,
+    Identification, MatedProbe, OpenSet, known_scores_by_center, known_scores_by_kth_neighbor,
+    threshold_for_known_share,
 };
 use burn_center_loss::{KnnClassifierConfig, KnnMetric, NearestCenter};
 use proptest::prelude::*;
@@ -217,89 +218,36 @@ fn classifiers_give_scores() {
     }
 }
 
-fn message<T: std::fmt::Debug>(result: Result<T, EvaluationError>) -> String {
-    result.unwrap_err().to_string()
-}
-
 #[test]
 fn bad_open_sets_are_named() {
-    assert_eq!(
-        message(OpenSet::new::<f64>(&[], &[], &[1.0])),
-        "known_scores is empty; it must hold at least 1 value"
-    );
-    assert_eq!(
-        message(OpenSet::new(&[1.0], &[true], &[])),
-        "unknown_scores is empty; it must hold at least 1 value"
-    );
-    assert_eq!(
-        message(OpenSet::new(&[1.0], &[true, false], &[1.0])),
-        "known_scores has 1 entries and known_correct has 2; the numbers must be equal"
-    );
-    assert_eq!(
-        message(OpenSet::new(&[1.0], &[true], &[1.0, f64::NAN])),
-        "unknown_scores holds NaN at index 1; every value must be a number"
-    );
     let open_set = OpenSet::new(&[1.0], &[true], &[0.0]).unwrap();
-    assert_eq!(
-        message(open_set.fpr_at_tpr(2.0)),
-        "tpr is 2; it must be in 0..=1"
-    );
-    assert_eq!(
-        message(threshold_for_known_share(&[1.0], -0.1)),
-        "share is -0.1; it must be in 0..=1"
-    );
+    assert_messages! {
+        OpenSet::new::<f64>(&[], &[], &[1.0]) => "known_scores is empty; it must hold at least 1 value";
+        OpenSet::new(&[1.0], &[true], &[]) => "unknown_scores is empty; it must hold at least 1 value";
+        OpenSet::new(&[1.0], &[true, false], &[1.0]) =>
+            "known_scores has 1 entries and known_correct has 2; the numbers must be equal";
+        OpenSet::new(&[1.0], &[true], &[1.0, f64::NAN]) =>
+            "unknown_scores holds NaN at index 1; every value must be a number";
+        open_set.fpr_at_tpr(2.0) => "tpr is 2; it must be in 0..=1";
+        threshold_for_known_share(&[1.0], -0.1) => "share is -0.1; it must be in 0..=1";
+    }
 }
 
 #[test]
 fn bad_identifications_are_named() {
-    let probe = MatedProbe {
-        score: 1.0,
-        rank: 1,
-    };
-    assert_eq!(
-        message(Identification::new(
-            &[MatedProbe { rank: 0, ..probe }],
-            &[0.5]
-        )),
-        "mated holds rank 0 at index 0; ranks start at 1"
-    );
-    assert_eq!(
-        message(Identification::new(
-            &[
-                probe,
-                MatedProbe {
-                    score: f64::NAN,
-                    ..probe
-                }
-            ],
-            &[0.5]
-        )),
-        "mated holds NaN at index 1; every value must be a number"
-    );
-    assert_eq!(
-        message(Identification::new(&[probe], &[f32::NAN])),
-        "non_mated holds NaN at index 0; every value must be a number"
-    );
-    let no_unknown = Identification::new::<f64>(&[probe], &[]).unwrap();
-    assert_eq!(
-        message(no_unknown.tpir_at_fpir(0.1)),
-        "non_mated is empty; it must hold at least 1 value"
-    );
-    assert_eq!(
-        message(no_unknown.rank_k(0)),
-        "k is 0; it must be at least 1"
-    );
+    let probe = |score: f64, rank: usize| MatedProbe { score, rank };
+    let no_unknown = Identification::new::<f64>(&[probe(1.0, 1)], &[]).unwrap();
     let no_known = Identification::new(&[], &[0.5]).unwrap();
-    assert_eq!(
-        message(no_known.rank_k(1)),
-        "mated is empty; it must hold at least 1 value"
-    );
-    assert_eq!(
-        message(no_known.tpir_at_fpir(0.1)),
-        "mated is empty; it must hold at least 1 value"
-    );
-    assert_eq!(
-        message(no_known.tpir_at_fpir(1.1)),
-        "fpir is 1.1; it must be in 0..=1"
-    );
+    assert_messages! {
+        Identification::new(&[probe(1.0, 0)], &[0.5]) => "mated holds rank 0 at index 0; ranks start at 1";
+        Identification::new(&[probe(1.0, 1), probe(f64::NAN, 1)], &[0.5]) =>
+            "mated holds NaN at index 1; every value must be a number";
+        Identification::new(&[probe(1.0, 1)], &[f32::NAN]) =>
+            "non_mated holds NaN at index 0; every value must be a number";
+        no_unknown.tpir_at_fpir(0.1) => "non_mated is empty; it must hold at least 1 value";
+        no_unknown.rank_k(0) => "k is 0; it must be at least 1";
+        no_known.rank_k(1) => "mated is empty; it must hold at least 1 value";
+        no_known.tpir_at_fpir(0.1) => "mated is empty; it must hold at least 1 value";
+        no_known.tpir_at_fpir(1.1) => "fpir is 1.1; it must be in 0..=1";
+    }
 }

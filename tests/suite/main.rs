@@ -1,17 +1,16 @@
 //! The public API, checked from outside: every test runs on each backend the crate was built with.
 
 mod center_accumulation;
-mod center_contract;
 mod center_errors;
 mod center_golden;
-mod center_labels;
-mod center_masked;
-mod center_not_finite;
-mod center_oracle;
-mod center_overflow;
+#[cfg(feature = "train")]
+mod center_metric;
 mod center_plain;
+mod center_rules;
 mod center_updates;
 mod center_weights;
+mod checkpoints;
+mod contract;
 mod devices;
 mod evaluation_clustering;
 #[cfg(feature = "train")]
@@ -22,24 +21,20 @@ mod evaluation_verification;
 mod fixtures;
 mod integers;
 mod knn;
-mod margin_contract;
-mod margin_errors;
 mod margin_golden;
 mod margin_numbers;
 mod margin_outliers;
 mod margin_plain;
+mod margin_softmax;
+mod messages;
 #[path = "../models/mod.rs"]
 mod models;
 mod nearest_center;
-mod numbers;
-mod proxy_contract;
-mod proxy_errors;
+mod plain;
 mod proxy_golden;
+mod proxy_losses;
 mod proxy_numbers;
 mod proxy_plain;
-mod several_devices;
 mod statistics;
-mod storage;
 mod tensors;
 mod training;
-mod workers;

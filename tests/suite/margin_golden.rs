@@ -1,16 +1,13 @@
 //! Softmax with a margin against the numbers of pytorch-metric-learning, insightface and AdaFace.
 
-use burn::optim::GradientsParams;
 use burn::tensor::{DType, Device};
-use burn_center_loss::{
-    AdaFace, ArcFace, BeyondPi, CosFace, Margin, MarginGradient, MarginSoftmax,
-    MarginSoftmaxConfig, SphereFace,
-};
+use burn_center_loss::margin::{AdaFace, ArcFace, BeyondPi, MarginGradient};
+use burn_center_loss::{Margin, MarginSoftmax, MarginSoftmaxConfig};
 use serde::Deserialize;
 
-use crate::devices::{devices, values};
+use crate::contract::LossUnderTest;
+use crate::devices::{autodiff_devices, devices, values};
 use crate::fixtures::{assert_close, cases};
-use crate::storage::centers_id;
 use crate::tensors::{labels, typed_matrix};
 
 const TOLERANCE: f64 = 1e-5;
@@ -38,10 +35,9 @@ impl Batch {
         let gradient = features.grad(&gradients).unwrap();
         let expected = self.grad_embeddings.concat();
         assert_close(&name("features"), &values(gradient), &expected, TOLERANCE);
-        let gradients = GradientsParams::from_grads(gradients, loss);
-        let gradient = gradients.get::<2>(centers_id(loss)).unwrap();
+        let gradient = loss.of_centers(gradients).unwrap();
         let expected = rows(&self.grad_weight, is_transposed).concat();
-        assert_close(&name("centers"), &values(gradient), &expected, TOLERANCE);
+        assert_close(&name("centers"), &gradient, &expected, TOLERANCE);
     }
 
     fn check_each(&self, name: &str, loss: &MarginSoftmax, device: &Device) {
@@ -91,7 +87,7 @@ impl Case {
             (None, Some(temperature)) => 1.0 / temperature,
             (None, None) => panic!("{} has no scale", self.name),
         };
-        for device in devices().into_iter().map(Device::autodiff) {
+        for device in autodiff_devices() {
             for budget in [usize::MAX, 0] {
                 let config = MarginSoftmaxConfig::new(self.num_classes, self.feature_dim)
                     .with_margin(margin.clone())
@@ -115,10 +111,8 @@ impl Case {
 }
 
 fn degrees(case: &Case) -> Margin {
-    ArcFace::new()
-        .with_margin(case.margin().to_radians())
-        .with_beyond_pi(BeyondPi::Linear)
-        .into()
+    let arcface = ArcFace::new().with_margin(case.margin().to_radians());
+    Margin::ArcFace(arcface.with_beyond_pi(BeyondPi::Linear))
 }
 
 #[test]
@@ -139,7 +133,7 @@ fn pml_subcenter_arcface() {
 #[test]
 fn pml_cosface() {
     for case in cases::<Case>("pml_cosface.json") {
-        case.check(CosFace::new().with_margin(case.margin()).into(), true);
+        case.check(Margin::cosface(case.margin()), true);
     }
 }
 
@@ -153,8 +147,7 @@ fn pml_normalized_softmax() {
 #[test]
 fn pml_sphereface() {
     for case in cases::<Case>("pml_sphereface.json") {
-        let margin = SphereFace::new().with_margin(case.margin() as u32);
-        case.check(margin.into(), true);
+        case.check(Margin::sphereface(case.margin() as u32), true);
     }
 }
 
@@ -162,12 +155,13 @@ fn pml_sphereface() {
 fn insightface_margins() {
     for case in cases::<Case>("insightface_margin.json") {
         let margin = match case.loss_kind.as_deref() {
-            Some("arcface") => ArcFace::new()
-                .with_margin(case.margin())
-                .with_beyond_pi(BeyondPi::Reflect)
-                .with_gradient(MarginGradient::Detached)
-                .into(),
-            Some("cosface") => CosFace::new().with_margin(case.margin()).into(),
+            Some("arcface") => Margin::ArcFace(
+                ArcFace::new()
+                    .with_margin(case.margin())
+                    .with_beyond_pi(BeyondPi::Reflect)
+                    .with_gradient(MarginGradient::Detached),
+            ),
+            Some("cosface") => Margin::cosface(case.margin()),
             kind => panic!("{kind:?} is no margin"),
         };
         case.check(margin, false);
@@ -217,7 +211,7 @@ fn adaface() {
         weight: Vec<Vec<f64>>,
         steps: Vec<Step>,
     }
-    for device in devices().into_iter().map(Device::autodiff) {
+    for device in autodiff_devices() {
         for budget in [usize::MAX, 0] {
             for case in cases::<Steps>("adaface.json") {
                 let margin = AdaFace::new()
@@ -225,7 +219,7 @@ fn adaface() {
                     .with_h(case.h)
                     .with_t_alpha(case.t_alpha);
                 let config = MarginSoftmaxConfig::new(case.num_classes, case.feature_dim)
-                    .with_margin(margin.into())
+                    .with_margin(Margin::AdaFace(margin))
                     .with_scale(case.scale)
                     .with_score_budget(budget);
                 let make = || {

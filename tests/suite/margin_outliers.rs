@@ -1,26 +1,19 @@
 //! The samples that are far from the dominant sub-center of their class, against a loop.
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use burn_center_loss::{Checking, MarginSoftmax, MarginSoftmaxConfig, Outliers};
+use burn::tensor::{DType, Device};
+use burn_center_loss::margin::Outliers;
+use burn_center_loss::{Checking, MarginSoftmax, MarginSoftmaxConfig};
 use proptest::prelude::*;
 
+use crate::contract::{Change, changed};
 use crate::devices::{devices, property_cases};
+use crate::plain::cosine;
 use crate::tensors::{labels, typed_matrix};
 
 const CLASSES: usize = 4;
 
 fn degrees(angle: f64) -> f64 {
     angle.to_radians()
-}
-
-fn cosine(x: &[f64], w: &[f64]) -> f64 {
-    let dot: f64 = x.iter().zip(w).map(|(x, w)| x * w).sum();
-    let square = |row: &[f64]| row.iter().map(|x| x * x).sum::<f64>();
-    match square(x) * square(w) {
-        0.0 => 0.0,
-        squares => dot / squares.sqrt(),
-    }
 }
 
 /// As `get_outliers` of pytorch-metric-learning 2.9 goes about it, class by class.
@@ -145,26 +138,15 @@ fn bad_input_is_named() {
 /// A class vector that is not finite has no angle, so that samples of its class would pass for clean ones.
 #[test]
 fn class_vectors_that_are_not_finite_are_named() {
-    struct Spoil(Vec<f64>);
-    impl ModuleMapper for Spoil {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            param.map(|tensor| {
-                let shape = tensor.shape();
-                Tensor::from_data(TensorData::new(self.0.clone(), shape), &tensor.device())
-            })
-        }
-    }
-
     for device in devices() {
         for (value, text) in [
             (f64::NAN, "NaN"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
         ] {
-            let mut vectors = vec![1.0; CLASSES * 3];
             // A row of class 2, which has no samples.
-            vectors[7] = value;
-            let loss = loss(&vec![vec![1.0; 3]; CLASSES], 1, &device).map(&mut Spoil(vectors));
+            let loss = loss(&vec![vec![1.0; 3]; CLASSES], 1, &device);
+            let loss = changed(loss, Change::Spoil(2, 1, value));
             let features = typed_matrix(&[vec![1.0; 3]], DType::F32, &device);
             let found = loss.outliers(features, labels(&[0], &device), 1.0);
             let message = found.unwrap_err().to_string();

@@ -2,71 +2,21 @@
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
-use burn::nn::loss::Reduction;
-use burn::optim::GradientsParams;
-use burn::tensor::{DType, Device, Tensor};
-use burn_center_loss::{
-    AdaFace, ArcFace, Batch, BeyondPi, Checking, ClassBalance, CombinedMargin, CosFace, LeftOut,
-    Margin, MarginGradient, MarginSoftmax, MarginSoftmaxConfig, MarginSoftmaxError, Precision,
-    SphereFace,
+use burn::tensor::DType;
+use burn_center_loss::margin::{
+    AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient,
 };
+use burn_center_loss::{CenterDType, Checking, Margin, MarginSoftmaxConfig};
 
-use crate::center_plain::Plain;
-use crate::devices::{devices_with, values};
+use crate::contract::Case;
+use crate::devices::{f64_devices, values};
 use crate::fixtures::assert_close;
-use crate::storage::centers_id;
-use crate::tensors::{labels, typed_matrix};
-
-/// A configuration, and whether its losses are left as they are, one per sample.
-#[derive(Clone, Debug)]
-pub struct Case {
-    pub config: MarginSoftmaxConfig,
-    pub per_sample: bool,
-}
-
-impl Case {
-    pub fn forward(
-        &self,
-        loss: &MarginSoftmax,
-        batch: impl Into<Batch>,
-    ) -> Result<Tensor<1>, MarginSoftmaxError> {
-        if self.per_sample {
-            loss.try_forward_no_reduction(batch)
-        } else {
-            loss.try_forward(batch)
-        }
-    }
-
-    pub fn name(&self) -> String {
-        format!("per sample: {}, {}", self.per_sample, self.config)
-    }
-
-    pub fn loss(&self, plain: &Plain, dtype: DType, device: &Device) -> MarginSoftmax {
-        self.config
-            .init_with_centers(typed_matrix(&plain.centers, dtype, device))
-            .unwrap()
-    }
-}
-
-/// The devices, with autodiff, that have exponentials in `f64`.
-pub fn f64_devices() -> Vec<Device> {
-    let config = MarginSoftmaxConfig::new(2, 2).with_precision(Precision::F64);
-    let has_exponentials = |device: &Device| config.try_init(device).is_ok();
-    let devices = devices_with(DType::F64).into_iter();
-    devices
-        .filter(has_exponentials)
-        .map(Device::autodiff)
-        .collect()
-}
+use crate::plain::{Plain, Weighing, assert_gradients, cosine, dot, norm, weighings};
 
 /// Every margin, with every form of it.
 pub fn margins() -> Vec<Margin> {
     let arcface = ArcFace::new().with_margin(0.5);
-    let mut margins = vec![
-        Margin::None,
-        CosFace::new().into(),
-        SphereFace::new().into(),
-    ];
+    let mut margins = vec![Margin::None, Margin::cosface(0.35), Margin::sphereface(4)];
     let forms = [
         BeyondPi::Linear,
         BeyondPi::Continuous,
@@ -76,49 +26,42 @@ pub fn margins() -> Vec<Margin> {
     for beyond_pi in forms {
         for gradient in [MarginGradient::Exact, MarginGradient::Detached] {
             let arcface = arcface.clone().with_beyond_pi(beyond_pi);
-            margins.push(arcface.with_gradient(gradient).into());
+            margins.push(Margin::ArcFace(arcface.with_gradient(gradient)));
             if beyond_pi != BeyondPi::Linear {
                 let combined = CombinedMargin::new(1.3, 0.4, 0.1).with_beyond_pi(beyond_pi);
-                margins.push(combined.with_gradient(gradient).into());
+                margins.push(Margin::Combined(combined.with_gradient(gradient)));
             }
         }
     }
     let of_classes = Some(vec![0.1, 0.9, 0.4, 0.25]);
-    margins.push(arcface.with_class_margins(of_classes.clone()).into());
-    margins.push(CosFace::new().with_class_margins(of_classes).into());
-    margins.push(AdaFace::new().with_t_alpha(0.6).with_h(1.5).into());
+    let cosface = CosFace::new().with_class_margins(of_classes.clone());
+    let adaface = AdaFace::new().with_t_alpha(0.6).with_h(1.5);
+    margins.extend([
+        Margin::ArcFace(arcface.with_class_margins(of_classes)),
+        Margin::CosFace(cosface),
+        Margin::AdaFace(adaface),
+    ]);
     margins
 }
 
-/// Every margin with every way of weighting and reducing, for four classes.
-pub fn every_case() -> Vec<Case> {
+/// Every margin with every way of weighing and reducing, for four classes.
+fn every_case() -> Vec<(MarginSoftmaxConfig, Weighing, Case)> {
     let mut cases = vec![];
+    let mut ways = weighings().into_iter().cycle();
     for margin in margins() {
         for sub_centers in [1, 3] {
             for smoothing in [0.0, 0.2] {
-                let (mut reduction, mut per_sample) = (Reduction::Mean, false);
-                for balance in [ClassBalance::None, ClassBalance::Histogram] {
+                // Not a divisor of the number of ways, so that every margin meets others.
+                for weighing in ways.by_ref().take(5) {
                     let config = MarginSoftmaxConfig::new(4, 3)
+                        .with_dtype(CenterDType::F64)
                         .with_margin(margin.clone())
                         .with_scale(3.0)
                         .with_sub_centers(sub_centers)
                         .with_label_smoothing(smoothing)
-                        .with_class_balance(balance)
-                        .with_reduction(reduction.clone())
-                        .with_precision(Precision::F64);
-                    let weighted = config
-                        .clone()
-                        .with_class_weights(Some(vec![0.5, 1.5, 2.5, 0.0]))
-                        .with_ignore_label(Some(1));
-                    for config in [config, weighted] {
-                        cases.push(Case { config, per_sample });
-                        (reduction, per_sample) = match (reduction, per_sample) {
-                            (Reduction::Mean, false) => (Reduction::Sum, false),
-                            (Reduction::Sum, false) => (Reduction::BatchMean, false),
-                            (Reduction::BatchMean, false) => (Reduction::Mean, true),
-                            _ => (Reduction::Mean, false),
-                        };
-                    }
+                        .with_score_budget(if cases.len() % 2 == 0 { 0 } else { usize::MAX });
+                    let case = Case::new(config.clone()).weighed(&weighing);
+                    cases.push((config, weighing, case));
                 }
             }
         }
@@ -126,28 +69,23 @@ pub fn every_case() -> Vec<Case> {
     cases
 }
 
-/// A batch of nine samples of four classes, with as many class vectors as the case has.
-pub fn batch(case: &Case) -> Plain {
-    let mut plain = Plain::new(9, 4 * case.config.sub_centers, 3, 11);
+/// A batch of nine samples, in which one lies almost opposite the vectors of its class, where margins go beyond pi.
+fn batch(config: &MarginSoftmaxConfig) -> Plain {
+    let sub_centers = config.sub_centers;
+    let mut plain = Plain::new(9, 4 * sub_centers, 3, 11);
     for label in &mut plain.labels {
         *label %= 4;
     }
-    // One sample lies almost opposite the vectors of its class, where margins go beyond pi.
-    let own = plain.labels[0] as usize * case.config.sub_centers;
-    plain.features[0] = plain.centers[own].iter().map(|w| -1.7 * w + 0.05).collect();
-    for other in 1..case.config.sub_centers {
-        plain.centers[own + other] = plain.centers[own].iter().map(|w| 1.1 * w).collect();
-        plain.centers[own + other][0] += 0.1 * other as f64;
+    let first = plain.labels[0] as usize * sub_centers;
+    plain.features[0] = plain.centers[first]
+        .iter()
+        .map(|w| -1.7 * w + 0.05)
+        .collect();
+    for other in 1..sub_centers {
+        plain.centers[first + other] = plain.centers[first].iter().map(|w| 1.1 * w).collect();
+        plain.centers[first + other][0] += 0.1 * other as f64;
     }
     plain
-}
-
-fn dot(x: &[f64], y: &[f64]) -> f64 {
-    x.iter().zip(y).map(|(x, y)| x * y).sum()
-}
-
-fn length(x: &[f64]) -> f64 {
-    dot(x, x).sqrt()
 }
 
 /// What does not change with features and class vectors as far as the gradient is concerned.
@@ -160,36 +98,25 @@ struct Fixed {
 }
 
 /// The formulas of the docs.
+#[derive(Clone, Copy)]
 struct Formulas<'a> {
     config: &'a MarginSoftmaxConfig,
+    weighing: &'a Weighing,
     plain: &'a Plain,
 }
 
 impl Formulas<'_> {
-    fn counts(&self) -> Vec<f64> {
-        let weights = self.plain.weights.as_deref();
-        (0..self.plain.labels.len())
-            .map(
-                |i| match self.config.ignore_label == Some(self.plain.labels[i]) {
-                    true => 0.0,
-                    false => weights.map_or(1.0, |weights| weights[i]),
-                },
-            )
-            .collect()
-    }
-
     /// The largest cosine of each sample with the vectors of each class.
     fn cosines(&self, i: usize) -> Vec<f64> {
         let x = &self.plain.features[i];
-        let of = |w: &Vec<f64>| dot(x, w) / (length(x) * length(w));
-        let cosines: Vec<f64> = self.plain.centers.iter().map(of).collect();
+        let cosines: Vec<f64> = self.plain.centers.iter().map(|w| cosine(x, w)).collect();
         cosines
             .chunks(self.config.sub_centers)
             .map(|of_class| of_class.iter().copied().fold(f64::MIN, f64::max))
             .collect()
     }
 
-    fn own_score(&self, cosine: f64, class: usize, quality: f64) -> f64 {
+    fn target_score(&self, cosine: f64, class: usize, quality: f64) -> f64 {
         let theta = cosine.clamp(-1.0, 1.0).acos();
         let beyond = |m1: f64, m: f64, form: BeyondPi| {
             let moved = m1 * theta + m;
@@ -232,10 +159,10 @@ impl Formulas<'_> {
     }
 
     fn fixed(&self, is_frozen: bool) -> Fixed {
-        let counts = self.counts();
+        let counts = self.plain.counts(self.weighing.ignore_label);
         let qualities = match &self.config.margin {
             Margin::AdaFace(margin) => {
-                let lengths: Vec<f64> = self.plain.features.iter().map(|x| length(x)).collect();
+                let lengths: Vec<f64> = self.plain.features.iter().map(|x| norm(x)).collect();
                 let clipped: Vec<f64> = lengths.iter().map(|z| z.clamp(0.001, 100.0)).collect();
                 let total: f64 = counts.iter().sum();
                 let mean = dot(&clipped, &counts) / total;
@@ -263,7 +190,7 @@ impl Formulas<'_> {
                 .map(|i| {
                     let class = self.plain.labels[i] as usize;
                     let cosine = self.cosines(i)[class];
-                    cosine - self.own_score(cosine, class, 0.0)
+                    cosine - self.target_score(cosine, class, 0.0)
                 })
                 .collect()
         });
@@ -271,110 +198,67 @@ impl Formulas<'_> {
     }
 
     fn losses(&self, fixed: &Fixed) -> Vec<f64> {
-        let counts = self.counts();
-        let class_weight = |i: usize| match &self.config.class_weights {
-            Some(weights) => weights[self.plain.labels[i] as usize],
-            None => 1.0,
-        };
-        (0..counts.len())
-            .map(|i| {
-                if counts[i] == 0.0 {
-                    return 0.0;
-                }
-                let class = self.plain.labels[i] as usize;
-                let mut scores = self.cosines(i);
-                let own = match &fixed.below {
-                    Some(below) => scores[class] - below[i],
-                    None => self.own_score(scores[class], class, fixed.qualities[i]),
-                };
-                if matches!(self.config.margin, Margin::AdaFace(_)) {
-                    scores = scores
-                        .iter()
-                        .map(|cosine| cosine.clamp(-0.999, 0.999))
-                        .collect();
-                }
-                scores[class] = own;
-                let mut scale = self.config.scale;
-                if matches!(self.config.margin, Margin::SphereFace(_)) {
-                    scale *= length(&self.plain.features[i]);
-                }
-                let scores: Vec<f64> = scores.iter().map(|score| scale * score).collect();
-                let log_sum = scores.iter().map(|z| z.exp()).sum::<f64>().ln();
-                let e = self.config.label_smoothing;
-                let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-                let loss = log_sum - (1.0 - e) * scores[class] - e * mean;
-                let balance: f64 = match self.config.class_balance {
-                    ClassBalance::None => 1.0,
-                    ClassBalance::Histogram => (0..counts.len())
-                        .filter(|k| self.plain.labels[*k] == class as i64)
-                        .map(|k| counts[k])
-                        .sum(),
-                };
-                counts[i] * class_weight(i) * loss / balance
-            })
-            .collect()
-    }
-
-    fn reduced(&self, per_sample: bool, fixed: &Fixed) -> Vec<f64> {
-        let losses = self.losses(fixed);
-        let sum: f64 = losses.iter().sum();
-        match (per_sample, &self.config.reduction) {
-            (true, _) => losses,
-            (false, Reduction::Sum) => vec![sum],
-            (false, Reduction::BatchMean) => vec![sum / losses.len() as f64],
-            (false, Reduction::Mean | Reduction::Auto) => {
-                let counts = self.counts();
-                let total: f64 = (0..counts.len())
-                    .map(|i| match &self.config.class_weights {
-                        Some(weights) if counts[i] > 0.0 => {
-                            counts[i] * weights[self.plain.labels[i] as usize]
-                        }
-                        _ => counts[i],
-                    })
-                    .sum();
-                vec![sum / total]
+        let scale = self.config.scale;
+        self.plain.weighed(self.weighing, |i| {
+            let class = self.plain.labels[i] as usize;
+            let mut scores = self.cosines(i);
+            let target = match &fixed.below {
+                Some(below) => scores[class] - below[i],
+                None => self.target_score(scores[class], class, fixed.qualities[i]),
+            };
+            if matches!(self.config.margin, Margin::AdaFace(_)) {
+                scores
+                    .iter_mut()
+                    .for_each(|score| *score = score.clamp(-0.999, 0.999));
             }
-        }
+            scores[class] = target;
+            let scale = match self.config.margin {
+                Margin::SphereFace(_) => scale * norm(&self.plain.features[i]),
+                _ => scale,
+            };
+            let scores: Vec<f64> = scores.iter().map(|score| scale * score).collect();
+            let log_sum = scores.iter().map(|z| z.exp()).sum::<f64>().ln();
+            let smoothing = self.config.label_smoothing;
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            log_sum - (1.0 - smoothing) * scores[class] - smoothing * mean
+        })
     }
 }
 
-fn batches(case: &Case) -> [Plain; 2] {
-    [batch(case), batch(case).with_weights()]
-}
-
-fn typed_batch(plain: &Plain, features: Tensor<2>, device: &Device) -> Batch {
-    let dtype = features.dtype();
-    let batch = Batch::new(features, labels(&plain.labels, device));
-    match plain.weights.as_deref() {
-        Some(weights) => batch.with_weights(Tensor::from_data(weights, (device, dtype))),
-        None => batch,
-    }
+fn batches(config: &MarginSoftmaxConfig) -> [Plain; 2] {
+    [batch(config), batch(config).with_weights()]
 }
 
 #[test]
 fn values_equal_nested_loops() {
     for device in f64_devices() {
-        for mut case in every_case() {
-            for plain in batches(&case) {
-                for (checking, budget) in [(Checking::Strict, usize::MAX), (Checking::Deferred, 0)]
-                {
-                    case.config.checking = checking;
-                    case.config.score_budget = budget;
-                    let loss = case.loss(&plain, DType::F64, &device);
-                    let features = typed_matrix(&plain.features, DType::F64, &device);
-                    let batch = typed_batch(&plain, features.clone(), &device);
-                    let name = case.name();
+        for (config, weighing, case) in every_case() {
+            for plain in &batches(&config) {
+                for checking in [Checking::Strict, Checking::Deferred] {
+                    let (case, name) = (case.checking(checking), case.name());
+                    let (config, weighing) = (&config, &weighing);
                     let formulas = Formulas {
-                        config: &case.config,
-                        plain: &plain,
+                        config,
+                        weighing,
+                        plain,
                     };
-                    let resting = values(loss.try_evaluate(batch.clone()).unwrap());
-                    let expected = formulas.reduced(false, &formulas.fixed(true));
-                    assert_close(&name, &resting, &expected, 1e-10);
-                    let value = values(case.forward(&loss, batch).unwrap());
-                    let expected = formulas.reduced(case.per_sample, &formulas.fixed(false));
-                    assert_close(&name, &value, &expected, 1e-10);
-                    assert_eq!(loss.take_left_out(), Ok(LeftOut::default()));
+                    let found = case.run(plain, &device);
+                    let expected = formulas.losses(&formulas.fixed(false));
+                    assert_close(&name, &found.value, &expected, 1e-10);
+                    assert_eq!(found.loss.take_skipped().unwrap().total(), 0);
+                    // Evaluation leaves the statistics alone, and has a reduction.
+                    let value = case.loss(plain, &device).try_evaluate(plain.batch(&device));
+                    let weighing = &Weighing {
+                        per_sample: false,
+                        ..weighing.clone()
+                    };
+                    let formulas = Formulas {
+                        config,
+                        weighing,
+                        plain,
+                    };
+                    let expected = formulas.losses(&formulas.fixed(true));
+                    assert_close(&name, &values(value.unwrap()), &expected, 1e-10);
                 }
             }
         }
@@ -383,54 +267,25 @@ fn values_equal_nested_loops() {
 
 #[test]
 fn gradients_equal_central_differences() {
-    const STEP: f64 = 1e-5;
     for device in f64_devices() {
-        for mut case in every_case() {
-            for (nth, plain) in batches(&case).into_iter().enumerate() {
-                case.config.score_budget = [0, usize::MAX][nth];
-                let loss = case.loss(&plain, DType::F64, &device);
-                let features = typed_matrix(&plain.features, DType::F64, &device).require_grad();
-                let batch = typed_batch(&plain, features.clone(), &device);
-                let gradients = case.forward(&loss, batch).unwrap().sum().backward();
+        for (config, weighing, case) in every_case() {
+            for plain in &batches(&config) {
+                let (config, weighing) = (&config, &weighing);
                 let fixed = Formulas {
-                    config: &case.config,
-                    plain: &plain,
+                    config,
+                    weighing,
+                    plain,
                 }
                 .fixed(false);
-                let total = |plain: &Plain| {
-                    let formulas = Formulas {
-                        config: &case.config,
+                let losses = |plain: &_| {
+                    Formulas {
+                        config,
+                        weighing,
                         plain,
-                    };
-                    formulas
-                        .reduced(case.per_sample, &fixed)
-                        .iter()
-                        .sum::<f64>()
-                };
-                let slope = |change: &dyn Fn(&mut Plain, f64)| {
-                    let (mut up, mut down) = (plain.clone(), plain.clone());
-                    change(&mut up, STEP);
-                    change(&mut down, -STEP);
-                    (total(&up) - total(&down)) / (2.0 * STEP)
-                };
-                let name = case.name();
-                let gradient = features.grad(&gradients).unwrap();
-                let mut expected = vec![];
-                for i in 0..plain.features.len() {
-                    for d in 0..plain.features[i].len() {
-                        expected.push(slope(&|plain, step| plain.features[i][d] += step));
                     }
-                }
-                assert_close(&name, &values(gradient), &expected, 1e-7);
-                let gradients = GradientsParams::from_grads(gradients, &loss);
-                let gradient = gradients.get::<2>(centers_id(&loss)).unwrap();
-                let mut expected = vec![];
-                for j in 0..plain.centers.len() {
-                    for d in 0..plain.centers[j].len() {
-                        expected.push(slope(&|plain, step| plain.centers[j][d] += step));
-                    }
-                }
-                assert_close(&name, &values(gradient), &expected, 1e-7);
+                    .losses(&fixed)
+                };
+                assert_gradients(&case, plain, &device, &losses, 1e-7);
             }
         }
     }
@@ -439,26 +294,25 @@ fn gradients_equal_central_differences() {
 #[test]
 fn single_precision_equals_double_precision() {
     for device in f64_devices() {
-        for mut case in every_case() {
-            for plain in batches(&case) {
-                let run = |case: &Case, dtype: DType| {
-                    let loss = case.loss(&plain, dtype, &device);
-                    let features = typed_matrix(&plain.features, dtype, &device).require_grad();
-                    let batch = typed_batch(&plain, features.clone(), &device);
-                    let value = case.forward(&loss, batch).unwrap();
-                    let gradients = value.clone().sum().backward();
-                    let of_features = values(features.grad(&gradients).unwrap());
-                    let gradients = GradientsParams::from_grads(gradients, &loss);
-                    let of_centers = gradients.get::<2>(centers_id(&loss)).unwrap();
-                    [values(value), of_features, values(of_centers)]
-                };
-                let double = run(&case, DType::F64);
-                case.config.precision = Precision::F32;
-                let single = run(&case, DType::F32);
-                case.config.precision = Precision::F64;
-                for (single, double) in single.iter().zip(&double) {
-                    assert_close(&case.name(), single, double, 1e-5);
-                }
+        for (config, _, case) in every_case() {
+            for plain in batches(&config) {
+                let double = case.run(&plain, &device);
+                let single = case.in_type(CenterDType::F32);
+                let single = single.run_with(&plain, DType::F32, &device, |value| value.sum());
+                let name = case.name();
+                assert_close(&name, &single.value, &double.value, 1e-5);
+                assert_close(
+                    &name,
+                    &single.features.concat(),
+                    &double.features.concat(),
+                    1e-5,
+                );
+                assert_close(
+                    &name,
+                    &single.of_centers.unwrap(),
+                    &double.of_centers.unwrap(),
+                    1e-5,
+                );
             }
         }
     }

@@ -3,6 +3,7 @@
 use crate::devices::{devices, devices_with, values};
 use crate::fixtures::{assert_close, cases};
 use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
+use crate::messages::{assert_message, assert_messages, extreme_rows};
 use crate::tensors::{ints, matrix, typed_matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_center_loss::{
@@ -83,17 +84,6 @@ fn fit_takes_class_means_whatever_the_label_type() {
 }
 
 #[test]
-fn score_is_the_share_of_right_predictions() {
-    for device in devices() {
-        let centers = Tensor::<2>::from_floats([[0.0], [10.0]], &device);
-        let queries = Tensor::<2>::from_floats([[1.0], [2.0], [9.0], [8.0]], &device);
-        let labels = Tensor::<1, Int>::from_ints([0, 1, 1, 1], &device);
-        let classifier = NearestCenter::from_centers(centers).unwrap();
-        assert_eq!(classifier.score(queries, labels).unwrap(), 0.75);
-    }
-}
-
-#[test]
 fn exact_ties_go_to_the_lowest_class() {
     for device in devices() {
         let centers =
@@ -102,25 +92,6 @@ fn exact_ties_go_to_the_lowest_class() {
         let queries =
             Tensor::<2>::from_floats([[0.0, 0.0], [-1.0, 1.0], [0.0, 5.0], [5.0, 5.0]], &device);
         assert_eq!(ints(classifier.predict(queries).unwrap()), [1, 2, 3, 0]);
-    }
-}
-
-/// Distances that |x|^2 + |c|^2 - 2 x.c rounds away in f32.
-#[test]
-fn small_distances_far_from_the_origin_count() {
-    for device in devices() {
-        let step = 2.0_f32.powi(-10);
-        let at = |steps: f32| 10_000.0 + steps * step;
-        let centers = matrix(&[vec![at(0.0)], vec![at(3.0)], vec![at(7.0)]], &device);
-        let queries = matrix(&[vec![at(1.0)], vec![at(2.0)], vec![at(6.0)]], &device);
-        let classifier = NearestCenter::from_centers(centers).unwrap();
-        assert_eq!(
-            ints(classifier.predict(queries.clone()).unwrap()),
-            [0, 1, 2]
-        );
-        let distances = values(classifier.distances(queries).unwrap());
-        let expected = [1.0, 2.0, 6.0, 2.0, 1.0, 5.0, 6.0, 3.0, 1.0].map(|d| d * f64::from(step));
-        assert_close("distances", &distances, &expected, 1e-6);
     }
 }
 
@@ -168,21 +139,6 @@ fn probabilities_are_a_softmin_of_squared_distances() {
             expected.extend(weights.map(|w| w / weights.iter().sum::<f64>()));
         }
         assert_close("probabilities", &values(actual), &expected, 1e-5);
-    }
-}
-
-#[test]
-fn probabilities_are_finite_at_any_distance() {
-    for device in devices() {
-        let centers = Tensor::<2>::from_floats([[0.0], [1e4], [1e30]], &device);
-        let classifier = NearestCenter::from_centers(centers).unwrap();
-        let queries = Tensor::<2>::from_floats([[1e5], [-3e38], [1e30]], &device);
-        let probabilities = values(classifier.predict_proba(queries).unwrap());
-        for row in probabilities.chunks(3) {
-            assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{row:?}");
-        }
-        assert_eq!(probabilities[..3], [0.0, 1.0, 0.0]);
-        assert_eq!(probabilities[6..], [0.0, 0.0, 1.0]);
     }
 }
 
@@ -247,63 +203,32 @@ fn errors_name_value_and_rule() {
         let no_rows = Tensor::<2>::zeros([0, 2], &device);
         let no_columns = Tensor::<2>::zeros([2, 0], &device);
 
-        assert_message(fit(&[0, 1], 0), "num_classes is 0; it must be at least 1");
-        assert_message(
-            fit(&[0, 1, 1], 2),
-            "labels has 3 entries and features has 2 rows; the numbers must be equal",
-        );
-        assert_message(
-            fit(&[0, 2], 2),
-            "labels holds 2 at index 1; it must be in 0..2",
-        );
-        assert_message(
-            fit(&[-1, 0], 2),
-            "labels holds -1 at index 0; it must be in 0..2",
-        );
-        assert_message(
-            fit(&[0, 2], 4),
-            "labels holds no sample of class 1; each of the 4 classes needs one",
-        );
-        assert_message(
-            NearestCenter::fit(infinite.clone(), labels(&[0, 1]), 2),
-            "features holds inf in row 1, column 1; every value must be finite",
-        );
-        assert_message(
-            NearestCenter::fit(no_rows.clone(), labels(&[]), 1),
-            "features has 0 rows; it must have at least 1",
-        );
-        assert_message(
-            NearestCenter::from_centers(no_rows.clone()),
-            "centers has 0 rows; it must have at least 1",
-        );
-        assert_message(
-            NearestCenter::from_centers(no_columns),
-            "centers has 0 columns; it must have at least 1",
-        );
-        assert_message(
-            NearestCenter::from_centers(infinite.clone()),
-            "centers holds inf in row 1, column 1; every value must be finite",
-        );
-
         let classifier = NearestCenter::from_centers(features.clone()).unwrap();
         let wide = Tensor::<2>::zeros([5, 3], &device);
         let wrong_shape = "queries has shape [5, 3] and centers has shape [2, 2]; the second numbers must be equal";
-        assert_message(classifier.predict(wide.clone()), wrong_shape);
-        assert_message(classifier.squared_distances(wide.clone()), wrong_shape);
-        assert_message(classifier.distances(wide.clone()), wrong_shape);
-        assert_message(classifier.predict_proba(wide), wrong_shape);
-        assert_message(
-            classifier.predict(no_rows),
-            "queries has 0 rows; it must have at least 1",
-        );
-        assert_message(
-            classifier.predict_proba(infinite),
-            "queries holds inf in row 1, column 1; every value must be finite",
-        );
-        assert_message(
-            classifier.score(features.clone(), labels(&[1])),
-            "labels has 1 entries and queries has 2 rows; the numbers must be equal",
-        );
+        assert_messages! {
+            fit(&[0, 1], 0) => "num_classes is 0; it must be at least 1";
+            fit(&[0, 1, 1], 2) => "labels has 3 entries and features has 2 rows; the numbers must be equal";
+            fit(&[0, 2], 2) => "labels holds 2 at index 1; it must be in 0..2";
+            fit(&[-1, 0], 2) => "labels holds -1 at index 0; it must be in 0..2";
+            fit(&[0, 2], 4) => "labels holds no sample of class 1; each of the 4 classes needs one";
+            NearestCenter::fit(infinite.clone(), labels(&[0, 1]), 2) =>
+                "features holds inf in row 1, column 1; every value must be finite";
+            NearestCenter::fit(no_rows.clone(), labels(&[]), 1) => "features has 0 rows; it must have at least 1";
+            NearestCenter::from_centers(no_rows.clone()) => "centers has 0 rows; it must have at least 1";
+            NearestCenter::from_centers(no_columns) => "centers has 0 columns; it must have at least 1";
+            NearestCenter::from_centers(infinite.clone()) =>
+                "centers holds inf in row 1, column 1; every value must be finite";
+            classifier.predict(wide.clone()) => wrong_shape;
+            classifier.squared_distances(wide.clone()) => wrong_shape;
+            classifier.distances(wide.clone()) => wrong_shape;
+            classifier.predict_proba(wide) => wrong_shape;
+            classifier.predict(no_rows) => "queries has 0 rows; it must have at least 1";
+            classifier.predict_proba(infinite) =>
+                "queries holds inf in row 1, column 1; every value must be finite";
+            classifier.score(features.clone(), labels(&[1])) =>
+                "labels has 1 entries and queries has 2 rows; the numbers must be equal";
+        }
     }
 }
 
@@ -312,27 +237,19 @@ fn tensors_on_different_devices_are_an_error() {
     let devices = devices();
     for (first, second) in devices.iter().zip(devices.iter().skip(1)) {
         let centers = Tensor::<2>::zeros([1, 1], first);
-        let queries = Tensor::<2>::zeros([1, 1], second);
         let labels = Tensor::<1, Int>::zeros([1], second);
+        let message = |name: &str, expected: &str| {
+            format!(
+                "{name} is on {second:?} and {expected} is on {first:?}; the devices must be equal"
+            )
+        };
         let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
-        assert_message(
-            classifier.predict(queries),
-            &format!(
-                "queries is on {second:?} and centers is on {first:?}; the devices must be equal"
-            ),
-        );
-        assert_message(
-            NearestCenter::fit(centers.clone(), labels.clone(), 1),
-            &format!(
-                "labels is on {second:?} and features is on {first:?}; the devices must be equal"
-            ),
-        );
-        assert_message(
-            classifier.score(centers, labels),
-            &format!(
-                "labels is on {second:?} and centers is on {first:?}; the devices must be equal"
-            ),
-        );
+        let predicted = classifier.predict(Tensor::zeros([1, 1], second));
+        assert_message(predicted, &message("queries", "centers"));
+        let fitted = NearestCenter::fit(centers.clone(), labels.clone(), 1);
+        assert_message(fitted, &message("labels", "features"));
+        let score = classifier.score(centers, labels);
+        assert_message(score, &message("labels", "centers"));
     }
 }
 
@@ -341,13 +258,6 @@ fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
         .zip(y)
         .map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2))
         .sum()
-}
-
-fn assert_message<T>(result: Result<T, KnnError>, message: &str) {
-    match result {
-        Ok(_) => panic!("no error, expected: {message}"),
-        Err(error) => assert_eq!(error.to_string(), message),
-    }
 }
 
 #[test]
@@ -401,38 +311,9 @@ fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
     }
 }
 
-/// Values of every size that a float type has, zeros, and its limits.
-fn any_finite(dtype: DType) -> BoxedStrategy<f64> {
-    let (max, least) = match dtype {
-        DType::F64 => (f64::MAX, f64::from_bits(1)),
-        _ => (f64::from(f32::MAX), f64::from(f32::from_bits(1))),
-    };
-    let (lowest, highest) = (least.log2() as i32, max.log2() as i32);
-    prop_oneof![
-        Just(0.0),
-        Just(max),
-        Just(-max),
-        Just(least),
-        (-1.0..1.0, lowest..highest).prop_map(|(value, exponent)| value * 2.0_f64.powi(exponent)),
-        -1.0..1.0,
-    ]
-    .boxed()
-}
-
-/// Centers, queries and columns; more centers than are compared directly, too.
-fn extreme_rows(dtype: DType) -> impl Strategy<Value = (Vec<Vec<f64>>, Vec<Vec<f64>>)> {
-    (
-        1_usize..=12,
-        prop_oneof![1_usize..5, 30_usize..40],
-        1_usize..20,
-    )
-        .prop_flat_map(move |(columns, centers, queries)| {
-            let row = prop::collection::vec(any_finite(dtype), columns);
-            (
-                prop::collection::vec(row.clone(), centers),
-                prop::collection::vec(row, queries),
-            )
-        })
+/// Few centers, and more than are compared directly.
+fn centers_and_queries(dtype: DType) -> impl Strategy<Value = (Vec<Vec<f64>>, Vec<Vec<f64>>)> {
+    extreme_rows(dtype, prop_oneof![1_usize..5, 30_usize..40].boxed())
 }
 
 /// Asserts that all answers are numbers and agree with each other.
@@ -483,17 +364,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_answer_to_f64_of_any_size_is_nan((centers, queries) in extreme_rows(DType::F64)) {
-        check_numbers(&centers, &queries, DType::F64);
+    fn no_answer_to_values_of_any_size_is_nan(
+        rows in centers_and_queries(DType::F32),
+        wide_rows in centers_and_queries(DType::F64),
+    ) {
+        for ((centers, queries), dtype) in [(rows, DType::F32), (wide_rows, DType::F64)] {
+            check_numbers(&centers, &queries, dtype);
+        }
     }
 
     #[test]
-    fn no_answer_to_f32_of_any_size_is_nan((centers, queries) in extreme_rows(DType::F32)) {
-        check_numbers(&centers, &queries, DType::F32);
-    }
-
-    #[test]
-    fn means_of_features_of_any_size_are_finite((features, _) in extreme_rows(DType::F64)) {
+    fn means_of_features_of_any_size_are_finite((features, _) in centers_and_queries(DType::F64)) {
         for device in devices_with(DType::F64) {
             let labels: Vec<i128> = (0..features.len() as i128).map(|i| i % 2).collect();
             let classes = features.len().min(2);
@@ -509,7 +390,7 @@ proptest! {
 
     #[test]
     fn a_stored_classifier_answers_the_same_on_every_device(
-        (centers, queries) in extreme_rows(DType::F32),
+        (centers, queries) in centers_and_queries(DType::F32),
     ) {
         for dtype in [DType::F32, DType::F64] {
             for device in devices_with(dtype) {
@@ -559,37 +440,21 @@ fn inconsistent_stored_classifiers_are_refused() {
         let classifier = NearestCenter::from_directions(centers).unwrap();
         let right = serde_json::to_value(classifier.to_data()).unwrap();
         let tensor = |data: TensorData| serde_json::to_value(data).unwrap();
-        let refused = |key: &str, value: serde_json::Value, message: &str| {
+        let with = |key: &str, value: serde_json::Value| {
             let mut wrong = right.clone();
             wrong[key] = value;
-            let data = serde_json::from_value(wrong).unwrap();
-            assert_message(NearestCenter::from_data(data, &device), message);
+            NearestCenter::from_data(serde_json::from_value(wrong).unwrap(), &device)
         };
-        refused(
-            "centers",
-            tensor(TensorData::from([1.0_f32])),
-            "centers is stored with 1 dimensions; it must have 2",
-        );
-        refused(
-            "centers",
-            tensor(TensorData::from([[1_i64]])),
-            "centers is stored as I64; it must be F32 or F64",
-        );
-        refused(
-            "centers",
-            tensor(TensorData::from([[f32::INFINITY]])),
-            "centers holds inf in row 0, column 0; every value must be finite",
-        );
-        refused(
-            "centers",
-            tensor(TensorData::from([[0.25_f32]])),
-            "centers is stored with a row of length 0.25 at index 0; directions must have length 1, or 0 for none",
-        );
-        refused(
-            "dtype",
-            "F16".into(),
-            "centers is stored as F16; it must be F32 or F64",
-        );
+        let centers = |data: TensorData| with("centers", tensor(data));
+        assert_messages! {
+            centers(TensorData::from([1.0_f32])) => "centers is stored with 1 dimensions; it must have 2";
+            centers(TensorData::from([[1_i64]])) => "centers is stored as I64; it must be F32 or F64";
+            centers(TensorData::from([[f32::INFINITY]])) =>
+                "centers holds inf in row 0, column 0; every value must be finite";
+            centers(TensorData::from([[0.25_f32]])) => "centers is stored with a row of length 0.25 at index 0; \
+                directions must have length 1, or 0 for none";
+            with("dtype", "F16".into()) => "centers is stored as F16; it must be F32 or F64";
+        }
     }
 }
 

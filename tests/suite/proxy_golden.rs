@@ -1,13 +1,13 @@
 //! Proxy losses against the numbers of pytorch-metric-learning 2.9.
 
-use burn::tensor::{DType, Device};
-use burn_center_loss::{ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTripleConfig};
+use burn::tensor::{DType, Tensor};
+use burn_center_loss::{ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig};
 use serde::Deserialize;
 
-use crate::devices::{devices, values};
+use crate::contract::Case as Loss;
+use crate::devices::autodiff_devices;
 use crate::fixtures::{assert_close, cases};
-use crate::proxy_plain::Config;
-use crate::tensors::{labels, typed_matrix};
+use crate::plain::Plain;
 
 const TOLERANCE: f64 = 1e-5;
 
@@ -25,23 +25,30 @@ struct Batch {
 
 impl Batch {
     /// Compares the loss and both gradients with those of the file.
-    fn check(&self, config: &Config, proxies: &[Vec<f64>], grad_proxies: &[Vec<f64>]) {
-        for device in devices().into_iter().map(Device::autodiff) {
+    fn check(&self, loss: &Loss, proxies: &[Vec<f64>], grad_proxies: &[Vec<f64>]) {
+        let plain = self.plain(proxies);
+        for device in autodiff_devices() {
             let name = |what: &str| format!("{}, {device:?}: {what}", self.name);
-            let loss = config
-                .try_with_centers(typed_matrix(proxies, DType::F32, &device))
-                .unwrap();
-            let features = typed_matrix(&self.embeddings, DType::F32, &device).require_grad();
-            let batch = (features.clone(), labels(&self.labels, &device));
-            let value = loss.try_forward(batch).unwrap();
-            let gradients = value.backward();
-            assert_close(&name("loss"), &values(value), &[self.loss], TOLERANCE);
-            let gradient = features.grad(&gradients).unwrap();
+            let found = loss.run_with(&plain, DType::F32, &device, Tensor::sum);
+            assert_close(&name("loss"), &found.value, &[self.loss], TOLERANCE);
             let expected = self.grad_embeddings.concat();
-            assert_close(&name("features"), &values(gradient), &expected, TOLERANCE);
-            let gradient = loss.centers_gradient(gradients).unwrap();
-            let expected = grad_proxies.concat();
-            assert_close(&name("proxies"), &values(gradient), &expected, TOLERANCE);
+            assert_close(
+                &name("features"),
+                &found.features.concat(),
+                &expected,
+                TOLERANCE,
+            );
+            let (gradient, expected) = (found.of_centers.unwrap(), grad_proxies.concat());
+            assert_close(&name("proxies"), &gradient, &expected, TOLERANCE);
+        }
+    }
+
+    fn plain(&self, proxies: &[Vec<f64>]) -> Plain {
+        Plain {
+            features: self.embeddings.clone(),
+            labels: self.labels.clone(),
+            weights: None,
+            centers: proxies.to_vec(),
         }
     }
 }
@@ -61,10 +68,10 @@ fn pml_proxy_anchor() {
     }
     for case in cases::<Case>("pml_proxy_anchor.json") {
         let config = ProxyAnchorConfig::new(case.batch.num_classes, case.batch.feature_dim)
-            .with_alpha(case.alpha)
+            .with_scale(case.alpha)
             .with_margin(case.margin);
-        let config = Config::Anchor(config);
-        case.batch.check(&config, &case.proxies, &case.grad_proxies);
+        let loss = Loss::new(config);
+        case.batch.check(&loss, &case.proxies, &case.grad_proxies);
 
         // The terms of the file are those of the formula.
         let mut classes = case.batch.labels.clone();
@@ -91,23 +98,20 @@ fn pml_proxy_nca() {
     for case in cases::<Case>("pml_proxy_nca.json") {
         for budget in [usize::MAX, 0] {
             let config = ProxyNcaConfig::new(case.batch.num_classes, case.batch.feature_dim)
-                .with_softmax_scale(case.softmax_scale)
+                .with_scale(case.softmax_scale)
                 .with_score_budget(budget);
-            for device in devices() {
-                let loss: ProxyNca = config
-                    .init_with_centers(typed_matrix(&case.proxies, DType::F32, &device))
-                    .unwrap();
-                let features = typed_matrix(&case.batch.embeddings, DType::F32, &device);
-                let each = loss.forward_no_reduction(features, labels(&case.batch.labels, &device));
+            let mut loss = Loss::new(config);
+            case.batch.check(&loss, &case.proxies, &case.grad_proxies);
+            loss.per_sample = true;
+            for device in autodiff_devices() {
+                let found = loss.run(&case.batch.plain(&case.proxies), &device);
                 assert_close(
                     &case.batch.name,
-                    &values(each),
+                    &found.value,
                     &case.per_sample_loss,
                     TOLERANCE,
                 );
             }
-            let config = Config::Nca(config);
-            case.batch.check(&config, &case.proxies, &case.grad_proxies);
         }
     }
 }
@@ -131,9 +135,8 @@ fn pml_soft_triple() {
             .with_scale(case.la)
             .with_gamma(case.gamma)
             .with_margin(case.margin);
-        let config = Config::SoftTriple(config);
         let (proxies, gradient) = (columns(&case.weight), columns(&case.grad_weight));
-        case.batch.check(&config, &proxies, &gradient);
+        case.batch.check(&Loss::new(config), &proxies, &gradient);
     }
 }
 

@@ -1,307 +1,275 @@
-//! The three ways people train in Burn, and several devices.
+//! The ways people train in Burn: a loop of one's own, the learner, gradient accumulation and several devices.
 
-use std::sync::Arc;
-
-use burn::data::dataloader::batcher::Batcher;
-use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
-use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::constant::ConstantLr;
-use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
-use burn::module::{Initializer, Module};
-use burn::nn::loss::CrossEntropyLossConfig;
-use burn::nn::{Linear, LinearConfig};
-use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, MultiGradientsParams, SgdConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use burn::train::logger::InMemoryMetricLogger;
-use burn::train::metric::LossMetric;
-use burn::train::{
-    ClassificationOutput, ExecutionStrategy, InferenceStep, Learner, MultiDeviceOptim,
-    SupervisedTraining, TrainOutput, TrainStep, TrainingStrategy,
-};
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::Module;
+use burn::optim::{AdamConfig, GradientsParams, SgdConfig};
+use burn::tensor::{Device, Tensor};
+use burn::train::{ExecutionStrategy, MultiDeviceOptim, TrainingStrategy};
 use burn_center_loss::{
-    CenterLoss, CenterLossConfig, CenterLossError, DirectRule, UpdateRule, UpdateTiming,
+    CenterLoss, CenterLossConfig, LossError, Margin, MarginSoftmax, MarginSoftmaxConfig,
+    ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
+    UpdateRule, UpdateTiming,
 };
 
-use crate::devices::{devices, values};
+use crate::devices::{autodiff_devices, values};
 use crate::fixtures::assert_close;
+use crate::models::{Batch, CLASSES, Loss, Model, RATE, WIDTH, learn};
+use crate::tensors::labels;
 
-#[derive(Module, Debug)]
-struct Model {
-    features: Linear,
-    classes: Linear,
-    center_loss: CenterLoss,
+fn rows(count: usize, device: &Device) -> Tensor<2> {
+    let values: Vec<f32> = (0..count * WIDTH).map(|i| (i as f32 * 1.7).sin()).collect();
+    Tensor::<1>::from_data(values.as_slice(), device).reshape([count, WIDTH])
 }
 
-impl Model {
-    fn new(config: CenterLossConfig, device: &Device) -> Self {
-        let linear = |inputs, outputs, value| {
-            LinearConfig::new(inputs, outputs)
-                .with_initializer(Initializer::Constant { value })
-                .init(device)
-        };
-        Self {
-            features: linear(3, 2, 0.5),
-            classes: linear(2, 2, 0.1),
-            center_loss: config.with_initializer(Initializer::Zeros).init(device),
-        }
+fn center_loss(rule: UpdateRule, device: &Device) -> CenterLoss {
+    let config = CenterLossConfig::new(CLASSES, WIDTH).with_update_rule(rule);
+    config.init_with_centers(rows(CLASSES, device)).unwrap()
+}
+
+/// A model after two epochs of the given batches, by hand.
+fn by_hand<L: Loss>(mut model: Model<L>, batches: &[&[i64]], device: &Device) -> Model<L> {
+    let mut optimizer = SgdConfig::new().init();
+    for items in [batches, batches].concat() {
+        let (value, _) = model.value(Batch::new(items, device));
+        let gradients = GradientsParams::from_grads(value.backward(), &model);
+        model.loss.on_step();
+        model = optimizer.step(RATE, model, gradients);
     }
-
-    fn loss(&self, images: Tensor<2>, labels: Tensor<1, Int>) -> (Tensor<1>, Tensor<2>) {
-        let features = self.features.forward(images);
-        let logits = self.classes.forward(features.clone());
-        let cross_entropy = CrossEntropyLossConfig::new().init(&logits.device());
-        let loss = cross_entropy.forward(logits.clone(), labels.clone())
-            + self.center_loss.forward(features, labels);
-        (loss, logits)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Batch {
-    images: Tensor<2>,
-    labels: Tensor<1, Int>,
-}
-
-#[derive(Clone)]
-struct ToBatch;
-
-impl Batcher<i64, Batch> for ToBatch {
-    fn batch(&self, items: Vec<i64>, device: &Device) -> Batch {
-        let images = items
-            .iter()
-            .flat_map(|item| [*item as f32, (*item % 3) as f32, 1.0])
-            .collect::<Vec<_>>();
-        let labels: Vec<i64> = items.iter().map(|item| item % 2).collect();
-        Batch {
-            images: Tensor::from_data(TensorData::new(images, [items.len(), 3]), device),
-            labels: Tensor::from_data(labels.as_slice(), device),
-        }
-    }
-}
-
-impl TrainStep for Model {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
-        let (loss, logits) = self.loss(batch.images, batch.labels.clone());
-        let output = ClassificationOutput::new(loss.clone(), logits, batch.labels);
-        TrainOutput::new(self, loss.backward(), output)
-    }
-
-    fn optimize(
-        self,
-        optimizer: &mut ModuleOptimizer,
-        rate: ModuleLearningRate,
-        gradients: GradientsParams,
-    ) -> Self {
-        self.center_loss.apply_pending().unwrap();
-        optimizer.step(rate, self, gradients)
-    }
-
-    fn optimize_multi(
-        self,
-        optimizer: &mut ModuleOptimizer,
-        rate: ModuleLearningRate,
-        gradients: MultiGradientsParams,
-    ) -> Self {
-        self.center_loss.apply_pending().unwrap();
-        optimizer.step_multi(rate, self, gradients)
-    }
-}
-
-impl InferenceStep for Model {
-    type Input = Batch;
-    type Output = ClassificationOutput;
-
-    fn step(&self, batch: Batch) -> ClassificationOutput {
-        let (loss, logits) = self.loss(batch.images, batch.labels.clone());
-        ClassificationOutput::new(loss, logits, batch.labels)
-    }
-}
-
-fn loader(items: Vec<i64>, batch_size: usize) -> Arc<dyn DataLoader<Batch>> {
-    DataLoaderBuilder::new(ToBatch)
-        .batch_size(batch_size)
-        .build(InMemDataset::new(items))
-}
-
-fn train(
-    model: Model,
-    items: Vec<i64>,
-    batch_size: usize,
-    change: impl FnOnce(SupervisedTraining<Model>) -> SupervisedTraining<Model>,
-) -> Model {
-    let directory = tempfile::tempdir().unwrap();
-    let training = SupervisedTraining::new(
-        directory.path(),
-        loader(items, batch_size),
-        loader(vec![5, 6, 7], 3),
-    )
-    .num_epochs(2)
-    .metrics((LossMetric::new(),))
-    .with_metric_logger(InMemoryMetricLogger::new())
-    .with_application_logger(None)
-    .renderer(Box::new(burn::train::renderer::CliMetricsRenderer::new()));
-    // No rate for the network: what changes is the centers alone, which makes them easy to recompute.
-    let learner = Learner::new(model, SgdConfig::new().init(), ConstantLr::new(0.0));
-    change(training).launch(learner).model
-}
-
-/// The paper's rule with another timing.
-fn timed(timing: UpdateTiming) -> UpdateRule {
-    DirectRule::paper().with_timing(timing).into()
-}
-
-/// The centers after the given batches, two epochs of them, by hand.
-fn expected_centers(config: &CenterLossConfig, batches: &[&[i64]], device: &Device) -> Vec<f64> {
-    let model = Model::new(
-        config
-            .clone()
-            .with_update_rule(timed(UpdateTiming::Immediate)),
-        device,
-    );
-    for _ in 0..2 {
-        for items in batches {
-            let batch = ToBatch.batch(items.to_vec(), device);
-            model.loss(batch.images, batch.labels);
-        }
-    }
-    values(model.center_loss.centers())
+    model
 }
 
 #[test]
 fn a_hand_written_loop() {
-    for device in devices().into_iter().map(Device::autodiff) {
-        let mut model = Model::new(CenterLossConfig::new(2, 2), &device);
+    for device in autodiff_devices() {
+        let mut model = Model::new(center_loss(UpdateRule::paper(), &device), &device);
         let mut optimizer = AdamConfig::new().init();
-        let batch = ToBatch.batch(vec![0, 1, 2, 3], &device);
         let mut losses = vec![];
         for _ in 0..20 {
-            let (loss, _) = model.loss(batch.images.clone(), batch.labels.clone());
-            losses.push(values(loss.clone())[0]);
-            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            let (value, _) = model.value(Batch::new(&[0, 1, 2, 3], &device));
+            losses.push(values(value.clone())[0]);
+            let gradients = GradientsParams::from_grads(value.backward(), &model);
             model = optimizer.step(0.05, model, gradients);
         }
         assert!(losses[19] < 0.5 * losses[0], "{losses:?}");
-        assert_eq!(model.center_loss.step(), 20);
+        assert_eq!(model.loss.step(), 20);
     }
 }
 
 #[test]
 fn the_learner_moves_the_centers_once_per_training_step_and_not_in_validation() {
     let device = Device::flex().autodiff();
-    let config = CenterLossConfig::new(2, 2);
-    let model = Model::new(config.clone(), &device);
-    let trained = train(model, vec![0, 1, 2, 3, 4, 9], 2, |training| training);
-    assert_eq!(trained.center_loss.step(), 6);
-    let expected = expected_centers(&config, &[&[0, 1], &[2, 3], &[4, 9]], &device);
-    assert_close(
-        "centers",
-        &values(trained.center_loss.centers()),
-        &expected,
-        1e-6,
-    );
+    let model = || Model::new(center_loss(UpdateRule::paper(), &device), &device);
+    let trained = learn(model(), vec![0, 1, 2, 3, 4, 9], 2, |training| training).model;
+    assert_eq!(trained.loss.step(), 6);
+    let expected = by_hand(model(), &[&[0, 1], &[2, 3], &[4, 9]], &device);
+    assert_close("numbers", &trained.numbers(), &expected.numbers(), 1e-6);
 }
 
 #[test]
 fn accumulated_batches_move_the_centers_as_one() {
     let device = Device::flex().autodiff();
-    let config = CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStep));
-    let model = Model::new(config.clone(), &device);
-    let trained = train(model, vec![0, 1, 2, 3, 4, 9], 1, |training| {
+    let rule = UpdateRule::paper().with_timing(UpdateTiming::OnStep);
+    // A frozen network: the gradients of three batches are summed, not averaged.
+    let model = |rule| {
+        let model = Model::new(center_loss(rule, &device), &device);
+        Model {
+            features: model.features.freeze(),
+            ..model
+        }
+    };
+    let trained = learn(model(rule), vec![0, 1, 2, 3, 4, 9], 1, |training| {
         training.grads_accumulation(3)
     });
-    assert_eq!(trained.center_loss.step(), 4);
-    let expected = expected_centers(&config, &[&[0, 1, 2], &[3, 4, 9]], &device);
+    assert_eq!(trained.model.loss.step(), 4);
+    let expected = by_hand(
+        model(UpdateRule::paper()),
+        &[&[0, 1, 2], &[3, 4, 9]],
+        &device,
+    );
     assert_close(
-        "centers",
-        &values(trained.center_loss.centers()),
-        &expected,
+        "numbers",
+        &trained.model.numbers(),
+        &expected.numbers(),
         1e-6,
     );
 }
 
-#[test]
-fn two_devices_move_the_centers_as_one() {
-    for strategy in [
-        MultiDeviceOptim::OptimMainDevice,
-        MultiDeviceOptim::OptimSharded,
-    ] {
-        let device = Device::flex().autodiff();
-        let config =
-            CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStepShared));
-        let run = || {
-            let model = Model::new(config.clone(), &device);
-            train(model, vec![0, 1, 2, 3, 4, 9, 8, 7], 2, |training| {
-                training.with_training_strategy(TrainingStrategy::Default(
+/// Trains on one device and on two, which take the batches of the one in turn.
+fn compare<L: Loss>(name: &str, loss: impl Fn(&Device) -> L) {
+    let device = Device::flex().autodiff();
+    let train = |strategy: Option<MultiDeviceOptim>, items: &[i64], accumulation| {
+        let before = Model::new(loss(&device), &device);
+        let start = before.numbers();
+        let trained = learn(before, items.to_vec(), 2, |training| {
+            let training = training.grads_accumulation(accumulation);
+            match strategy {
+                None => training,
+                Some(strategy) => training.with_training_strategy(TrainingStrategy::Default(
                     ExecutionStrategy::multi(vec![device.clone(), device.clone()], strategy),
-                ))
-            })
-        };
-        let trained = run();
-        // The loader gives each device one half of the items.
-        let expected = expected_centers(&config, &[&[0, 1, 4, 9], &[2, 3, 8, 7]], &device);
-        assert_eq!(trained.center_loss.step(), 4);
-        assert_close(
-            "centers",
-            &values(trained.center_loss.centers()),
-            &expected,
-            1e-6,
-        );
-        let again = run();
-        assert_eq!(
-            values(again.center_loss.centers()),
-            values(trained.center_loss.centers()),
-            "the order of the shards does not depend on which worker is first"
-        );
+                )),
+            }
+        });
+        let numbers = trained.model.numbers();
+        assert_ne!(numbers, start);
+        numbers
+    };
+    // The loader gives the first device the first half of the items.
+    let halves = [0, 1, 2, 3, 10, 11, 5, 9, 8, 7, 4, 6];
+    let in_turn = [0, 1, 5, 9, 2, 3, 8, 7, 10, 11, 4, 6];
+    for accumulation in [1, 3] {
+        let expected = train(None, &in_turn, 2 * accumulation);
+        for strategy in [
+            MultiDeviceOptim::OptimMainDevice,
+            MultiDeviceOptim::OptimSharded,
+        ] {
+            let found = train(Some(strategy), &halves, accumulation);
+            let name = format!("{name}, {accumulation} batches, {strategy:?}");
+            assert_close(&name, &found, &expected, 1e-5);
+        }
     }
 }
 
 #[test]
-fn the_gradient_rule_with_a_rate_of_its_own() {
-    for device in devices().into_iter().map(Device::autodiff) {
-        let config = CenterLossConfig::new(2, 2).with_update_rule(UpdateRule::Gradient);
-        let model = Model::new(config, &device);
-        let group = CenterLoss::centers_group("center_loss");
+fn several_devices_with_center_loss_by_each_rule() {
+    let shared = |rule: UpdateRule| rule.with_timing(UpdateTiming::OnStepShared);
+    for rule in [
+        shared(UpdateRule::paper()),
+        shared(UpdateRule::mean()),
+        shared(UpdateRule::sum().with_alpha(0.1)),
+        UpdateRule::Gradient,
+        UpdateRule::Frozen,
+    ] {
+        compare(&format!("{rule:?}"), |device| {
+            center_loss(rule.clone(), device)
+        });
+    }
+}
+
+#[test]
+fn several_devices_with_margins() {
+    for margin in [
+        Margin::arcface(0.5),
+        Margin::cosface(0.35),
+        Margin::sphereface(4),
+        Margin::None,
+    ] {
+        for sub_centers in [1, 2] {
+            let config = MarginSoftmaxConfig::new(CLASSES, WIDTH)
+                .with_margin(margin.clone())
+                .with_scale(4.0)
+                .with_sub_centers(sub_centers);
+            compare(&config.to_string(), |device| -> MarginSoftmax {
+                let rows = rows(sub_centers * CLASSES, device);
+                config.init_with_centers(rows).unwrap()
+            });
+        }
+    }
+}
+
+#[test]
+fn several_devices_with_proxies() {
+    compare("ProxyAnchor", |device| -> ProxyAnchor {
+        let config = ProxyAnchorConfig::new(CLASSES, WIDTH).with_scale(4.0);
+        config.init_with_centers(rows(CLASSES, device)).unwrap()
+    });
+    compare("ProxyNca", |device| -> ProxyNca {
+        let config = ProxyNcaConfig::new(CLASSES, WIDTH);
+        config.init_with_centers(rows(CLASSES, device)).unwrap()
+    });
+    compare("SoftTriple", |device| -> SoftTriple {
+        let config = SoftTripleConfig::new(CLASSES, WIDTH).with_sub_centers(2);
+        config.init_with_centers(rows(2 * CLASSES, device)).unwrap()
+    });
+}
+
+/// What `docs/training.md` says of schedules and statistics: they are counted in forks, which Burn drops.
+#[test]
+fn schedules_and_statistics_stay_where_they_are() {
+    let device = Device::flex().autodiff();
+    let config = MarginSoftmaxConfig::adaface(CLASSES, WIDTH);
+    let loss = config.init_with_centers(rows(CLASSES, &device)).unwrap();
+    let before = loss.norm_statistics();
+    let train = |strategy| {
+        let model = Model::new(loss.clone(), &device);
+        let trained = learn(model, (0..8).collect(), 2, |training| {
+            training.with_training_strategy(TrainingStrategy::Default(strategy))
+        });
+        (
+            trained.model.loss.step(),
+            trained.model.loss.norm_statistics(),
+        )
+    };
+    let several = ExecutionStrategy::multi(
+        vec![device.clone(), device.clone()],
+        MultiDeviceOptim::OptimMainDevice,
+    );
+    assert_eq!(train(several), (0, before));
+    let (steps, statistics) = train(ExecutionStrategy::single(device.clone()));
+    assert_eq!(steps, 8);
+    assert_ne!(statistics, before);
+}
+
+/// A parameter group gives the centers a rate of their own.
+#[test]
+fn a_rate_of_their_own_for_the_centers() {
+    fn check<L: Loss>(loss: L, group: burn::module::ParamGroup, device: &Device) {
+        let model = Model::new(loss, device);
         let mut optimizer =
             AdamConfig::new()
                 .init()
                 .with_group(group.clone(), SgdConfig::new().build(), None);
         let mut rates =
             ModuleLrScheduler::new(ConstantLr::new(0.0)).with_group(group, ConstantLr::new(0.5));
-        let weight = values(model.features.weight.val());
-
-        let batch = ToBatch.batch(vec![0, 1], &device);
-        let features = values(model.features.forward(batch.images.clone()));
-        let (loss, _) = model.loss(batch.images, batch.labels);
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        let model = optimizer.step(rates.step(), model, gradients);
-        // From zero, by rate 0.5 times the gradient (c - x) / 2 of the mean over two samples.
-        let expected: Vec<f64> = features.iter().map(|x| 0.25 * x).collect();
-        assert_close(
-            "centers",
-            &values(model.center_loss.centers()),
-            &expected,
-            1e-6,
+        let (weight, centers) = (
+            values(model.features.weight.val()),
+            values(model.loss.rows()),
         );
+        let (value, _) = model.value(Batch::new(&[0, 1, 5], device));
+        let gradients = GradientsParams::from_grads(value.backward(), &model);
+        let gradient = gradients
+            .get::<2>(crate::contract::centers_id(&model.loss))
+            .unwrap();
+        let expected = centers
+            .iter()
+            .zip(values(gradient))
+            .map(|(c, g)| c - 0.5 * g);
+        let expected: Vec<f64> = expected.collect();
+        let model = optimizer.step(rates.step(), model, gradients);
+        assert_close("centers", &values(model.loss.rows()), &expected, 1e-6);
         assert_eq!(values(model.features.weight.val()), weight);
     }
+    for device in &autodiff_devices() {
+        let loss = center_loss(UpdateRule::Gradient, device);
+        check(loss, CenterLoss::centers_param_group("loss"), device);
+        let loss = MarginSoftmaxConfig::new(CLASSES, WIDTH)
+            .with_scale(4.0)
+            .init(device);
+        check(loss, MarginSoftmax::centers_param_group("loss"), device);
+        let loss = ProxyAnchorConfig::new(CLASSES, WIDTH).init(device);
+        check(loss, ProxyAnchor::centers_param_group("loss"), device);
+        let loss = ProxyNcaConfig::new(CLASSES, WIDTH).init(device);
+        check(loss, ProxyNca::centers_param_group("loss"), device);
+        let loss = SoftTripleConfig::new(CLASSES, WIDTH).init(device);
+        check(loss, SoftTriple::centers_param_group("loss"), device);
+    }
+}
+
+fn timed(timing: UpdateTiming, device: &Device) -> CenterLoss {
+    center_loss(UpdateRule::paper().with_timing(timing), device)
 }
 
 /// One update by each of the losses.
 fn forward_each(losses: &[&CenterLoss], device: &Device) {
     for loss in losses {
-        let labels = Tensor::<1, Int>::from_data([0, 1], device);
-        loss.forward(Tensor::ones([2, 2], device), labels);
+        loss.forward(Tensor::ones([2, WIDTH], device), labels(&[0, 1], device));
     }
 }
 
 #[test]
 fn clones_go_their_own_way_with_a_copy_of_the_waiting_updates() {
     let device = Device::flex().autodiff();
-    let config = CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStep));
-    let first = config.init(&device);
+    let first = timed(UpdateTiming::OnStep, &device);
     forward_each(&[&first], &device);
     let clone = first.clone();
     forward_each(&[&first, &first, &clone], &device);
@@ -314,8 +282,7 @@ fn clones_go_their_own_way_with_a_copy_of_the_waiting_updates() {
 #[test]
 fn clones_share_the_waiting_updates_if_asked_to() {
     let device = Device::flex().autodiff();
-    let config = CenterLossConfig::new(2, 2).with_update_rule(timed(UpdateTiming::OnStepShared));
-    let first = config.init(&device);
+    let first = timed(UpdateTiming::OnStepShared, &device);
     let clone = first.clone();
     forward_each(&[&first, &clone, &clone.clone().fork(&device)], &device);
     assert_eq!(first.apply_pending(), Ok(3));
@@ -327,16 +294,15 @@ fn clones_share_the_waiting_updates_if_asked_to() {
 fn frozen_and_validating_losses_leave_the_waiting_updates_alone() {
     let device = Device::flex().autodiff();
     for timing in [UpdateTiming::OnStep, UpdateTiming::OnStepShared] {
-        let config = CenterLossConfig::new(2, 2).with_update_rule(timed(timing));
-        let loss = config.init(&device);
+        let loss = timed(timing, &device);
         forward_each(&[&loss], &device);
         let before = values(loss.centers());
 
         let valid = loss.valid();
-        assert_eq!(valid.apply_pending(), Err(CenterLossError::Frozen));
+        assert_eq!(valid.apply_pending(), Err(LossError::Frozen));
         assert_eq!(valid.train().apply_pending(), Ok(0), "valid() detaches");
         let frozen = loss.clone().freeze();
-        assert_eq!(frozen.apply_pending(), Err(CenterLossError::Frozen));
+        assert_eq!(frozen.apply_pending(), Err(LossError::Frozen));
         assert_eq!(values(frozen.centers()), before);
         // Frozen, it notes nothing.
         forward_each(&[&frozen], &device);
@@ -355,15 +321,11 @@ fn frozen_and_validating_losses_leave_the_waiting_updates_alone() {
 fn other_rules_collect_no_updates() {
     let device = Device::flex().autodiff();
     for rule in [UpdateRule::Gradient, UpdateRule::Frozen] {
-        let loss = CenterLossConfig::new(2, 2)
-            .with_update_rule(rule.clone())
-            .init(&device);
+        let loss = center_loss(rule, &device);
         for _ in 0..5000 {
             forward_each(&[&loss], &device);
         }
-        assert_eq!(
-            loss.apply_pending(),
-            Err(CenterLossError::RuleTakesNoUpdate { rule })
-        );
+        let error = loss.apply_pending().unwrap_err();
+        assert!(matches!(error, LossError::Rule { .. }), "{error}");
     }
 }

@@ -1,7 +1,7 @@
-//! Where the relevant references of one query stand among all of its references.
+//! The metrics of retrieval: pure functions of the ranks of a query's relevant references.
 
+use super::report::QueryRetrieval;
 use crate::evaluation::error::EvaluationError;
-use alloc::vec::Vec;
 
 /// The ranks of one query's relevant references, those with its label, among all references that it is compared with.
 ///
@@ -36,7 +36,7 @@ impl Ranking {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError`] where there are no relevant references, or their ranks do not ascend within 1..=references.
+    /// [`EvaluationError`] if there are no relevant references, or their ranks do not ascend within 1..=references.
     pub fn new(relevant_ranks: Vec<usize>, references: usize) -> Result<Self, EvaluationError> {
         if relevant_ranks.is_empty() {
             return Err(EvaluationError::Empty {
@@ -64,7 +64,7 @@ impl Ranking {
     ///
     /// # Errors
     ///
-    /// [`EvaluationError::Empty`] where none is.
+    /// [`EvaluationError::Empty`] if none is.
     pub fn from_hits(hits: &[bool]) -> Result<Self, EvaluationError> {
         let ranks = (1..).zip(hits).filter(|(_, hit)| **hit);
         Self::new(ranks.map(|(rank, _)| rank).collect(), hits.len())
@@ -80,9 +80,157 @@ impl Ranking {
         self.references
     }
 
-    pub(super) fn check_depth(&self, k: usize) -> Result<(), EvaluationError> {
-        check_depth(k, self.references)
+    /// The share of the `k` nearest references that is relevant.
+    ///
+    /// ```text
+    /// P@k = relevant references among the k nearest / k
+    /// ```
+    ///
+    /// # Differences from the references
+    ///
+    /// OML divides by min(k, R) if R references are relevant, so that a query with few of them can reach 1.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError::K`] if `k` is 0 or larger than the number of references.
+    pub fn precision_at(&self, k: usize) -> Result<f64, EvaluationError> {
+        check_depth(k, self.references)?;
+        Ok(precision(self.relevant_ranks(), k))
     }
+
+    /// 1 if any of the `k` nearest references is relevant, else 0. Its mean over queries is also called hit rate, top-k
+    /// accuracy of retrieval, and cumulative matching characteristic (CMC).
+    ///
+    /// # Differences from the references
+    ///
+    /// torchmetrics' recall is the share of the relevant references that are among the k nearest.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError::K`] if `k` is 0 or larger than the number of references.
+    ///
+    /// # References
+    ///
+    /// H. Oh Song, Y. Xiang, S. Jegelka, S. Savarese, *Deep metric learning via lifted structured feature embedding*,
+    /// CVPR, 2016.
+    pub fn recall_at(&self, k: usize) -> Result<f64, EvaluationError> {
+        check_depth(k, self.references)?;
+        Ok(recall(self.relevant_ranks(), k))
+    }
+
+    /// Precision at R, the number of relevant references.
+    ///
+    /// ```text
+    /// R-precision = relevant references among the R nearest / R
+    /// ```
+    ///
+    /// # Differences from the references
+    ///
+    /// pytorch-metric-learning divides by the number of neighbors that it was given if that is below R.
+    pub fn r_precision(&self) -> f64 {
+        precision(self.relevant_ranks(), self.relevant_ranks().len())
+    }
+
+    /// The precisions at the relevant references among the R nearest, summed and divided by R, the number of relevant
+    /// references.
+    ///
+    /// ```text
+    /// MAP@R = 1 / R * sum over ranks i <= R of P@i * relevant(i)
+    /// ```
+    ///
+    /// # References
+    ///
+    /// K. Musgrave, S. Belongie, S.-N. Lim, *A metric learning reality check*, ECCV, 2020.
+    pub fn map_at_r(&self) -> f64 {
+        map_at_r(self.relevant_ranks(), self.relevant_ranks().len())
+    }
+
+    /// The mean of the precisions at all relevant references; its mean over queries is mAP.
+    ///
+    /// ```text
+    /// AP = 1 / R * sum over all ranks i of P@i * relevant(i)
+    /// ```
+    ///
+    /// # Differences from the references
+    ///
+    /// pytorch-metric-learning's `mean_average_precision` takes the sum over the neighbors that it was given and still
+    /// divides by R; OML and torchmetrics divide a truncated sum by the relevant references found. Here all ranks are
+    /// summed, always. In code for re-identification AP is this number too.
+    pub fn average_precision(&self) -> f64 {
+        average_precision(self.relevant_ranks())
+    }
+
+    /// One over the rank of the nearest relevant reference; its mean over queries is the mean reciprocal rank (MRR).
+    pub fn reciprocal_rank(&self) -> f64 {
+        reciprocal_rank(self.relevant_ranks())
+    }
+}
+
+/// The metrics that are computed for each query.
+pub(super) struct RequestedMetrics<'a> {
+    pub(super) ks: &'a [usize],
+    pub(super) average_precision: bool,
+}
+
+impl RequestedMetrics<'_> {
+    /// The depths at which a query with this many relevant references is cut.
+    pub(super) fn cuts(&self, relevant: usize) -> impl Iterator<Item = usize> + Clone {
+        self.ks.iter().copied().chain([relevant])
+    }
+
+    /// The values of a query with this many relevant references.
+    ///
+    /// `ranks` are the ranks of relevant references in ascending order: all of them if average precision is requested,
+    /// else all up to the deepest cut at least.
+    pub(super) fn values(&self, ranks: &[usize], relevant: usize) -> QueryRetrieval {
+        let complete = self.average_precision.then_some(ranks);
+        QueryRetrieval {
+            relevant,
+            precision_at: self.ks.iter().map(|k| precision(ranks, *k)).collect(),
+            recall_at: self.ks.iter().map(|k| recall(ranks, *k)).collect(),
+            r_precision: precision(ranks, relevant),
+            map_at_r: map_at_r(ranks, relevant),
+            average_precision: complete.map(average_precision),
+            reciprocal_rank: complete.map(reciprocal_rank),
+        }
+    }
+}
+
+/// Precision at `k` of ascending ranks, of which all up to `k` are given.
+fn precision(ranks: &[usize], k: usize) -> f64 {
+    ranks.partition_point(|rank| *rank <= k) as f64 / k as f64
+}
+
+/// Recall at `k` of ascending ranks, of which all up to `k` are given.
+fn recall(ranks: &[usize], k: usize) -> f64 {
+    match ranks.first() {
+        Some(first) if *first <= k => 1.0,
+        _ => 0.0,
+    }
+}
+
+/// MAP@R of ascending ranks, of which all up to `relevant`, the number R of relevant references, are given.
+fn map_at_r(ranks: &[usize], relevant: usize) -> f64 {
+    let within = ranks.partition_point(|rank| *rank <= relevant);
+    sum_of_precisions(&ranks[..within]) / relevant as f64
+}
+
+/// The precision at each of the first ranks, summed.
+fn sum_of_precisions(ranks: &[usize]) -> f64 {
+    (1..)
+        .zip(ranks)
+        .map(|(hits, rank): (usize, _)| hits as f64 / *rank as f64)
+        .sum()
+}
+
+/// Average precision of all ranks.
+fn average_precision(ranks: &[usize]) -> f64 {
+    sum_of_precisions(ranks) / ranks.len() as f64
+}
+
+/// Reciprocal rank of all ranks in ascending order.
+fn reciprocal_rank(ranks: &[usize]) -> f64 {
+    1.0 / ranks[0] as f64
 }
 
 /// Refuses a depth that is no rank of a reference.

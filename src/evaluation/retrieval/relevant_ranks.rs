@@ -1,21 +1,8 @@
 //! Ranks of a query's relevant references, from its distances to all references.
 
 use crate::evaluation::relevance::Relevance;
-use alloc::vec::Vec;
-use core::cmp::Ordering;
-
-/// A reference and how far it is; of equally far references the one with the lowest index is nearer.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Place {
-    pub(crate) distance: f64,
-    pub(crate) index: usize,
-}
-
-impl Place {
-    fn order(&self, other: &Self) -> Ordering {
-        (self.distance.total_cmp(&other.distance)).then(self.index.cmp(&other.index))
-    }
-}
+use crate::neighbors::Neighbor;
+use std::cmp::Ordering;
 
 /// Finds where the relevant references of one query after the other stand among all references.
 ///
@@ -23,44 +10,44 @@ impl Place {
 /// the range of their distances, and adds one to the ranks of all that it precedes.
 #[derive(Default)]
 pub(crate) struct RelevantRanks {
-    relevant: Vec<Place>,
+    relevant: Vec<Neighbor>,
     /// For each part of the range, how many relevant references lie in the parts before it; one entry more at the end.
     table: Vec<u32>,
     /// How many other references stand between each relevant reference and the relevant one before it.
     others_before: Vec<usize>,
     /// Other references that are as far as a relevant one.
-    tied: Vec<Place>,
+    tied: Vec<Neighbor>,
     ranks: Vec<usize>,
 }
 
 impl RelevantRanks {
-    /// Takes a query with a relevant reference and its distances to all references, NaN not among them.
+    /// Takes a query with a relevant reference, and its distances to all references. None may be NaN.
     pub(crate) fn find(&mut self, relevance: &Relevance, query: usize, distances: &[f64]) {
         self.relevant.clear();
         self.relevant
-            .extend(relevance.relevant(query).map(|index| Place {
-                distance: distances[index],
+            .extend(relevance.relevant(query).map(|index| Neighbor {
+                rank: distances[index],
                 index,
             }));
-        self.relevant.sort_unstable_by(Place::order);
+        self.relevant.sort_unstable_by(Neighbor::order);
         let lookup = Lookup::fill(&mut self.table, &self.relevant);
 
         self.others_before.clear();
         self.others_before.resize(self.relevant.len(), 0);
         self.tied.clear();
         for index in relevance.others(query) {
-            let other = Place {
-                distance: distances[index],
+            let other = Neighbor {
+                rank: distances[index],
                 index,
             };
-            if other.distance > lookup.farthest {
+            if other.rank > lookup.farthest {
                 continue;
             }
             let before = lookup.count_before(&self.table, &self.relevant, &other);
             if let Some(others) = self.others_before.get_mut(before) {
                 *others += 1;
             }
-            if self.has_distance(before, other.distance) {
+            if self.has_distance(before, other.rank) {
                 self.tied.push(other);
             }
         }
@@ -73,10 +60,10 @@ impl RelevantRanks {
         }
     }
 
-    /// Whether the relevant reference at `place`, or the one before it, is at this distance.
-    fn has_distance(&self, place: usize, distance: f64) -> bool {
-        let near = &self.relevant[place.saturating_sub(1)..(place + 1).min(self.relevant.len())];
-        near.iter().any(|relevant| relevant.distance == distance)
+    /// Whether the relevant reference at `slot`, or the one before it, is at this distance.
+    fn has_distance(&self, slot: usize, distance: f64) -> bool {
+        let near = &self.relevant[slot.saturating_sub(1)..(slot + 1).min(self.relevant.len())];
+        near.iter().any(|relevant| relevant.rank == distance)
     }
 
     /// The ranks of the relevant references in ascending order, 1 for the nearest of all references.
@@ -84,26 +71,23 @@ impl RelevantRanks {
         &self.ranks
     }
 
-    /// The ranks, first and last, of each run of equally far references that has relevant ones and others.
-    pub(crate) fn mixed_ties(&mut self) -> Vec<[usize; 2]> {
-        self.tied.sort_unstable_by(Place::order);
-        self.tied
-            .chunk_by(|a, b| a.distance == b.distance)
-            .map(|others| {
-                let distance = others[0].distance;
-                let start = self
-                    .relevant
-                    .partition_point(|place| place.distance < distance);
-                let end = self
-                    .relevant
-                    .partition_point(|place| place.distance <= distance);
-                // The rank of the run's first relevant reference counts the others of the run with lower indices.
-                let lowest = self.relevant[start].index;
-                let earlier = others.iter().filter(|other| other.index < lowest).count();
-                let first = self.ranks[start] - earlier;
-                [first, first + (end - start) + others.len() - 1]
-            })
-            .collect()
+    /// Whether a run of equally far references, some relevant and some not, stands on both sides of one of the cuts.
+    pub(crate) fn tie_crosses(&mut self, cuts: impl Iterator<Item = usize> + Clone) -> bool {
+        self.tied.sort_unstable_by(Neighbor::order);
+        let mut runs = self.tied.chunk_by(|a, b| a.rank == b.rank);
+        runs.any(|others| {
+            let [nearer, as_near] = [Ordering::Less, Ordering::Equal].map(|most| {
+                let order = |relevant: &Neighbor| relevant.rank.total_cmp(&others[0].rank);
+                self.relevant
+                    .partition_point(|relevant| order(relevant) <= most)
+            });
+            // The rank of the run's first relevant reference counts the others of the run with lower indices.
+            let lowest = self.relevant[nearer].index;
+            let earlier = others.iter().filter(|other| other.index < lowest).count();
+            let first = self.ranks[nearer] - earlier;
+            let run = first..first + (as_near - nearer) + others.len() - 1;
+            cuts.clone().any(|cut| run.contains(&cut))
+        })
     }
 }
 
@@ -111,14 +95,14 @@ impl RelevantRanks {
 struct Lookup {
     nearest: f64,
     farthest: f64,
-    /// Parts per unit of distance; 0 where the range cannot be divided.
+    /// Parts per unit of distance; 0 if the range cannot be divided.
     scale: f64,
     parts: usize,
 }
 
 impl Lookup {
-    fn fill(table: &mut Vec<u32>, relevant: &[Place]) -> Self {
-        let [nearest, farthest] = [0, relevant.len() - 1].map(|place| relevant[place].distance);
+    fn fill(table: &mut Vec<u32>, relevant: &[Neighbor]) -> Self {
+        let [nearest, farthest] = [0, relevant.len() - 1].map(|slot| relevant[slot].rank);
         let parts = 2 * relevant.len();
         let scale = parts as f64 / (farthest - nearest);
         let lookup = Self {
@@ -129,8 +113,8 @@ impl Lookup {
         };
         table.clear();
         table.resize(parts + 1, 0);
-        for place in relevant {
-            table[lookup.part(place.distance) + 1] += 1;
+        for slot in relevant {
+            table[lookup.part(slot.rank) + 1] += 1;
         }
         for part in 0..parts {
             table[part + 1] += table[part];
@@ -138,73 +122,64 @@ impl Lookup {
         lookup
     }
 
-    /// The part of a distance. It does not fall where the distance grows, since rounding keeps the order of numbers.
+    /// The part of a distance. It does not fall if the distance grows, since rounding keeps the order of numbers.
     fn part(&self, distance: f64) -> usize {
         // A negative product becomes 0, and so does the NaN of an infinite difference times 0.
         (((distance - self.nearest) * self.scale) as usize).min(self.parts - 1)
     }
 
     /// How many relevant references precede the other one.
-    fn count_before(&self, table: &[u32], relevant: &[Place], other: &Place) -> usize {
-        let part = self.part(other.distance);
+    fn count_before(&self, table: &[u32], relevant: &[Neighbor], other: &Neighbor) -> usize {
+        let part = self.part(other.rank);
         let [start, end] = [table[part] as usize, table[part + 1] as usize];
-        start + relevant[start..end].partition_point(|place| place.order(other) == Ordering::Less)
+        start + relevant[start..end].partition_point(|slot| slot.order(other) == Ordering::Less)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::relevance::Names;
-    use alloc::vec;
+    use crate::evaluation::relevance::{LabelsAndKeys, Relation};
     use proptest::prelude::*;
 
-    /// Ranks and mixed ties, by sorting all references.
-    fn sorted(
-        relevance: &Relevance,
-        query: usize,
-        distances: &[f64],
-    ) -> (Vec<usize>, Vec<[usize; 2]>) {
-        use crate::evaluation::relevance::Relation;
-        let mut places: Vec<Place> = distances
-            .iter()
-            .enumerate()
-            .map(|(index, distance)| Place {
-                distance: *distance,
-                index,
-            })
-            .filter(|place| relevance.relation(query, place.index) != Relation::LeftOut)
+    /// Ranks, and the first and last rank of each run with relevant references and others, by sorting all references.
+    fn sorted(relevance: &Relevance, query: usize, distances: &[f64]) -> [Vec<usize>; 3] {
+        let mut all: Vec<Neighbor> = (0..)
+            .zip(distances)
+            .map(|(index, rank)| Neighbor { index, rank: *rank })
+            .filter(|other| relevance.relation(query, other.index) != Relation::LeftOut)
             .collect();
-        places.sort_by(Place::order);
+        all.sort_by(Neighbor::order);
         let is_relevant =
-            |place: &Place| relevance.relation(query, place.index) == Relation::Relevant;
-        let ranks = (1..)
-            .zip(&places)
-            .filter(|(_, place)| is_relevant(place))
-            .map(|(rank, _)| rank)
-            .collect();
-        let mut ties = Vec::new();
-        let mut first = 1;
-        for run in places.chunk_by(|a, b| a.distance == b.distance) {
+            |other: &Neighbor| relevance.relation(query, other.index) == Relation::Relevant;
+        let ranks = (1..).zip(&all).filter(|(_, other)| is_relevant(other));
+        let ranks = ranks.map(|(rank, _)| rank).collect();
+        let [mut firsts, mut lasts] = [Vec::new(), Vec::new()];
+        let mut last = 0;
+        for run in all.chunk_by(|a, b| a.rank == b.rank) {
+            let first = last + 1;
+            last += run.len();
             if run.iter().any(is_relevant) && !run.iter().all(is_relevant) {
-                ties.push([first, first + run.len() - 1]);
+                firsts.push(first);
+                lasts.push(last);
             }
-            first += run.len();
         }
-        (ranks, ties)
+        [ranks, firsts, lasts]
     }
 
     fn check(distances: &[f64], labels: Vec<i128>, keys: Option<Vec<i128>>) {
-        let relevance = Relevance::of_set(Names { labels, keys });
+        let relevance = Relevance::of_set(&LabelsAndKeys { labels, keys });
         let mut found = RelevantRanks::default();
-        for query in 0..relevance.queries() {
-            if relevance.relevant_count(query) == 0 {
-                continue;
-            }
-            let (ranks, ties) = sorted(&relevance, query, distances);
+        for query in relevance.queries_with_match() {
+            let [ranks, firsts, lasts] = sorted(&relevance, query, distances);
             found.find(&relevance, query, distances);
             assert_eq!(found.ranks(), ranks, "query {query}");
-            assert_eq!(found.mixed_ties(), ties, "query {query}");
+            for cut in 1..=distances.len() {
+                let mut runs = firsts.iter().zip(&lasts);
+                let expected = runs.any(|(first, last)| *first <= cut && cut < *last);
+                let crosses = found.tie_crosses([cut].into_iter());
+                assert_eq!(crosses, expected, "query {query}, cut {cut}");
+            }
         }
     }
 

@@ -1,9 +1,9 @@
 //! The results of a retrieval: values of each query, then means.
 
-use alloc::collections::BTreeMap;
-use alloc::vec::Vec;
+use std::collections::BTreeMap;
+use std::fmt;
 
-/// What a retrieval found for one query that has relevant references.
+/// Values of one query that has relevant references.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QueryRetrieval {
     /// The number R of relevant references.
@@ -16,13 +16,10 @@ pub struct QueryRetrieval {
     pub r_precision: f64,
     /// [MAP@R](super::Ranking::map_at_r).
     pub map_at_r: f64,
-    /// [Average precision](super::Ranking::average_precision); `None` where it was not asked for.
+    /// [Average precision](super::Ranking::average_precision); `None` if it was not requested.
     pub average_precision: Option<f64>,
-    /// [Reciprocal rank](super::Ranking::reciprocal_rank); `None` where average precision was not asked for.
+    /// [Reciprocal rank](super::Ranking::reciprocal_rank); `None` if average precision was not requested.
     pub reciprocal_rank: Option<f64>,
-    /// Whether references equally far from the query, some relevant and some not, stand on both sides of one of the
-    /// cuts at k and at R, so that the order of their indices decided a value.
-    pub tie_at_cut: bool,
 }
 
 /// Means of the values of [`QueryRetrieval`].
@@ -36,9 +33,9 @@ pub struct RetrievalMeans {
     pub r_precision: f64,
     /// Mean of MAP@R.
     pub map_at_r: f64,
-    /// Mean average precision over all ranks (mAP); `None` where it was not asked for.
+    /// Mean average precision over all ranks (mAP); `None` if it was not requested.
     pub average_precision: Option<f64>,
-    /// Mean reciprocal rank (MRR); `None` where average precision was not asked for.
+    /// Mean reciprocal rank (MRR); `None` if average precision was not requested.
     pub reciprocal_rank: Option<f64>,
 }
 
@@ -48,6 +45,7 @@ pub struct RetrievalReport {
     pub(super) ks: Vec<usize>,
     pub(super) labels: Vec<i128>,
     pub(super) queries: Vec<Option<QueryRetrieval>>,
+    pub(super) tie_at_cut: bool,
 }
 
 impl RetrievalReport {
@@ -71,38 +69,59 @@ impl RetrievalReport {
         self.queries.len() - self.queries_with_match()
     }
 
-    /// How many queries have a [tie at a cut](QueryRetrieval::tie_at_cut).
-    pub fn ties_at_cut(&self) -> usize {
-        let queries = self.queries.iter().flatten();
-        queries.filter(|query| query.tie_at_cut).count()
+    /// Whether the order of indices decided a value of some query: references equally far from it, some relevant and some
+    /// not, stand on both sides of one of its cuts at k and at R.
+    pub fn tie_at_cut(&self) -> bool {
+        self.tie_at_cut
     }
 
-    /// The means over all queries with a match; `None` where there is no such query.
+    /// The means over all queries with a match; `None` if there is no such query.
     pub fn means(&self) -> Option<RetrievalMeans> {
-        let values: Vec<RetrievalMeans> = self
-            .queries
-            .iter()
-            .flatten()
-            .map(RetrievalMeans::of_query)
-            .collect();
-        RetrievalMeans::mean(&values)
+        let queries = self.queries.iter().flatten();
+        RetrievalMeans::mean(queries.map(RetrievalMeans::of_query))
     }
 
     /// The unweighted mean, over the labels that have a query with a match, of the means over each label's queries;
-    /// `None` where there is no such query. Large classes count no more than small ones.
+    /// `None` if there is no such query. Large classes count no more than small ones.
     pub fn means_of_classes(&self) -> Option<RetrievalMeans> {
-        let mut classes: BTreeMap<i128, Vec<RetrievalMeans>> = BTreeMap::new();
+        let mut classes: BTreeMap<i128, Vec<&QueryRetrieval>> = BTreeMap::new();
         for (label, query) in self.labels.iter().zip(&self.queries) {
             if let Some(query) = query {
-                let values = classes.entry(*label).or_default();
-                values.push(RetrievalMeans::of_query(query));
+                classes.entry(*label).or_default().push(query);
             }
         }
-        let means: Vec<RetrievalMeans> = classes
-            .values()
-            .filter_map(|values| RetrievalMeans::mean(values))
-            .collect();
-        RetrievalMeans::mean(&means)
+        let means = classes.into_values().filter_map(|queries| {
+            RetrievalMeans::mean(queries.into_iter().map(RetrievalMeans::of_query))
+        });
+        RetrievalMeans::mean(means)
+    }
+}
+
+impl fmt::Display for RetrievalReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [with, without] = [self.queries_with_match(), self.queries_without_match()];
+        write!(f, "{with} queries with a match, {without} without")?;
+        let Some(means) = self.means() else {
+            return Ok(());
+        };
+        for (at, k) in self.ks.iter().enumerate() {
+            let [precision, recall] = [means.precision_at[at], means.recall_at[at]];
+            write!(f, ", precision@{k} {precision:.4}, recall@{k} {recall:.4}")?;
+        }
+        for (name, value) in [
+            ("R-precision", Some(means.r_precision)),
+            ("MAP@R", Some(means.map_at_r)),
+            ("mAP", means.average_precision),
+            ("MRR", means.reciprocal_rank),
+        ] {
+            if let Some(value) = value {
+                write!(f, ", {name} {value:.4}")?;
+            }
+        }
+        if self.tie_at_cut {
+            write!(f, ", with a tie at a cut")?;
+        }
+        Ok(())
     }
 }
 
@@ -118,28 +137,25 @@ impl RetrievalMeans {
         }
     }
 
-    /// The unweighted mean; `None` of nothing.
-    fn mean(values: &[Self]) -> Option<Self> {
-        let first = values.first()?;
-        let mean =
-            |of: &dyn Fn(&Self) -> f64| values.iter().map(of).sum::<f64>() / values.len() as f64;
-        // A value that was not asked for is missing in all.
-        let mean_if_asked = |of: fn(&Self) -> Option<f64>| {
-            of(first).map(|_| mean(&|value| of(value).unwrap_or_default()))
-        };
-        let depths = 0..first.precision_at.len();
-        Some(Self {
-            precision_at: depths
-                .clone()
-                .map(|at| mean(&|value| value.precision_at[at]))
-                .collect(),
-            recall_at: depths
-                .map(|at| mean(&|value| value.recall_at[at]))
-                .collect(),
-            r_precision: mean(&|value| value.r_precision),
-            map_at_r: mean(&|value| value.map_at_r),
-            average_precision: mean_if_asked(|value| value.average_precision),
-            reciprocal_rank: mean_if_asked(|value| value.reciprocal_rank),
-        })
+    /// The unweighted mean; `None` of nothing. A value that was not requested is missing in all.
+    fn mean(mut values: impl Iterator<Item = Self>) -> Option<Self> {
+        let mut mean = values.next()?;
+        let mut count = 1.0;
+        for mut other in values {
+            let pairs = mean.numbers().zip(other.numbers());
+            pairs.for_each(|(sum, value)| *sum += *value);
+            count += 1.0;
+        }
+        mean.numbers().for_each(|sum| *sum /= count);
+        Some(mean)
+    }
+
+    fn numbers(&mut self) -> impl Iterator<Item = &mut f64> {
+        self.precision_at
+            .iter_mut()
+            .chain(&mut self.recall_at)
+            .chain([&mut self.r_precision, &mut self.map_at_r])
+            .chain(&mut self.average_precision)
+            .chain(&mut self.reciprocal_rank)
     }
 }

@@ -1,22 +1,132 @@
-use alloc::format;
-use alloc::string::String;
-use alloc::sync::Arc;
-use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param, ParamGroup};
-use burn::nn::loss::Reduction;
-use burn::tensor::{Int, Tensor};
+use std::sync::Arc;
 
-use super::config::CenterLossConfig;
-use super::error::CenterLossError;
+use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param};
+use burn::nn::Initializer;
+use burn::tensor::Tensor;
+
 use super::pending::Pending;
 use super::rule::{DirectRule, UpdateRule, UpdateTiming};
-use super::update::CenterUpdate;
 use crate::batch::{
-    Batch, BatchRules, Checking, ClassWeights, FittedBatch, LeftOut, LeftOutCounter, Weighing,
+    CheckedBatch, Checking, ClassBalance, LabelledBatch, SkippedCounter, check_finite,
+    row_magnitudes,
 };
-use crate::centers::{Centers, Pulls};
-use crate::engine::{self, Measured, Problem, Wants};
-use crate::error::not_negative;
-use crate::schedule::{RateState, Rates};
+use crate::centers::{CenterUpdate, Centers};
+use crate::distance::{CenterDistance, beyond, half_squares, unit_rows};
+use crate::error::{LossError, not_negative};
+#[cfg(feature = "flex")]
+use crate::host;
+use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
+use crate::schedule::{RateState, Rates, Schedule};
+
+loss_config! {
+    /// Configuration of a [`CenterLoss`].
+    ///
+    /// The centers are drawn from a normal distribution with mean 0 and standard deviation 1 by default.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_center_loss::{CenterLossConfig, UpdateRule};
+    ///
+    /// let loss = CenterLossConfig::new(10, 2)
+    ///     .with_update_rule(UpdateRule::mean().with_alpha(0.5))
+    ///     .with_lambda(0.01)
+    ///     .init(&Device::flex().autodiff());
+    /// assert_eq!(loss.centers().dims(), [10, 2]);
+    ///
+    /// let error = CenterLossConfig::new(10, 2).with_lambda(-1.0).try_init(&Device::flex());
+    /// assert_eq!(error.unwrap_err().to_string(), "lambda is -1: it must be finite and not negative");
+    /// ```
+    pub struct CenterLossConfig per sample {
+        initializer: "burn::nn::Initializer::Normal { mean: 0.0, std: 1.0 }",
+        /// The rule by which the centers follow the features. Default: [`UpdateRule::paper`].
+        #[config(default = "UpdateRule::paper()")]
+        pub update_rule: UpdateRule,
+        /// The weight of the loss; finite and not negative. It never changes how fast the centers move under a
+        /// direct rule. Default: 1.
+        #[config(default = 1.0)]
+        pub lambda: f64,
+        /// The change of lambda over the training steps. Default: [`Schedule::Constant`].
+        #[config(default = "Schedule::Constant")]
+        pub lambda_schedule: Schedule,
+        /// The distance between a feature and its center. Default: [`CenterDistance::Euclidean`].
+        #[config(default = "CenterDistance::Euclidean")]
+        pub distance: CenterDistance,
+        /// The distance within which a sample neither adds to the loss nor moves its center (IJCV 2019, where it is
+        /// called margin); finite and not negative. Default: 0.
+        #[config(default = 0.0)]
+        pub radius: f64,
+    }
+}
+
+impl CenterLossConfig {
+    /// The settings of Wen et al., ECCV 2016: their rule, alpha 0.5, lambda 0.003, Xavier initialisation.
+    pub fn paper(num_classes: usize, feature_dim: usize) -> Self {
+        Self::new(num_classes, feature_dim)
+            .with_lambda(0.003)
+            .with_initializer(Initializer::XavierUniform { gain: 1.0 })
+    }
+
+    /// The settings of the MXNet programs (ShownX/mxnet-center-loss, wangx404/Center_Loss_in_MXNet): the gradient
+    /// rule, losses divided by the batch histogram, lambda 1, Xavier initialisation of magnitude 2.24.
+    ///
+    /// Their trainer's rate for the centers is 0.5. Give it to the parameter group of
+    /// [`CenterLoss::centers_param_group`], with plain SGD.
+    pub fn mxnet(num_classes: usize, feature_dim: usize) -> Self {
+        Self::new(num_classes, feature_dim)
+            .with_update_rule(UpdateRule::Gradient)
+            .with_class_balance(ClassBalance::Histogram)
+            .with_initializer(Initializer::XavierUniform {
+                // MXNet draws from +-sqrt(2 * magnitude / (fan_in + fan_out)), Burn from +-gain * sqrt(6 / (..)).
+                gain: (2.24_f64 / 3.0).sqrt(),
+            })
+    }
+}
+
+impl LossConfig for CenterLossConfig {
+    type Loss = CenterLoss;
+
+    common_settings!();
+
+    fn check_own(&self) -> Result<(), LossError> {
+        if let UpdateRule::Direct(rule) = &self.update_rule {
+            rule.validate()?;
+        }
+        not_negative("lambda", self.lambda)?;
+        self.lambda_schedule.validate()?;
+        not_negative("radius", self.radius)?;
+        Ok(())
+    }
+
+    fn is_trainable(&self) -> bool {
+        self.update_rule == UpdateRule::Gradient
+    }
+
+    fn distance(&self) -> CenterDistance {
+        self.distance
+    }
+
+    fn has_functions(&self) -> bool {
+        false
+    }
+
+    fn assemble(&self, centers: Centers) -> CenterLoss {
+        let (alpha, timing) = match &self.update_rule {
+            UpdateRule::Direct(rule) => (rule.alpha, rule.timing),
+            UpdateRule::Gradient | UpdateRule::Frozen => (0.0, UpdateTiming::Immediate),
+        };
+        CenterLoss {
+            updating: Param::from_bool(true),
+            rates: Rates::new([alpha, self.lambda], centers.device()),
+            class_weights: self.class_weights(&centers),
+            pending: Pending::new(timing),
+            config: Arc::new(self.clone()),
+            skipped: SkippedCounter::default(),
+            centers,
+        }
+    }
+}
 
 /// Center loss: pulls features towards the center of their class, and moves the centers after the
 /// features.
@@ -34,15 +144,15 @@ use crate::schedule::{RateState, Rates};
 /// number of rows, ignored ones included.
 ///
 /// The features receive gradients. The centers receive gradients only under [`UpdateRule::Gradient`].
-/// Under a [`DirectRule`] the loss moves the centers itself, without an optimizer; [`UpdateRule`] has
+/// Under a direct rule the loss moves the centers itself, without an optimizer; [`UpdateRule`] has
 /// the formulas.
 ///
 /// # Panics or errors
 ///
-/// [`forward`](Self::forward), [`forward_no_reduction`](Self::forward_no_reduction) and
-/// [`evaluate`](Self::evaluate) take tensors and panic, as Burn's losses do. Their twins with `try_` take
-/// a [`Batch`], which may have sample weights, and return errors as values. All other methods return
-/// errors as values.
+/// [`forward`](Self::forward), [`forward_no_reduction`](Self::forward_no_reduction) and [`evaluate`](Self::evaluate)
+/// take tensors and panic, as Burn's losses do. Their twins with `try_` take a [`LabelledBatch`], which may have sample
+/// weights, and return errors as values. [`centers`](Self::centers) and [`nearest_center`](Self::nearest_center) panic
+/// if the backend failed in the middle of an earlier update.
 ///
 /// # When the centers move
 ///
@@ -54,58 +164,51 @@ use crate::schedule::{RateState, Rates};
 ///
 /// # Several devices, gradient accumulation
 ///
-/// Choose [`UpdateTiming::OnStep`] for gradient accumulation and [`UpdateTiming::OnStepShared`] for
-/// several devices, and call [`apply_pending`](Self::apply_pending) where the optimizer steps. Burn's
-/// multi-device training forks the model for every shard and drops the forks, and with them what an
-/// immediate update did. For its distributed data parallel training choose
-/// [`UpdateTiming::OnStepOfWorkers`], which needs the feature `std`.
+/// Choose [`UpdateTiming::OnStep`] for gradient accumulation and [`UpdateTiming::OnStepShared`] for several devices, and
+/// call [`apply_pending`](Self::apply_pending) where the optimizer steps. Burn's multi-device training forks the model
+/// for every shard and drops the forks. An immediate update of a fork is lost with it. For Burn's distributed data
+/// parallel training choose [`UpdateRule::Gradient`], which Burn reduces over the devices.
 ///
 /// # Devices of other machines
 ///
 /// A step waits for its host once under [`Checking::Strict`](crate::Checking::Strict), and never under
 /// [`Checking::Deferred`](crate::Checking::Deferred). If the host has died, strict checking returns
-/// [`BatchError::Read`](crate::BatchError::Read); deferred checking notices nothing before the next read.
+/// [`LossError::Read`](crate::LossError::Read). Deferred checking notices it at the next read.
 ///
 /// # Cost
 ///
-/// Loss and update take `O(batch_size * feature_dim)` time and memory beyond the centers, whatever
-/// `num_classes` is. Under [`Checking::Deferred`], tensor operations may take one number per class as
-/// well, for at most `batch_size` squared classes. The gradient rule takes `O(num_classes * feature_dim)`, since gradients of an
-/// embedding are dense in Burn. While a clone of the module is alive, the first update after it copies
-/// the centers once.
+/// Loss and update take `O(batch_size * feature_dim)` time and memory beyond the centers, and one number per class for
+/// the histogram. The gradient rule takes `O(num_classes * feature_dim)`, since gradients of an embedding are dense in
+/// Burn. While a clone of the module is alive, the first update after it copies the centers once.
 ///
-/// The Euclidean loss without a radius reads and writes memory two or three times, in code of its own.
-/// On the flex backend that is one pass for loss and gradient and one for the update. On `wgpu`,
-/// `vulkan`, `metal`, `webgpu`, `cuda`, `rocm` and `cpu` it is kernels, and the gradient is made in the
-/// backward pass. Everything else is Burn's tensor operations, with the same results up to rounding.
-/// Where `fusion` is on in Burn, as it is by default on these backends, turn it on in this crate as
-/// well, or its kernels are not used.
+/// On the flex backend the Euclidean loss without a radius is one loop for loss and gradient and one for the update.
+/// Everything else is Burn's tensor operations, with the same results up to rounding.
 ///
 /// # Data types
 ///
 /// Features may be `f16`, `bf16`, `f32` or `f64`. They are converted to the data type of the centers
-/// ([`Precision`](crate::Precision)), in which everything is summed and the loss is returned. Labels may
+/// ([`CenterDType`](crate::CenterDType)), in which everything is summed and the loss is returned. Labels may
 /// be of any integer type.
 ///
 /// # Differences from the references
 ///
 /// | source | loss value | here |
 /// |---|---|---|
-/// | Wen et al. 2016, caffe-face | `sum_i r_i^2 / (2B)` | `Reduction::Mean`, `DirectRule::paper()` |
-/// | Wen et al. 2019, code | the same, with a radius | `Reduction::Mean`, `DirectRule::mean()`, `with_radius` |
+/// | Wen et al. 2016, caffe-face | `sum_i r_i^2 / (2B)` | `Reduction::Mean`, `UpdateRule::paper()` |
+/// | Wen et al. 2019, code | the same, with a radius | `Reduction::Mean`, `UpdateRule::mean()`, `with_radius` |
 /// | ShownX and wangx404 (MXNet) | `lambda/2 * r_i^2 / n_{y_i}` per sample | [`CenterLossConfig::mxnet`] |
 /// | KaiyangZhou (PyTorch) | `sum_i r_i^2 / B`, no half | `lambda = 2`, `UpdateRule::Gradient` |
-/// | facenet (TensorFlow) | mean of `(x - c)^2` over all `B * D` entries | `lambda = 2 / feature_dim`, `DirectRule::sum()`, `alpha` for its `1 - alpha` |
+/// | facenet (TensorFlow) | mean of `(x - c)^2` over all `B * D` entries | `lambda = 2 / feature_dim`, `UpdateRule::sum()`, `alpha` for its `1 - alpha` |
 ///
 /// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_center_loss::{CenterLossConfig, DirectRule};
+/// use burn_center_loss::{CenterLossConfig, UpdateRule};
 ///
 /// let device = Device::flex().autodiff();
 /// let loss = CenterLossConfig::new(2, 2)
-///     .with_update_rule(DirectRule::paper().with_alpha(1.0).into())
+///     .with_update_rule(UpdateRule::paper().with_alpha(1.0))
 ///     .init_with_centers(Tensor::zeros([2, 2], &device))?;
 ///
 /// let features = Tensor::<2>::from_data([[2.0, 0.0], [0.0, 4.0]], &device).require_grad();
@@ -119,7 +222,7 @@ use crate::schedule::{RateState, Rates};
 /// let gradients = value.backward();
 /// let gradient = features.grad(&gradients).unwrap();
 /// assert_eq!(gradient.into_data(), [[1.0_f32, 0.0], [0.0, 2.0]].into());
-/// # Ok::<(), burn_center_loss::CenterLossError>(())
+/// # Ok::<(), burn_center_loss::LossError>(())
 /// ```
 ///
 /// # References
@@ -130,237 +233,130 @@ use crate::schedule::{RateState, Rates};
 #[derive(Module, Debug)]
 #[module(custom_display)]
 pub struct CenterLoss {
-    pub(super) centers: Centers,
-    pub(super) updating: Param<Flag>,
+    centers: Centers,
+    updating: Param<Flag>,
     /// Alpha, which is 0 where the loss does not move the centers itself, and lambda.
-    pub(super) rates: Rates<2>,
-    pub(super) class_weights: Option<ClassWeights>,
-    pub(super) pending: Pending,
+    rates: Rates<2>,
+    class_weights: Option<Tensor<1>>,
+    pending: Pending,
     #[module(skip)]
-    pub(super) config: Arc<CenterLossConfig>,
+    config: Arc<CenterLossConfig>,
     #[module(skip)]
-    pub(super) left_out: LeftOutCounter,
+    skipped: SkippedCounter,
+}
+
+loss_methods!(CenterLoss, CenterLossConfig per sample);
+
+impl Loss for CenterLoss {
+    type Config = CenterLossConfig;
+
+    fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError> {
+        let is_autodiff = batch.features.is_autodiff();
+        let trains = call.may_train && is_autodiff && self.updating.is_enabled();
+        let rule = match &self.config.update_rule {
+            UpdateRule::Direct(rule) if trains => Some(rule),
+            _ => None,
+        };
+        let waits = rule.is_some_and(|rule| rule.timing != UpdateTiming::Immediate);
+        let loads = self.rates.loads();
+        if waits {
+            self.pending.check_room(loads)?;
+        }
+        #[cfg(feature = "flex")]
+        if !waits && let Some(value) = self.value_on_host(&batch, call, rule)? {
+            if trains {
+                self.rates.pass_step();
+            }
+            return Ok(value);
+        }
+        let (value, differences) = self.value_and_differences(batch, call, rule)?;
+        match rule {
+            Some(_) if waits => self.pending.push(differences.update(&self.config), loads),
+            Some(rule) => self.move_centers(rule, differences.update(&self.config), false)?,
+            None if trains => self.rates.pass_step(),
+            None => {}
+        }
+        Ok(value)
+    }
+
+    fn with_centers(self, centers: Centers, config: Option<Arc<CenterLossConfig>>) -> Self {
+        match config {
+            Some(config) => Self {
+                class_weights: config.class_weights(&centers),
+                config,
+                centers,
+                ..self
+            },
+            None => Self {
+                pending: self.pending.emptied(),
+                centers,
+                ..self
+            },
+        }
+    }
 }
 
 impl CenterLoss {
-    /// The loss of a batch; moves the centers.
-    ///
-    /// See [the type](Self#when-the-centers-move) for when the centers move. One training step of the
-    /// [schedules](crate::Schedule) passes with every call that trains. Reads from the device under
-    /// [`Checking::Strict`] only.
-    ///
-    /// # Shapes
-    ///
-    /// - features: `[batch_size, feature_dim]`
-    /// - labels: `[batch_size]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// With the message of [`try_forward`](Self::try_forward); the centers are unchanged.
-    pub fn forward(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.try_forward((features, labels))
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`forward`](Self::forward) with errors as values, also for a batch with sample weights.
-    ///
-    /// # Errors
-    ///
-    /// [`BatchError`](crate::BatchError) for a batch without samples, and for features, labels or weights
-    /// of another shape or on another device than the centers. Under [`Checking::Strict`] also for a
-    /// label outside `0..num_classes` that is not the ignored one, a feature that is not finite, a weight
-    /// that is negative or not finite, a center that is not finite, and a loss or gradient that would not
-    /// be finite, and [`CentersError`](crate::CentersError) for an update that would overflow.
-    /// [`CenterLossError::PendingNotApplied`] when 4096 updates wait. The centers and the schedules are
-    /// unchanged then.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use burn::tensor::{Device, Tensor};
-    /// use burn_center_loss::CenterLossConfig;
-    ///
-    /// let device = Device::flex().autodiff();
-    /// let loss = CenterLossConfig::new(10, 2).init(&device);
-    /// let error = loss.try_forward((Tensor::zeros([1, 2], &device), Tensor::from_data([10], &device)));
-    /// assert_eq!(error.unwrap_err().to_string(), "labels[0] is 10: it must be in 0..10");
-    /// ```
-    pub fn try_forward(&self, batch: impl Into<Batch>) -> Result<Tensor<1>, CenterLossError> {
-        self.step_on(batch.into(), Some(&self.config.reduction))
-    }
-
-    /// The losses `lambda * w_i * l_i` of the samples, not reduced; moves the centers as
-    /// [`forward`](Self::forward) does.
-    ///
-    /// # Shapes
-    ///
-    /// - features: `[batch_size, feature_dim]`
-    /// - labels: `[batch_size]`
-    /// - output: `[batch_size]`
-    ///
-    /// # Panics
-    ///
-    /// With the message of [`try_forward_no_reduction`](Self::try_forward_no_reduction); the centers are
-    /// unchanged.
-    pub fn forward_no_reduction(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.try_forward_no_reduction((features, labels))
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`forward_no_reduction`](Self::forward_no_reduction) with errors as values, also for a batch with
-    /// sample weights.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_forward`](Self::try_forward).
-    pub fn try_forward_no_reduction(
-        &self,
-        batch: impl Into<Batch>,
-    ) -> Result<Tensor<1>, CenterLossError> {
-        self.step_on(batch.into(), None)
-    }
-
-    /// The loss of a batch, without moving anything: centers, schedules and gradients of the centers
-    /// stay.
-    ///
-    /// # Shapes
-    ///
-    /// - features: `[batch_size, feature_dim]`
-    /// - labels: `[batch_size]`
-    /// - output: `[1]`
-    ///
-    /// # Panics
-    ///
-    /// With the message of [`try_evaluate`](Self::try_evaluate).
-    pub fn evaluate(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
-        self.try_evaluate((features, labels))
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`evaluate`](Self::evaluate) with errors as values, also for a batch with sample weights.
-    ///
-    /// # Errors
-    ///
-    /// The [`BatchError`](crate::BatchError)s of [`try_forward`](Self::try_forward).
-    pub fn try_evaluate(&self, batch: impl Into<Batch>) -> Result<Tensor<1>, CenterLossError> {
-        let reduction = Some(&self.config.reduction);
-        Ok(self
-            .measure_batch(batch.into(), reduction, false, Wants::Nothing)?
-            .value)
-    }
-
-    /// The loss of a batch and what the batch would do to the centers, without moving anything.
+    /// The loss of a batch and the update of the centers that the batch asks for, without moving anything.
     ///
     /// The update can be [merged](CenterUpdate::merge) with those of other batches and given to
-    /// [`apply`](Self::apply). The loss is the one that [`evaluate`](Self::evaluate) gives: it has a
-    /// gradient for the features and none for the centers.
+    /// [`apply`](Self::apply). The loss has a gradient for the features and none for the centers.
     ///
     /// # Errors
     ///
     /// As [`try_evaluate`](Self::try_evaluate).
     pub fn measure(
         &self,
-        batch: impl Into<Batch>,
-    ) -> Result<(Tensor<1>, CenterUpdate), CenterLossError> {
-        let reduction = Some(&self.config.reduction);
-        let measured = self.measure_batch(batch.into(), reduction, false, Wants::Pulls)?;
-        let pulls = measured.pulls.expect("the pulls were asked for");
-        Ok((measured.value, CenterUpdate { pulls: *pulls }))
+        batch: impl Into<LabelledBatch>,
+    ) -> Result<(Tensor<1>, CenterUpdate), LossError> {
+        let (value, differences) =
+            self.value_and_differences(batch.into(), Call::EVALUATE, None)?;
+        Ok((value, differences.update(&self.config)))
     }
 
-    /// Moves the centers by an update that [`measure`](Self::measure) gave, at the current alpha; one
-    /// step of the schedules passes.
+    /// Moves the centers by an update that [`measure`](Self::measure) gave, at the current alpha. One step of the
+    /// schedules passes.
     ///
-    /// The update may come from another loss, with at most as many classes, of the same feature dimension
-    /// and data type, on any device. One that another machine hosts is read to this machine first.
+    /// The update may come from another loss, with at most as many classes, of the same feature dimension and data
+    /// type, on any device. An update on a device of another machine is read to this machine first.
     ///
     /// # Errors
     ///
-    /// [`CenterLossError::RuleTakesNoUpdate`] unless the rule is direct, [`CenterLossError::Frozen`] for
-    /// a module that is frozen or in validation mode, and [`CentersError`](crate::CentersError) for an
-    /// update that does not fit or would overflow. The centers are unchanged then.
-    pub fn apply(&self, update: CenterUpdate) -> Result<(), CenterLossError> {
+    /// [`LossError::Rule`] unless the rule is direct, [`LossError::Frozen`] for a module that is frozen or in
+    /// validation mode, [`LossError::Update`] for an update that does not fit, and under [`Checking::Strict`]
+    /// [`LossError::NotFinite`] for a step that is not finite. The centers are unchanged then.
+    pub fn apply(&self, update: CenterUpdate) -> Result<(), LossError> {
         let rule = self.moving_rule()?;
-        self.apply_pulls(rule, update.pulls)
+        self.centers.check_update(&update)?;
+        let update = update.moved_to(self.centers.device())?;
+        self.move_centers(rule, update, true)
     }
 
     /// Merges the updates that `forward` has noted under [`UpdateTiming::OnStep`] or
-    /// [`UpdateTiming::OnStepShared`], and applies them once, in the order of the shards. Returns how many
-    /// there were; with none, nothing happens.
+    /// [`UpdateTiming::OnStepShared`], and applies them once, in the order of the shards. Returns the number of
+    /// updates. Without any, nothing happens.
     ///
-    /// Under [`UpdateTiming::OnStepOfWorkers`] this waits until all workers have called it, and the updates
-    /// are those of all of them.
-    ///
-    /// Call it in `TrainStep::optimize` and `optimize_multi`, or beside `optimizer.step(..)` in a loop of
-    /// one's own.
+    /// Call it in `TrainStep::optimize` and `optimize_multi`, or beside `optimizer.step(..)`.
     ///
     /// # Errors
     ///
-    /// [`CenterLossError::RuleTakesNoUpdate`] and [`CenterLossError::Frozen`] as [`apply`](Self::apply):
-    /// the updates keep waiting then, as they do after [`CenterLossError::WorkerGone`] and
-    /// [`CenterLossError::TooManyWorkers`]. [`CentersError`](crate::CentersError) if an update would overflow
-    /// or its device does not return it: the centers are unchanged, and the refused updates are gone.
-    pub fn apply_pending(&self) -> Result<usize, CenterLossError> {
+    /// [`LossError::Rule`] and [`LossError::Frozen`] as [`apply`](Self::apply): the updates keep waiting then.
+    /// [`LossError::NotFinite`] and [`LossError::Read`] if the step is not finite, or a device does not return its
+    /// update: the centers are unchanged, and the refused updates are gone.
+    pub fn apply_pending(&self) -> Result<usize, LossError> {
         let rule = self.moving_rule()?;
-        let (merged, count) = self.pending.take_merged(self.centers.device())?;
-        if let Some(merged) = merged {
-            self.apply_pulls(rule, merged)?;
+        self.centers.check_present()?;
+        let updates = self.pending.take(self.rates.loads());
+        let count = updates.len();
+        if let Some(merged) = CenterUpdate::merge_all(updates)? {
+            let merged = merged.moved_to(self.centers.device())?;
+            self.move_centers(rule, merged, true)?;
         }
         Ok(count)
     }
 
-    /// The counts of what [`Checking::Deferred`] has left out on this loss and all its clones since the
-    /// last call, which starts counting anew. Reads from the devices that have counted.
-    ///
-    /// # Errors
-    ///
-    /// [`BatchError::Read`](crate::BatchError::Read) if a device does not return its counts.
-    ///
-    /// # Example
-    ///
-    /// ```
-    /// use burn::tensor::{Device, Tensor};
-    /// use burn_center_loss::{CenterLossConfig, Checking};
-    ///
-    /// let device = Device::flex().autodiff();
-    /// let loss = CenterLossConfig::new(3, 2).with_checking(Checking::Deferred).init(&device);
-    /// loss.forward(Tensor::ones([2, 2], &device), Tensor::from_data([0, 7], &device));
-    /// assert_eq!(loss.take_left_out()?.labels, 1);
-    /// assert_eq!(loss.take_left_out()?.total(), 0);
-    /// # Ok::<(), burn_center_loss::CenterLossError>(())
-    /// ```
-    pub fn take_left_out(&self) -> Result<LeftOut, CenterLossError> {
-        Ok(self.left_out.take()?)
-    }
-
-    /// The centers as they are now, `[num_classes, feature_dim]`: a constant on the plain device, which
-    /// later updates leave alone.
-    ///
-    /// # Panics
-    ///
-    /// If the backend failed in the middle of an earlier update. The message says to load a checkpoint.
-    pub fn centers(&self) -> Tensor<2> {
-        self.centers.constant()
-    }
-
-    /// The number of classes.
-    pub fn num_classes(&self) -> usize {
-        self.config.num_classes
-    }
-
-    /// The width of features and centers.
-    pub fn feature_dim(&self) -> usize {
-        self.config.feature_dim
-    }
-
-    /// The configuration that the loss was made with.
-    pub fn config(&self) -> &CenterLossConfig {
-        &self.config
-    }
-
-    /// The rate of the centers at the current training step, the base rate times its schedule; `None`
-    /// unless the rule is direct.
+    /// The rate of the centers at the current training step: the base rate times its schedule. `None` unless the
+    /// rule is direct.
     pub fn alpha(&self) -> Option<f64> {
         match &self.config.update_rule {
             UpdateRule::Direct(rule) => Some(self.alpha_of(rule)),
@@ -375,7 +371,10 @@ impl CenterLoss {
         lambda * self.config.lambda_schedule.factor(step)
     }
 
-    /// How many training steps the schedules have seen.
+    /// The number of training steps that the schedules have seen.
+    ///
+    /// A step is a call of `forward` that trains. With an [`UpdateTiming`] other than `Immediate` it is a call of
+    /// [`apply_pending`](Self::apply_pending), which is a step of the optimizer.
     pub fn step(&self) -> u64 {
         self.rates.get().step
     }
@@ -384,12 +383,11 @@ impl CenterLoss {
     ///
     /// # Errors
     ///
-    /// [`SettingError`](crate::SettingError) if `alpha` is negative or not finite,
-    /// [`CenterLossError::RuleHasNoAlpha`] unless the rule is direct.
-    pub fn set_alpha(&self, alpha: f64) -> Result<(), CenterLossError> {
-        let rule = &self.config.update_rule;
-        if !matches!(rule, UpdateRule::Direct(_)) {
-            return Err(CenterLossError::RuleHasNoAlpha { rule: rule.clone() });
+    /// [`LossError::Setting`] if `alpha` is negative or not finite, [`LossError::Rule`] unless the rule is direct.
+    pub fn set_alpha(&self, alpha: f64) -> Result<(), LossError> {
+        match &self.config.update_rule {
+            UpdateRule::Direct(_) => {}
+            rule => return Err(not_direct(rule, "a rate of the centers (alpha)")),
         }
         let alpha = not_negative("alpha", alpha)?;
         self.rates.change(|state| state.rates[0] = alpha);
@@ -400,133 +398,202 @@ impl CenterLoss {
     ///
     /// # Errors
     ///
-    /// [`SettingError`](crate::SettingError) if `lambda` is negative or not finite.
-    pub fn set_lambda(&self, lambda: f64) -> Result<(), CenterLossError> {
+    /// [`LossError::Setting`] if `lambda` is negative or not finite.
+    pub fn set_lambda(&self, lambda: f64) -> Result<(), LossError> {
         let lambda = not_negative("lambda", lambda)?;
         self.rates.change(|state| state.rates[1] = lambda);
         Ok(())
     }
 
-    /// The parameter group of the centers, for an optimizer and a rate of their own under
-    /// [`UpdateRule::Gradient`]. `path` is where the loss is in the model, such as `"center_loss"`, or
-    /// `""` if it is the model.
-    ///
-    /// The group matches by path: parameter ids change when a checkpoint is loaded.
-    pub fn centers_group(path: &str) -> ParamGroup {
-        let path = match path {
-            "" => String::from("centers"),
-            path => format!("{path}.centers"),
-        };
-        ParamGroup::from_path(path)
-    }
-
-    /// Brings a batch into the centers' data type, if its shapes and devices fit.
-    pub(super) fn fit(&self, batch: Batch) -> Result<FittedBatch, CenterLossError> {
+    /// The loss by loops over host memory, with the centers moved if there is a rule. `None` where only tensor
+    /// operations serve, and where they find the error of the batch.
+    #[cfg(feature = "flex")]
+    fn value_on_host(
+        &self,
+        batch: &LabelledBatch,
+        call: Call,
+        rule: Option<&DirectRule>,
+    ) -> Result<Option<Tensor<1>>, LossError> {
+        let config = &*self.config;
+        let is_plain = config.distance == CenterDistance::Euclidean && config.radius == 0.0;
+        let wants_gradient = call.may_train && config.is_trainable();
+        if config.checking != Checking::Strict || !is_plain || wants_gradient {
+            return Ok(None);
+        }
+        let rules = config.rules(config.checking);
+        rules.check_fits(batch, self.centers.device())?;
         self.centers.check_present()?;
-        let rules = self.rules(self.config.checking);
-        Ok(rules.fit(batch, self.centers.device(), self.centers.dtype())?)
-    }
-
-    pub(super) fn rules(&self, checking: Checking) -> BatchRules {
-        BatchRules {
-            num_classes: self.config.num_classes,
-            feature_dim: self.config.feature_dim,
-            ignore_label: self.config.ignore_label,
-            checking,
-        }
-    }
-
-    /// Loss of a batch, after which the centers move if the loss trains.
-    fn step_on(
-        &self,
-        batch: Batch,
-        reduction: Option<&Reduction>,
-    ) -> Result<Tensor<1>, CenterLossError> {
-        let is_autodiff = batch.features.is_autodiff();
-        let trains = is_autodiff && self.updating.is_enabled();
-        let tracked = is_autodiff && self.config.update_rule == UpdateRule::Gradient;
-        let rule = match &self.config.update_rule {
-            UpdateRule::Direct(rule) if trains => Some(rule),
-            _ => None,
+        let found = host::center_loss(&host::Problem {
+            batch,
+            centers: self.centers.constant(),
+            rules: &rules,
+            weighing: config.weighing(self.lambda(), self.class_weights.as_ref(), call),
+            rate: rule.map(|rule| (rule.normalization, self.alpha_of(rule))),
+        });
+        let Some((value, step)) = found else {
+            return Ok(None);
         };
-        let wants = match rule.map(|rule| rule.timing) {
-            None => Wants::Nothing,
-            Some(UpdateTiming::Immediate) => Wants::Step,
-            Some(_) => Wants::Pulls,
-        };
-        let measured = self.measure_batch(batch, reduction, tracked, wants)?;
-        match (rule, measured.pulls) {
-            (Some(rule), Some(pulls)) if wants == Wants::Step => self.apply_pulls(rule, *pulls)?,
-            (Some(_), Some(pulls)) => self.pending.push(*pulls)?,
-            _ if trains => self.rates.pass_step(),
-            _ => {}
+        if let Some(step) = step {
+            self.centers.replace(|centers| step.add_to(centers))?;
         }
-        Ok(measured.value)
+        Ok(Some(value))
     }
 
-    fn measure_batch(
+    /// The loss by tensor operations. With a rule, a step that is not finite is refused.
+    fn value_and_differences(
         &self,
-        batch: Batch,
-        reduction: Option<&Reduction>,
-        tracked: bool,
-        wants: Wants,
-    ) -> Result<Measured, CenterLossError> {
-        let measured = engine::measure(&Problem {
-            batch: self.fit(batch)?,
-            centers: if tracked {
-                self.centers.tracked()
-            } else {
-                self.centers.constant()
-            },
-            tracked,
-            rules: &self.rules(self.config.checking),
-            weighing: Weighing {
-                lambda: self.lambda(),
-                reduction,
-                class_balance: self.config.class_balance,
-                class_weights: self.class_weights.as_ref(),
-            },
-            distance: self.config.distance,
-            radius: self.config.radius,
-            wants,
-        })?;
-        if let Some(left_out) = &measured.left_out {
-            self.left_out.add((**left_out).clone());
+        batch: LabelledBatch,
+        call: Call,
+        rule: Option<&DirectRule>,
+    ) -> Result<(Tensor<1>, Differences), LossError> {
+        self.centers.check_present()?;
+        let config = &*self.config;
+        let rules = config.rules(config.checking);
+        let (device, dtype) = (self.centers.device(), self.centers.dtype());
+        let mut batch = rules.check(batch, device, dtype)?;
+        let centers = if call.may_train && batch.is_autodiff && config.is_trainable() {
+            self.centers.tracked()
+        } else {
+            self.centers.constant()
+        };
+        let near = centers.select(0, batch.classes.clone());
+        let (mut offsets, mut differences) = match config.distance {
+            CenterDistance::Euclidean => {
+                let offsets = batch.masked(batch.features.clone() - near);
+                (offsets.clone(), offsets.without_autodiff())
+            }
+            CenterDistance::Cosine => {
+                let units = unit_rows(batch.features.clone());
+                let (features, constant) = (units.clone(), near.clone().without_autodiff());
+                let differences = batch.masked(features.without_autodiff() - constant);
+                (batch.masked(units - unit_rows(near)), differences)
+            }
+        };
+        let is_deferred = config.checking == Checking::Deferred;
+        let mut losses = if is_deferred {
+            half_squares(offsets.clone().without_autodiff(), config.radius)
+        } else {
+            half_squares(offsets.clone(), config.radius)
+        };
+        let constant = losses.clone().without_autodiff();
+        let step = rule.map(|rule| {
+            // No entry of a difference is larger than 1 and the half of its square.
+            let bounds = constant.clone().add_scalar(1.0);
+            batch.weights() * bounds.mul_scalar(self.alpha_of(rule))
+        });
+        let weighing = config.weighing(self.lambda(), self.class_weights.as_ref(), call);
+        let weights = batch.weigh(&constant, step, &weighing, &self.centers.constant())?;
+        if is_deferred {
+            // Samples whose loss is not finite take no part either, in the backward pass too.
+            (offsets, differences) = (batch.masked(offsets), batch.masked(differences));
+            losses = half_squares(offsets.clone(), config.radius);
         }
-        Ok(measured)
+        let value = weights.apply(losses);
+        if let Some(skipped) = weights.skipped {
+            self.skipped.add(skipped);
+        }
+        let differences = Differences {
+            batch,
+            offsets: offsets.without_autodiff(),
+            differences,
+        };
+        Ok((value, differences))
     }
 
     /// The direct rule, if updates may move the centers.
-    fn moving_rule(&self) -> Result<&DirectRule, CenterLossError> {
+    fn moving_rule(&self) -> Result<&DirectRule, LossError> {
         match &self.config.update_rule {
-            UpdateRule::Direct(_) if !self.updating.is_enabled() => Err(CenterLossError::Frozen),
+            UpdateRule::Direct(_) if !self.updating.is_enabled() => Err(LossError::Frozen),
             UpdateRule::Direct(rule) => Ok(rule),
-            rule => Err(CenterLossError::RuleTakesNoUpdate { rule: rule.clone() }),
+            rule => Err(not_direct(rule, "updates to apply")),
         }
     }
 
-    /// Moves the centers; one step of the schedules passes. Everything that can fail comes before the
-    /// centers are touched.
-    fn apply_pulls(&self, rule: &DirectRule, pulls: Pulls) -> Result<(), CenterLossError> {
-        let target = self.centers.target();
-        target.check(&pulls.rows, pulls.num_classes)?;
+    /// Moves the centers by an update on their device. One step of the schedules passes. Whatever can fail comes
+    /// before the centers are touched.
+    fn move_centers(
+        &self,
+        rule: &DirectRule,
+        update: CenterUpdate,
+        is_new: bool,
+    ) -> Result<(), LossError> {
         let alpha = self.alpha_of(rule);
         if alpha > 0.0 {
-            let pulls = pulls.moved_to(&target.device)?;
-            let step = rule
+            let CenterUpdate {
+                classes,
+                rows,
+                weights,
+                num_classes,
+            } = update;
+            let is_absent = weights.clone().equal_elem(0.0).unsqueeze_dim::<2>(1);
+            let factors = rule
                 .normalization
-                .step(pulls, alpha, self.config.checking)?;
-            let addition = engine::prepare(step, &target)?;
-            self.centers.replace(|centers| addition.add_to(centers))?;
+                .factors(&classes, weights, num_classes, alpha);
+            // Adding the negative zero changes no bit.
+            let shape = rows.dims();
+            let rows = (rows * factors.unsqueeze_dim(1)).mask_fill(is_absent.expand(shape), -0.0);
+            if is_new && self.config.checking == Checking::Strict {
+                self.check_step(&rows)?;
+            }
+            self.centers.add(classes, rows)?;
         }
         self.rates.pass_step();
         Ok(())
+    }
+
+    /// Refuses a step of the centers that is not finite.
+    fn check_step(&self, rows: &Tensor<2>) -> Result<(), LossError> {
+        let magnitudes = row_magnitudes(rows.clone()).try_into_data()?;
+        match magnitudes.iter::<f64>().position(|m| !m.is_finite()) {
+            Some(sample) => {
+                check_finite(&self.centers.constant())?;
+                Err(LossError::NotFinite {
+                    name: "step of the center",
+                    sample,
+                    dtype: format!("{:?}", rows.dtype()),
+                })
+            }
+            None => Ok(()),
+        }
     }
 
     fn alpha_of(&self, rule: &DirectRule) -> f64 {
         let RateState { step, rates } = self.rates.get();
         let [alpha, _] = rates;
         alpha * rule.alpha_schedule.factor(step)
+    }
+}
+
+/// The differences of a batch from its centers, `[batch_size, feature_dim]` without autodiff. A row is zero where a
+/// sample takes no part.
+struct Differences {
+    batch: CheckedBatch,
+    /// In the distance of the loss.
+    offsets: Tensor<2>,
+    /// In feature space: under the cosine distance the centers move towards unit features, and have any norm.
+    differences: Tensor<2>,
+}
+
+impl Differences {
+    fn update(self, config: &CenterLossConfig) -> CenterUpdate {
+        let rows = if config.radius > 0.0 {
+            self.differences * beyond(self.offsets, config.radius)
+        } else {
+            self.differences
+        };
+        CenterUpdate {
+            rows,
+            weights: self.batch.weights(),
+            classes: self.batch.classes,
+            num_classes: config.num_classes,
+        }
+    }
+}
+
+fn not_direct(rule: &UpdateRule, name: &'static str) -> LossError {
+    LossError::Rule {
+        rule: format!("{rule:?}"),
+        name,
     }
 }
 

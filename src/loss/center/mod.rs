@@ -1,20 +1,8 @@
-//! Center loss: its configuration, its rules, and when the centers move.
+//! Center loss: the loss, the rules that move its centers, and the updates that wait.
 
 mod center_loss;
-mod config;
-mod error;
-mod init;
-mod nearest_center;
 mod pending;
 mod rule;
-mod statistics;
-mod update;
-#[cfg(feature = "std")]
-mod workers;
 
-pub use center_loss::CenterLoss;
-pub use config::CenterLossConfig;
-pub use error::CenterLossError;
+pub use center_loss::{CenterLoss, CenterLossConfig};
 pub use rule::{DirectRule, Normalization, UpdateRule, UpdateTiming};
-pub use statistics::CenterStatistics;
-pub use update::CenterUpdate;

@@ -1,43 +1,47 @@
-use alloc::sync::Arc;
-use alloc::vec::Vec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
 };
 use burn::tensor::Device;
-use burn_std::sync::{AtomicUsize, Mutex, Ordering};
+use burn_std::sync::Mutex;
 
-use super::error::CenterLossError;
 use super::rule::UpdateTiming;
-#[cfg(feature = "std")]
-use super::workers::Meeting;
-use crate::centers::Pulls;
+use crate::centers::CenterUpdate;
+use crate::error::LossError;
 
 /// The updates that wait for `apply_pending`.
 ///
-/// A leaf module without parameters, so that `valid()` can detach from the list: a loss in validation
-/// mode has an empty list of its own.
+/// A leaf module without parameters, so that `valid()` can detach from the list: a loss in validation mode has an
+/// empty list of its own.
 ///
-/// Clones of a shared list note into the same list. Burn's multi-device training clones the model once
-/// per shard, in the order of the shards, and drops the clones. Each clone takes the next ticket, so
-/// that sorting by ticket gives the order of the shards, whichever worker was first.
+/// Clones of a shared list note into the same list. Burn's multi-device training clones the model once per shard, in
+/// the order of the shards, and drops the clones. Each clone takes the next ticket. Sorting by ticket then gives the
+/// order of the shards, whichever worker was first.
 #[derive(Debug)]
 pub(super) struct Pending {
     timing: UpdateTiming,
     ticket: usize,
     list: Arc<List>,
-    /// Where workers meet that each have a list of their own; all clones share it.
-    #[cfg(feature = "std")]
-    meeting: Option<Arc<Meeting>>,
 }
 
 #[derive(Debug, Default)]
 struct List {
     tickets: AtomicUsize,
-    updates: Mutex<Vec<(usize, Pulls)>>,
+    updates: Mutex<Vec<Noted>>,
 }
 
-/// More updates than any accumulation over any number of devices makes between two steps of the
-/// optimizer.
+#[derive(Clone, Debug)]
+struct Noted {
+    ticket: usize,
+    /// The number of records that the loss had loaded: an update against other centers is void.
+    loads: usize,
+    update: CenterUpdate,
+}
+
+/// More updates than any accumulation over any number of devices makes between two steps of the optimizer. The limit
+/// keeps a training that never applies its updates from filling the memory while its centers stand still.
 const MAX_PENDING: usize = 4096;
 
 impl Pending {
@@ -47,11 +51,6 @@ impl Pending {
             timing,
             ticket: 0,
             list: Arc::default(),
-            #[cfg(feature = "std")]
-            meeting: match timing {
-                UpdateTiming::OnStepOfWorkers { workers } => Some(Arc::new(Meeting::new(workers))),
-                _ => None,
-            },
         }
     }
 
@@ -60,47 +59,31 @@ impl Pending {
         Self::new(self.timing)
     }
 
-    /// Adds an update. The limit keeps a training that never applies its updates from filling the memory
-    /// while its centers stand still.
-    pub fn push(&self, update: Pulls) -> Result<(), CenterLossError> {
-        #[cfg(feature = "std")]
-        if let Some(meeting) = &self.meeting {
-            meeting.join()?;
-        }
+    /// Checks that one more update fits.
+    pub fn check_room(&self, loads: usize) -> Result<(), LossError> {
         let mut updates = self.list.updates.lock();
-        let count = updates.len();
-        if count >= MAX_PENDING {
-            return Err(CenterLossError::PendingNotApplied { count });
+        updates.retain(|noted| noted.loads == loads);
+        match updates.len() {
+            count if count >= MAX_PENDING => Err(LossError::PendingNotApplied { count }),
+            _ => Ok(()),
         }
-        updates.push((self.ticket, update));
-        Ok(())
     }
 
-    /// Takes all updates and merges them. Returns the result, if there is one, and how many they were.
-    ///
-    /// With workers, these are the updates of all of them, and this waits until each has called it.
-    pub fn take_merged(
-        &self,
-        #[cfg_attr(not(feature = "std"), expect(unused_variables))] device: &Device,
-    ) -> Result<(Option<Pulls>, usize), CenterLossError> {
-        let updates = self.take();
-        #[cfg(feature = "std")]
-        if let Some(meeting) = &self.meeting {
-            let outcome = meeting.meet(updates.clone(), device).inspect_err(|_| {
-                let noted = updates.into_iter().map(|update| (self.ticket, update));
-                self.list.updates.lock().extend(noted);
-            });
-            return Ok(outcome??);
-        }
-        let count = updates.len();
-        Ok((Pulls::merge(updates)?, count))
+    /// Notes an update of a loss that has loaded so many records.
+    pub fn push(&self, update: CenterUpdate, loads: usize) {
+        self.list.updates.lock().push(Noted {
+            ticket: self.ticket,
+            loads,
+            update,
+        });
     }
 
     /// Takes all updates, in the order of the clones, and within a clone in the order they were noted.
-    fn take(&self) -> Vec<Pulls> {
-        let mut updates = core::mem::take(&mut *self.list.updates.lock());
-        updates.sort_by_key(|(ticket, _)| *ticket);
-        updates.into_iter().map(|(_, update)| update).collect()
+    pub fn take(&self, loads: usize) -> Vec<CenterUpdate> {
+        let mut updates = std::mem::take(&mut *self.list.updates.lock());
+        updates.retain(|noted| noted.loads == loads);
+        updates.sort_by_key(|noted| noted.ticket);
+        updates.into_iter().map(|noted| noted.update).collect()
     }
 }
 
@@ -108,7 +91,7 @@ impl Clone for Pending {
     fn clone(&self) -> Self {
         let list = match self.timing {
             UpdateTiming::OnStepShared => self.list.clone(),
-            _ => Arc::new(List {
+            UpdateTiming::Immediate | UpdateTiming::OnStep => Arc::new(List {
                 tickets: AtomicUsize::new(0),
                 updates: Mutex::new(self.list.updates.lock().clone()),
             }),
@@ -117,8 +100,6 @@ impl Clone for Pending {
             timing: self.timing,
             ticket: list.tickets.fetch_add(1, Ordering::Relaxed) + 1,
             list,
-            #[cfg(feature = "std")]
-            meeting: self.meeting.clone(),
         }
     }
 }

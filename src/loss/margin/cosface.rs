@@ -1,15 +1,10 @@
-use alloc::vec::Vec;
 use burn::config::Config;
+use burn::tensor::Tensor;
 
-use super::angular::{Angular, BeyondPi, MarginGradient};
-use super::class_margins;
-use super::error::MarginSoftmaxError;
-use crate::batch::Amount;
-use crate::engine::{Angles, OwnScores};
-use crate::error::not_negative;
+use crate::softmax::{TargetAngles, TargetScores};
 
-/// The additive cosine margin of CosFace (AM softmax): the cosine between a feature and the vector of its
-/// class counts as smaller than it is.
+/// The additive cosine margin of CosFace (AM softmax): it lowers the cosine between a feature and the vector
+/// of its class.
 ///
 /// ```text
 /// cos(theta_y)  becomes  cos(theta_y) - m
@@ -19,18 +14,18 @@ use crate::error::not_negative;
 ///
 /// # Differences from the references
 ///
-/// The value is everybody's. pytorch-metric-learning has 0.35 and scale 64, insightface 0.4 and scale 64 in
-/// most of its configurations.
+/// All references compute the same value. pytorch-metric-learning has a margin of 0.35 and a scale of 64,
+/// insightface 0.4 and 64 in most of its configurations.
 ///
 /// # Example
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_center_loss::{CosFace, MarginSoftmaxConfig};
+/// use burn_center_loss::{Margin, MarginSoftmaxConfig};
 ///
 /// let device = Device::flex().autodiff();
 /// let loss = MarginSoftmaxConfig::new(2, 2)
-///     .with_margin(CosFace::new().with_margin(0.25).into())
+///     .with_margin(Margin::cosface(0.25))
 ///     .with_scale(2.0)
 ///     .init_with_centers(Tensor::from_data([[1.0, 0.0], [0.0, 1.0]], &device))?;
 ///
@@ -38,7 +33,7 @@ use crate::error::not_negative;
 /// let value = loss.forward(Tensor::from_data([[3.0, 0.0]], &device), Tensor::from_data([0], &device));
 /// let expected = (1.5_f32.exp() + 1.0).ln() - 1.5;
 /// assert!((value.into_scalar::<f32>() - expected).abs() < 1e-6);
-/// # Ok::<(), burn_center_loss::MarginSoftmaxError>(())
+/// # Ok::<(), burn_center_loss::LossError>(())
 /// ```
 ///
 /// # Errors
@@ -60,31 +55,14 @@ pub struct CosFace {
     #[config(default = 0.35)]
     pub margin: f64,
     /// One margin per class, in place of `margin`. Default: none.
-    /// [`class_margins_from_counts`](crate::class_margins_from_counts) makes them.
+    /// [`class_margins_from_counts`](crate::margin::class_margins_from_counts) makes them.
     pub class_margins: Option<Vec<f64>>,
 }
 
-impl CosFace {
-    /// Checks the margins when they are multiplied by `factor`.
-    pub(super) fn validate(
-        &self,
-        num_classes: usize,
-        factor: f64,
-    ) -> Result<(), MarginSoftmaxError> {
-        not_negative("margin", self.margin * factor)?;
-        class_margins::check(self.class_margins.as_deref(), num_classes, |margin| {
-            not_negative("margin", margin * factor).is_ok()
-        })
-    }
-
-    pub(super) fn own_scores(angles: &Angles, margins: Amount) -> OwnScores {
-        Angular {
-            factor: 1.0,
-            angle: Amount::Same(0.0),
-            offset: margins,
-            beyond_pi: BeyondPi::Reflect,
-            gradient: MarginGradient::Exact,
-        }
-        .own_scores(angles)
+/// The scores with these margins, `[1]` or `[batch_size]`.
+pub(super) fn target_scores(angles: &TargetAngles, margins: Tensor<1>) -> TargetScores {
+    TargetScores {
+        value: angles.cosine.clone() - margins,
+        slope: angles.sine.clone(),
     }
 }

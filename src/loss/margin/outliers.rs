@@ -1,17 +1,12 @@
-use alloc::string::ToString;
-use alloc::vec;
-use alloc::vec::Vec;
 use burn::tensor::{Int, Tensor};
 
-use super::error::MarginSoftmaxError;
 use super::margin_softmax::MarginSoftmax;
-use crate::batch::{
-    Batch, BatchError, BatchRules, Checking, ClassBalance, PerSample, Weighing, index,
-};
-use crate::engine::{self, Known, Samples};
-use crate::error::radians;
+use crate::batch::{Checking, LabelledBatch, Weighing, check_finite, index};
+use crate::error::{LossError, radians};
+use crate::loss::surface::LossConfig;
+use crate::softmax::target_angles;
 
-/// What [`MarginSoftmax::outliers`] finds.
+/// The samples that [`MarginSoftmax::outliers`] finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outliers {
     /// The samples that are far from the dominant sub-center of their class, in ascending order.
@@ -22,13 +17,13 @@ pub struct Outliers {
 
 impl MarginSoftmax {
     /// The samples that may be labelled wrong: those whose angle to the dominant sub-center of their class is
-    /// above `angle`. The dominant sub-center is the one that is the nearest to most samples of the class, the
+    /// above `angle`. The dominant sub-center is the one that is the closest to most samples of the class, the
     /// first of several such.
     ///
-    /// Sub-centers exist for this: one gathers the clean samples of a class, the others what is mislabelled.
-    /// Deng et al. drop what is more than 75 degrees from the dominant one and train again with one vector per
-    /// class. Give all training samples at once, or at least whole classes: which sub-center dominates is
-    /// counted over the samples of this call. Moves nothing, and reads from the device.
+    /// Sub-centers exist for this: one gathers the clean samples of a class, the others the mislabelled ones.
+    /// Deng et al. drop all samples that are more than 75 degrees from the dominant one, and train again with
+    /// one vector per class. Give all training samples at once, or at least whole classes: the dominant
+    /// sub-center is counted over the samples of this call. Moves nothing, and reads from the device.
     ///
     /// # Shapes
     ///
@@ -38,9 +33,9 @@ impl MarginSoftmax {
     ///
     /// # Errors
     ///
-    /// The [`BatchError`]s of [`try_forward`](Self::try_forward) under [`Checking::Strict`] for shapes, devices,
-    /// labels and features, [`BatchError::Center`] for a class vector that is not finite, even of a class without
-    /// samples, and [`SettingError`](crate::SettingError) for an angle outside `0..pi`.
+    /// Those of [`try_forward`](Self::try_forward) under [`Checking::Strict`] for shapes, devices, labels and
+    /// features, [`LossError::Center`] for a class vector that is not finite, even of a class without samples,
+    /// and [`LossError::Setting`] for an angle outside `0..pi`.
     ///
     /// # Example
     ///
@@ -56,7 +51,7 @@ impl MarginSoftmax {
     /// let found = loss.outliers(features, Tensor::from_data([0, 0, 0, 0], &device), 75_f64.to_radians())?;
     /// assert_eq!(found.samples, [2]);
     /// assert_eq!(found.dominant, [Some(0), None]);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # Ok::<(), burn_center_loss::LossError>(())
     /// ```
     #[doc(alias = "get_outliers")]
     pub fn outliers(
@@ -64,65 +59,53 @@ impl MarginSoftmax {
         features: Tensor<2>,
         labels: Tensor<1, Int>,
         angle: f64,
-    ) -> Result<Outliers, MarginSoftmaxError> {
+    ) -> Result<Outliers, LossError> {
         let angle = radians("angle", angle)?;
-        let rules = BatchRules {
-            checking: Checking::Strict,
-            ..self.rules()
-        };
-        let batch = rules.fit(
-            Batch::new(features.without_autodiff(), labels),
-            self.centers.device(),
-            self.centers.dtype(),
-        )?;
-        let weighing = Weighing {
-            lambda: 1.0,
-            reduction: None,
-            class_balance: ClassBalance::None,
-            class_weights: None,
-        };
-        let counted = engine::count(batch, &rules, weighing)?;
-        let Samples::Strict(samples) = counted.samples else {
-            unreachable!("the checking is strict");
-        };
-        let (Known { samples, .. }, _) = samples.read(PerSample::Host(Vec::new()))?;
-        let sub_centers = self.config.sub_centers;
+        self.centers.check_present()?;
         let centers = self.centers.constant();
-        engine::check_centers(&centers)?;
-        let features = counted.features;
-        let nearest = engine::own_angles(
-            features.clone(),
-            centers.clone(),
-            counted.classes,
-            sub_centers,
-        )
-        .rows;
-        let nearest = nearest
-            .try_into_data()
-            .map_err(|error| BatchError::Read(error.to_string()))?;
+        let device = self.centers.device();
+        let rules = self.config.rules(Checking::Strict);
+        let batch = LabelledBatch::new(features.without_autodiff(), labels);
+        let mut batch = rules.check(batch, device, self.centers.dtype())?;
+        let weights = batch.weights();
+        batch.weigh(&weights, None, &Weighing::plain(), &centers)?;
+        check_finite(&centers)?;
+        let sub_centers = self.config.sub_centers;
+        let closest = target_angles(&batch.features, &centers, &batch.classes, sub_centers).rows;
+        let closest = closest.try_into_data()?;
+        let closest: Vec<usize> = closest.iter::<i64>().map(|row| row as usize).collect();
+        let weights = weights.try_into_data()?;
+        let counts: Vec<bool> = weights.iter::<f64>().map(|weight| weight > 0.0).collect();
 
-        let mut counts = vec![0_usize; self.num_classes() * sub_centers];
-        for (row, weight) in nearest.iter::<i64>().zip(&samples.weights) {
-            counts[row as usize] += usize::from(*weight > 0.0);
+        let mut votes = vec![0_usize; self.num_classes() * sub_centers];
+        for (row, counts) in closest.iter().zip(&counts) {
+            votes[*row] += usize::from(*counts);
         }
-        let dominant: Vec<Option<usize>> = counts.chunks(sub_centers).map(most).collect();
+        let dominant: Vec<Option<usize>> = votes.chunks(sub_centers).map(most).collect();
 
-        // Every sub-center as a class of its own, so that the angle is to the dominant one.
-        let of_sample = |class: &usize| class * sub_centers + dominant[*class].unwrap_or(0);
-        let rows: Vec<usize> = samples.classes.iter().map(of_sample).collect();
-        let rows = index(&rows, &centers.device());
-        let angles = engine::own_angles(features, centers, rows, 1)
-            .angle
-            .into_values()?;
-        let is_far = |sample: &usize| samples.weights[*sample] > 0.0 && angles[*sample] > angle;
+        // Every sub-center becomes a class, so that the angle is the one to the dominant sub-center.
+        let dominant_row = |row: &usize| {
+            let class = row / sub_centers;
+            class * sub_centers + dominant[class].unwrap_or(0)
+        };
+        let rows: Vec<usize> = closest.iter().map(dominant_row).collect();
+        let rows = index(&rows, device);
+        let angles = target_angles(&batch.features, &centers, &rows, 1).angle;
+        let angles = angles.try_into_data()?;
+        let is_far =
+            |(sample, found): (usize, f64)| (counts[sample] && found > angle).then_some(sample);
         Ok(Outliers {
-            samples: (0..angles.len()).filter(is_far).collect(),
+            samples: angles
+                .iter::<f64>()
+                .enumerate()
+                .filter_map(is_far)
+                .collect(),
             dominant,
         })
     }
 }
 
-/// Where the largest count is, the first of several; `None` if all are 0.
+/// The place of the largest count, the first of several; `None` if all are 0.
 fn most(counts: &[usize]) -> Option<usize> {
     let largest = *counts.iter().max()?;
     let first = counts.iter().position(|count| *count == largest);

@@ -1,20 +1,20 @@
+use std::f64::consts::{FRAC_1_PI, PI};
+
 use burn::config::Config;
 
-use super::error::MarginSoftmaxError;
-use crate::batch::PerSample;
-use crate::engine::OwnScores;
-use crate::error::{SettingError, at_least_one};
+use crate::error::{SettingError, at_least_one, within};
+use crate::softmax::{TargetAngles, TargetScores};
 
-/// The multiplicative angular margin of SphereFace (A-Softmax): the angle between a feature and the vector
-/// of its class counts as a multiple of it.
+/// The multiplicative angular margin of SphereFace (A-Softmax): it multiplies the angle between a feature and
+/// the vector of its class.
 ///
 /// ```text
 /// cos(theta_y)  becomes  (-1)^k cos(m theta_y) - 2k,   k = floor(m theta_y / pi)
 /// scores        are      scale * |x| * cos
 /// ```
 ///
-/// `theta_y` is the angle between feature and class vector, `m` a whole number. Scores are multiplied by the
-/// length of the feature as well, through which a gradient passes. The value falls continuously over all
+/// `theta_y` is the angle between feature and class vector, `m` a whole number. The length of the feature
+/// multiplies the scores too, and a gradient passes through it. The value falls continuously over all
 /// angles.
 ///
 /// # Differences from the references
@@ -22,7 +22,7 @@ use crate::error::{SettingError, at_least_one};
 /// This is A-Softmax as in pytorch-metric-learning: the margin alone, from the first step on. The paper's
 /// code blends it with the plain score, `(lambda cos(theta) + psi) / (1 + lambda)`, with a lambda that falls
 /// over the training. SphereFace-R has a real multiple on a fixed scale: that is
-/// [`CombinedMargin`](crate::CombinedMargin) with `(1.7, 0, 0)` and scale 30.
+/// [`Margin::combined(1.7, 0.0, 0.0)`](crate::Margin::combined) with a scale of 30.
 ///
 /// # Example
 ///
@@ -37,15 +37,15 @@ use crate::error::{SettingError, at_least_one};
 /// // An angle of 0.001 counts as 0.004. The length of the feature is 1, up to rounding.
 /// let feature = Tensor::from_data([[1.0, 1e-3]], &device);
 /// let value = loss.forward(feature, Tensor::from_data([0], &device));
-/// let (own, other) = (4e-3_f32.cos(), 1e-3_f32);
-/// assert!((value.into_scalar::<f32>() - ((own.exp() + other.exp()).ln() - own)).abs() < 1e-5);
-/// # Ok::<(), burn_center_loss::MarginSoftmaxError>(())
+/// let (target, other) = (4e-3_f32.cos(), 1e-3_f32);
+/// assert!((value.into_scalar::<f32>() - ((target.exp() + other.exp()).ln() - target)).abs() < 1e-5);
+/// # Ok::<(), burn_center_loss::LossError>(())
 /// ```
 ///
 /// # Errors
 ///
 /// [`MarginSoftmaxConfig::try_init`](crate::MarginSoftmaxConfig::try_init) refuses a margin of 0, and a
-/// margin schedule: a part of a whole number is none.
+/// margin schedule: a part of a whole number is not whole.
 ///
 /// # References
 ///
@@ -55,33 +55,28 @@ use crate::error::{SettingError, at_least_one};
 #[doc(alias = "ASoftmax")]
 #[derive(Config, Debug, PartialEq)]
 pub struct SphereFace {
-    /// What the angle is multiplied by; at least 1. Default: 4.
+    /// The factor of the angle; at least 1. Default: 4.
     #[config(default = 4)]
     pub margin: u32,
 }
 
 impl SphereFace {
-    pub(super) fn validate(&self, factor: f64) -> Result<(), MarginSoftmaxError> {
+    /// Checks the margin when it is multiplied by `factor`.
+    pub(super) fn validate(&self, factor: f64) -> Result<(), SettingError> {
         at_least_one("margin", self.margin.into())?;
-        if factor != 1.0 {
-            return Err(SettingError {
-                name: "margin_factor",
-                value: factor,
-                rule: "it must be 1 for SphereFace, whose margin is a whole number",
-            }
-            .into());
-        }
+        let rule = "it must be 1 for SphereFace, whose margin is a whole number";
+        within("margin_factor", factor, factor == 1.0, rule)?;
         Ok(())
     }
 
-    pub(super) fn own_scores(&self, theta: PerSample) -> OwnScores {
+    pub(super) fn target_scores(&self, angles: &TargetAngles) -> TargetScores {
         let m = f64::from(self.margin);
-        let moved = theta * m;
-        let turns = (moved.clone() * core::f64::consts::FRAC_1_PI).floor();
-        let sign = (turns.clone() * core::f64::consts::PI).cos();
-        OwnScores {
-            value: sign.clone() * moved.clone().cos() - turns * 2.0,
-            slope: sign * moved.sin() * m,
+        let moved = angles.angle.clone().mul_scalar(m);
+        let turns = moved.clone().mul_scalar(FRAC_1_PI).floor();
+        let sign = turns.clone().mul_scalar(PI).cos();
+        TargetScores {
+            value: sign.clone() * moved.clone().cos() - turns.mul_scalar(2.0),
+            slope: (sign * moved.sin()).mul_scalar(m),
         }
     }
 }

@@ -153,30 +153,19 @@ impl Evaluation<'_> {
             .with_ks(vec![1, k])
             .evaluate(&set)
             .with_context(|| format!("--k {k}"))?;
-        let means = report
-            .means()
-            .context("--method retrieval: no class has two test samples")?;
-        let mut lines = vec![format!(
-            "{}: each of {count} test samples against the others, by {} distance",
-            self.title(),
-            test.metric_name()
-        )];
-        let mut add = |name: &str, value: f64| lines.push(format!("{name:<18} {value:.4}"));
-        add("precision@1", means.precision_at[0]);
-        add(&format!("precision@{k}"), means.precision_at[1]);
-        add(&format!("recall@{k}"), means.recall_at[1]);
-        add("R-precision", means.r_precision);
-        add("MAP@R", means.map_at_r);
-        if let (Some(precision), Some(rank)) = (means.average_precision, means.reciprocal_rank) {
-            add("average precision", precision);
-            add("reciprocal rank", rank);
-        }
-        lines.push(format!(
-            "{} queries without a match; {} with a tie at a cut",
-            report.queries_without_match(),
-            report.ties_at_cut()
-        ));
-        Ok(lines)
+        ensure!(
+            report.queries_with_match() > 0,
+            "--method retrieval: no class has two test samples"
+        );
+        Ok(vec![
+            format!(
+                "{}: each of {count} test samples against the others, by {} distance",
+                self.title(),
+                test.metric_name()
+            ),
+            // One value a line.
+            report.to_string().replace(", ", "\n"),
+        ])
     }
 
     fn verification(&self) -> Result<Vec<String>> {

@@ -17,31 +17,21 @@ pub enum Objective {
     ProxyAnchor(ProxyAnchor),
 }
 
-/// What an objective makes of a batch.
-pub struct Outcome {
-    /// `[1]`
-    pub loss: Tensor<1>,
-    /// The scores of the classes without a margin, `[batch_size, num_classes]`
-    pub logits: Tensor<2>,
-}
-
 impl Objective {
-    /// The loss of a batch; moves centers, statistics and schedules, where there are any.
-    pub fn forward(&self, features: Tensor<2>, labels: Tensor<1, Int>) -> Result<Outcome> {
+    /// The loss of a batch, `[1]`, and the scores of the classes without a margin, `[batch_size, num_classes]`, of the same
+    /// pass. Moves centers, statistics and schedules, where there are any.
+    pub fn forward(
+        &self,
+        features: Tensor<2>,
+        labels: Tensor<1, Int>,
+    ) -> Result<(Tensor<1>, Tensor<2>)> {
         Ok(match self {
-            Self::Softmax(softmax) => {
-                let logits = softmax.logits(features.clone());
-                let loss = softmax.loss(features, logits.clone(), labels)?;
-                Outcome { loss, logits }
+            Self::Softmax(softmax) => softmax.forward(features, labels)?,
+            Self::Margin(loss) => loss.try_forward_with_logits((features, labels))?,
+            Self::ProxyAnchor(loss) => {
+                let logits = loss.logits(features.clone())?;
+                (loss.try_forward((features, labels))?, logits)
             }
-            Self::Margin(loss) => Outcome {
-                logits: loss.logits(features.clone())?,
-                loss: loss.try_forward((features, labels))?,
-            },
-            Self::ProxyAnchor(loss) => Outcome {
-                logits: loss.logits(features.clone())?,
-                loss: loss.try_forward((features, labels))?,
-            },
         })
     }
 

@@ -53,20 +53,24 @@ impl Softmax {
         self.class.forward(features)
     }
 
-    /// The loss of a batch, with the scores that [`logits`](Self::logits) gives its features.
-    pub fn loss(
+    /// The loss of a batch and the scores of its features.
+    pub fn forward(
         &self,
         features: Tensor<2>,
-        logits: Tensor<2>,
         labels: Tensor<1, Int>,
-    ) -> Result<Tensor<1>> {
-        let Some(center_loss) = &self.center_loss else {
-            return Ok(self.cross_entropy.forward(logits, labels));
+    ) -> Result<(Tensor<1>, Tensor<2>)> {
+        let logits = self.logits(features.clone());
+        let softmax = |labels| self.cross_entropy.forward(logits.clone(), labels);
+        let loss = match &self.center_loss {
+            None => softmax(labels),
+            Some(center_loss) => {
+                let center = center_loss.try_forward((features, labels.clone()))?;
+                match self.alone {
+                    true => center,
+                    false => softmax(labels) + center,
+                }
+            }
         };
-        let center = center_loss.try_forward((features, labels.clone()))?;
-        Ok(match self.alone {
-            true => center,
-            false => self.cross_entropy.forward(logits, labels) + center,
-        })
+        Ok((loss, logits))
     }
 }

@@ -16,15 +16,15 @@ pub enum Loss {
     Center,
     /// Softmax over cosines, without a margin
     NormalizedSoftmax,
-    /// Softmax over cosines; that of the own class is lowered by the margin
+    /// Softmax over cosines; the cosine of the target class is lowered by the margin
     #[value(name = "cosface")]
     #[serde(rename = "cosface")]
     CosFace,
-    /// Softmax over cosines; the angle to the own class grows by the margin
+    /// Softmax over cosines; the angle to the target class grows by the margin
     #[value(name = "arcface")]
     #[serde(rename = "arcface")]
     ArcFace,
-    /// Softmax over cosines times the length of the features; the angle to the own class is multiplied by the margin
+    /// Softmax over cosines times the length of the features; the angle to the target class is multiplied by the margin
     #[value(name = "sphereface")]
     #[serde(rename = "sphereface")]
     SphereFace,

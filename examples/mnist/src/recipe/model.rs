@@ -4,8 +4,7 @@ use anyhow::{Context, Result, ensure};
 use burn::nn::Initializer;
 use burn::tensor::Device;
 use burn_center_loss::{
-    AdaFace, ArcFace, CenterLossConfig, CosFace, DirectRule, Margin, MarginSoftmaxConfig,
-    ProxyAnchorConfig, Schedule, SphereFace, UpdateRule,
+    CenterLossConfig, Margin, MarginSoftmaxConfig, ProxyAnchorConfig, Schedule, UpdateRule,
 };
 
 use super::loss::Loss;
@@ -55,7 +54,7 @@ impl Recipe {
             }
             Loss::ProxyAnchor => {
                 let config = ProxyAnchorConfig::new(num_classes, self.feature_dim)
-                    .with_alpha(self.scale()?)
+                    .with_scale(self.scale()?)
                     .with_margin(self.margin()?);
                 Ok(Objective::ProxyAnchor(config.try_init(device)?))
             }
@@ -92,9 +91,9 @@ impl Recipe {
 
     fn library_margin(&self) -> Result<Margin> {
         Ok(match self.loss {
-            Loss::CosFace => CosFace::new().with_margin(self.margin()?).into(),
-            Loss::ArcFace => ArcFace::new().with_margin(self.margin()?).into(),
-            Loss::AdaFace => AdaFace::new().with_margin(self.margin()?).into(),
+            Loss::CosFace => Margin::cosface(self.margin()?),
+            Loss::ArcFace => Margin::arcface(self.margin()?),
+            Loss::AdaFace => Margin::adaface(self.margin()?),
             Loss::SphereFace => {
                 let margin = self.margin()?;
                 let factor = margin as u32;
@@ -102,7 +101,7 @@ impl Recipe {
                     f64::from(factor) == margin,
                     "--margin is {margin}: it must be a whole number with --loss sphereface"
                 );
-                SphereFace::new().with_margin(factor).into()
+                Margin::sphereface(factor)
             }
             _ => Margin::None,
         })
@@ -131,9 +130,9 @@ impl Recipe {
 
     fn library_rule(&self, steps_per_epoch: usize) -> UpdateRule {
         let direct = match self.update_rule {
-            CenterRule::Paper => DirectRule::paper(),
-            CenterRule::Mean => DirectRule::mean(),
-            CenterRule::Sum => DirectRule::sum(),
+            CenterRule::Paper => UpdateRule::paper(),
+            CenterRule::Mean => UpdateRule::mean(),
+            CenterRule::Sum => UpdateRule::sum(),
             CenterRule::Gradient => return UpdateRule::Gradient,
             CenterRule::Frozen => return UpdateRule::Frozen,
         };
@@ -144,10 +143,7 @@ impl Recipe {
                 factor: self.lr_factor,
             },
         };
-        direct
-            .with_alpha(self.alpha)
-            .with_alpha_schedule(schedule)
-            .into()
+        direct.with_alpha(self.alpha).with_alpha_schedule(schedule)
     }
 
     /// A rise over `part` of all steps.

@@ -26,7 +26,7 @@ impl Recipe {
             Optimizer::Sgd => SgdConfig::new().with_weight_decay(decay).init(),
         };
         // Only the gradient rule gives the centers gradients; weight decay must not pull them to the origin.
-        let centers = CenterLoss::centers_group(CENTER_LOSS);
+        let centers = CenterLoss::centers_param_group(CENTER_LOSS);
         optimizer.with_group(centers, SgdConfig::new().build(), None)
     }
 
@@ -37,7 +37,7 @@ impl Recipe {
             Some(_) => self.rate_schedule(self.alpha, steps_per_epoch),
         };
         ModuleLrSchedulerConfig::new(network)
-            .with_group(CenterLoss::centers_group(CENTER_LOSS), centers)
+            .with_group(CenterLoss::centers_param_group(CENTER_LOSS), centers)
             .init()
             .map_err(|message| anyhow!("--lr: {message}"))
     }

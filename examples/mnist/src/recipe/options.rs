@@ -55,7 +55,7 @@ pub struct Recipe {
     /// What cosines are multiplied by
     #[arg(long, value_name = "SCALE", value_parser = rules::positive)]
     pub scale: Option<f64>,
-    /// How much more is asked of the own class: a part of the cosine for cosface and proxy-anchor, an angle in radians
+    /// How much more is asked of the target class: a part of the cosine for cosface and proxy-anchor, an angle in radians
     /// for arcface, a factor for sphereface, the first two together for adaface
     #[arg(long, value_name = "MARGIN", value_parser = rules::not_negative)]
     pub margin: Option<f64>,

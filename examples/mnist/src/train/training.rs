@@ -139,15 +139,14 @@ impl Training<'_> {
             let labels = samples.labels_at(batch, &device);
             let features = model.network.forward(images);
             // Labels are checked when the data is read, so a loss refuses only what is not finite.
-            let outcome = model
+            let (loss, logits) = model
                 .objective
                 .forward(features, labels.clone())
                 .with_context(|| format!("step {step} is not finite; try a smaller --lr"))?;
-            let gradients = GradientsParams::from_grads(outcome.loss.backward(), &model);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(scheduler.step(), model, gradients);
 
-            let (loss, logits) = (outcome.loss.inner(), outcome.logits.inner());
-            tally.add(loss, logits, labels.inner());
+            tally.add(loss.inner(), logits.without_autodiff(), labels.inner());
             if step % STEPS_PER_READING == 0 || step == steps {
                 tally.read().with_context(|| format!("step {step}"))?;
                 let done = (epoch - 1) * steps + step;

@@ -40,7 +40,10 @@ fn retrieval_compares_each_test_sample_with_the_others() {
         let printed = scene
             .run(&[&evaluate[..], &["--k", "3"]].concat())
             .printed();
-        assert_parts(&printed, &["recall@3", "0 queries without a match"]);
+        assert_parts(
+            &printed,
+            &["recall@3", "12 queries with a match\n0 without"],
+        );
         let fault = scene.run(&[&evaluate[..], &["--k", "12"]].concat()).fault();
         assert_parts(&fault, &["--k 12"]);
     }
