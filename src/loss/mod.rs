@@ -1,5 +1,6 @@
 //! The losses, one file each, and what they have alike.
 
+pub(crate) mod display;
 pub(crate) mod logits;
 pub(crate) mod surface;
 

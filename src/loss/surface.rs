@@ -80,6 +80,11 @@ pub(crate) trait LossConfig: Clone {
         true
     }
 
+    /// The same settings after `num_classes` has grown.
+    fn extended(self) -> Self {
+        self
+    }
+
     /// The shape of the centers.
     fn shape(&self) -> [usize; 2] {
         let CommonSettings {
@@ -576,7 +581,7 @@ macro_rules! loss_methods {
                 let shape = [new_classes * config.sub_centers(), config.feature_dim];
                 let added = config.given(centers, shape)?.constant();
                 config.num_classes += new_classes;
-                let config = config.with_more_class_weights();
+                let config = config.with_more_class_weights().extended();
                 config.check(self.centers.device())?;
                 let centers = self.centers.clone().extended(added);
                 Ok(self

@@ -69,8 +69,6 @@ fn configurations() {
     let arcface = |margins: &[f64]| {
         Margin::ArcFace(ArcFace::new().with_class_margins(Some(margins.to_vec())))
     };
-    let range =
-        "it must be in the range of the margin, an angle in radians below pi (not in degrees)";
     let cosface = CosFace::new().with_class_margins(Some(vec![0.1, 0.2, f64::NAN]));
     for (margin, message) in [
         (
@@ -107,11 +105,11 @@ fn configurations() {
         ),
         (
             arcface(&[0.1, 28.6, 0.2]),
-            format!("class_margins[1] is 28.6: {range}"),
+            format!("class_margins[1] is 28.6: {radians}"),
         ),
         (
             Margin::CosFace(cosface),
-            format!("class_margins[2] is NaN: {range}"),
+            format!("class_margins[2] is NaN: {not_negative}"),
         ),
     ] {
         assert_eq!(with_margin(margin), message);

@@ -71,7 +71,7 @@ pub struct ArcFace {
     /// The gradient that passes. Default: [`MarginGradient::Exact`].
     #[config(default = "MarginGradient::Exact")]
     pub gradient: MarginGradient,
-    /// One margin per class, in place of `margin`. Default: none.
+    /// One margin per class, in place of `margin`. Classes that are added later get `margin`. Default: none.
     /// [`class_margins_from_counts`](crate::margin::class_margins_from_counts) makes them.
     pub class_margins: Option<Vec<f64>>,
 }

@@ -54,7 +54,7 @@ pub struct CosFace {
     /// The margin, finite and not negative. Default: 0.35.
     #[config(default = 0.35)]
     pub margin: f64,
-    /// One margin per class, in place of `margin`. Default: none.
+    /// One margin per class, in place of `margin`. Classes that are added later get `margin`. Default: none.
     /// [`class_margins_from_counts`](crate::margin::class_margins_from_counts) makes them.
     pub class_margins: Option<Vec<f64>>,
 }

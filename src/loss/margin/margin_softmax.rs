@@ -1,18 +1,19 @@
 use std::sync::Arc;
 
-use burn::module::{Content, DisplaySettings, Flag, Module, ModuleDisplay, Param};
+use burn::module::{Flag, Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{DType, Tensor};
 
 use super::adaface::{NormStatistics, RunningNorms, clipped_lengths};
 use super::{AdaFace, ArcFace, BeyondPi, Margin, MarginGradient, SphereFace};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::error::{LossError, fraction, not_negative, positive};
-use crate::loss::logits::checked_features;
+use crate::loss::display::loss_display;
+use crate::loss::logits::{LossWithLogits, checked_features, logits_methods};
 use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
 use crate::schedule::{RateState, Rates, Schedule};
-use crate::softmax::{Softmax, SoftmaxPass, TargetAngles, logits, target_angles};
+use crate::softmax::{Softmax, TargetAngles, logits, target_angles};
 
 loss_config! {
     /// Configuration of a [`MarginSoftmax`].
@@ -204,13 +205,19 @@ impl LossConfig for MarginSoftmaxConfig {
     fn sub_centers(&self) -> usize {
         self.sub_centers
     }
+
+    fn extended(mut self) -> Self {
+        self.margin.extend_class_margins(self.num_classes);
+        self
+    }
 }
 
 impl MarginSoftmaxConfig {
     /// The margin of each class on the device of the centers, `[num_classes]`, if they differ.
     fn class_margins(&self, centers: &Centers) -> Option<Tensor<1>> {
-        self.margin
-            .class_margins_on(centers.device(), centers.dtype())
+        let options = (centers.device(), DType::from(centers.dtype()));
+        let margins = self.margin.class_margins();
+        margins.map(|margins| Tensor::from_data(margins, options))
     }
 }
 
@@ -332,12 +339,14 @@ pub struct MarginSoftmax {
 }
 
 loss_methods!(MarginSoftmax, MarginSoftmaxConfig per sample);
+logits_methods!(MarginSoftmax);
+loss_display!(MarginSoftmax: sub_centers, margin, scale);
 
 impl Loss for MarginSoftmax {
     type Config = MarginSoftmaxConfig;
 
     fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError> {
-        let (value, ()) = self.value_and(batch, call, |_| ())?;
+        let (value, _) = self.value_and_logits(batch, call, false)?;
         Ok(value)
     }
 
@@ -354,43 +363,6 @@ impl Loss for MarginSoftmax {
 }
 
 impl MarginSoftmax {
-    /// The loss of a batch, and the scores of all classes without the margin from the same pass. It trains as
-    /// [`forward`](Self::forward) does.
-    ///
-    /// The scores are those of [`logits`](Self::logits) as a constant without autodiff. A sample that takes no
-    /// part has scores of 0.
-    ///
-    /// # Shapes
-    ///
-    /// - features: `[batch_size, feature_dim]`
-    /// - labels: `[batch_size]`
-    /// - output: `[1]`, and `[batch_size, num_classes]`
-    ///
-    /// # Panics
-    ///
-    /// With the message of [`try_forward_with_logits`](Self::try_forward_with_logits). The loss is unchanged
-    /// then.
-    pub fn forward_with_logits(
-        &self,
-        features: Tensor<2>,
-        labels: Tensor<1, Int>,
-    ) -> (Tensor<1>, Tensor<2>) {
-        self.try_forward_with_logits((features, labels))
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`forward_with_logits`](Self::forward_with_logits) with errors as values, also for sample weights.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_forward`](Self::try_forward).
-    pub fn try_forward_with_logits(
-        &self,
-        batch: impl Into<LabelledBatch>,
-    ) -> Result<(Tensor<1>, Tensor<2>), LossError> {
-        self.value_and(batch.into(), Call::FORWARD, SoftmaxPass::logits)
-    }
-
     /// The scores of all classes without the margin, for predictions and accuracy: the scale times the cosine;
     /// under [`SphereFace`] times the length of the feature as well. Of the sub-centers of a class the largest
     /// counts. They are on the graph of the features.
@@ -463,14 +435,34 @@ impl MarginSoftmax {
         })
     }
 
-    /// The loss of a batch, and something read from the pass over its scores. A call that trains brings
-    /// schedule and statistics forward.
-    fn value_and<R>(
+    /// The quality of each sample under AdaFace, `[batch_size]`, and the statistics behind it, `[1, 2]`: those
+    /// after the batch if it trains.
+    fn qualities(
+        &self,
+        batch: &CheckedBatch,
+        angles: &TargetAngles,
+        trains: bool,
+    ) -> Option<(Tensor<1>, Tensor<2>)> {
+        let (Margin::AdaFace(margin), Some(running)) = (&self.config.margin, &self.norms) else {
+            return None;
+        };
+        let lengths = clipped_lengths(angles.norms.clone()).cast(self.centers.dtype());
+        let norms = if trains {
+            running.after(lengths.clone(), batch.weights(), margin.t_alpha)
+        } else {
+            running.values()
+        };
+        Some((margin.qualities(lengths, norms.clone()), norms))
+    }
+}
+
+impl LossWithLogits for MarginSoftmax {
+    fn value_and_logits(
         &self,
         batch: LabelledBatch,
         call: Call,
-        read: impl FnOnce(&SoftmaxPass) -> R,
-    ) -> Result<(Tensor<1>, R), LossError> {
+        wants_logits: bool,
+    ) -> Result<(Tensor<1>, Option<Tensor<2>>), LossError> {
         let config = &*self.config;
         self.centers.check_present()?;
         let (device, dtype) = (self.centers.device(), self.centers.dtype());
@@ -478,39 +470,33 @@ impl MarginSoftmax {
         let may_train = call.may_train && batch.is_autodiff;
         let trains = may_train && self.updating.is_enabled();
         let constant = self.centers.constant();
-        let angles = target_angles(
-            &batch.features,
-            &constant,
-            &batch.classes,
-            config.sub_centers,
-        );
-        let norms = self.norms_for(&batch, &angles, trains);
-        let target = config.margin.target_scores(
-            &angles,
-            self.margin_factor(),
-            self.margins_of(&batch),
-            self.qualities(&angles, norms.as_ref()),
-        );
+        let (features, classes) = (batch.features.clone(), batch.classes.clone());
+        let angles = target_angles(&features, &constant, &classes, config.sub_centers);
+        let (qualities, norms) = self.qualities(&batch, &angles, trains).unzip();
+        let class_margins = self.class_margins.clone();
+        let class_margins = class_margins.map(|m| m.without_autodiff().select(0, classes.clone()));
+        let factor = self.margin_factor();
+        let margin = &config.margin;
         let softmax = Softmax {
-            features: batch.features.clone(),
+            target: margin.target_scores(&angles, factor, class_margins, qualities),
+            features,
             centers: if may_train {
                 self.centers.tracked()
             } else {
                 constant.clone()
             },
-            classes: batch.classes.clone(),
+            classes,
             sub_centers: config.sub_centers,
-            scale: config.margin.scale(config.scale),
-            bound: config.margin.bound(),
+            scale: margin.scale(config.scale),
+            bound: margin.bound(),
             smoothing: config.label_smoothing,
             angles,
-            target,
             budget: config.score_budget,
         };
         let pass = softmax.forward();
         let weighing = config.weighing(1.0, self.class_weights.as_ref(), call);
         let weights = batch.weigh(&pass.losses(), None, &weighing, &constant)?;
-        let found = read(&pass);
+        let logits = wants_logits.then(|| pass.logits());
         let value = pass.finish(&weights);
         if trains {
             if let (Some(norms), Some(running)) = (norms, &self.norms) {
@@ -521,62 +507,6 @@ impl MarginSoftmax {
         if let Some(skipped) = weights.skipped {
             self.skipped.add(skipped);
         }
-        Ok((value, found))
-    }
-
-    /// The margin of each sample, `[batch_size]`, if classes differ.
-    fn margins_of(&self, batch: &CheckedBatch) -> Option<Tensor<1>> {
-        let margins = self.class_margins.clone()?.without_autodiff();
-        Some(margins.select(0, batch.classes.clone()))
-    }
-
-    /// The statistics of AdaFace for a batch, `[1, 2]`; those after it if it trains.
-    fn norms_for(
-        &self,
-        batch: &CheckedBatch,
-        angles: &TargetAngles,
-        trains: bool,
-    ) -> Option<Tensor<2>> {
-        let (Margin::AdaFace(margin), Some(running)) = (&self.config.margin, &self.norms) else {
-            return None;
-        };
-        Some(if trains {
-            running.after(self.lengths(angles), batch.weights(), margin.t_alpha)
-        } else {
-            running.values()
-        })
-    }
-
-    /// The quality of each sample, `[batch_size]`, under AdaFace.
-    fn qualities(&self, angles: &TargetAngles, norms: Option<&Tensor<2>>) -> Option<Tensor<1>> {
-        match (&self.config.margin, norms) {
-            (Margin::AdaFace(margin), Some(norms)) => {
-                Some(margin.qualities(self.lengths(angles), norms.clone()))
-            }
-            _ => None,
-        }
-    }
-
-    /// The lengths of the features as AdaFace counts them, `[batch_size]`.
-    fn lengths(&self, angles: &TargetAngles) -> Tensor<1> {
-        clipped_lengths(angles.norms.clone()).cast(self.centers.dtype())
-    }
-}
-
-impl ModuleDisplay for MarginSoftmax {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("num_classes", &self.num_classes())
-            .add("feature_dim", &self.feature_dim())
-            .add("sub_centers", &self.config.sub_centers)
-            .add_debug_attribute("margin", &self.config.margin)
-            .add("scale", &self.config.scale)
-            .optional()
+        Ok((value, logits))
     }
 }

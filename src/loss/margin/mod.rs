@@ -11,7 +11,7 @@ mod sphereface;
 
 use std::ops::RangeInclusive;
 
-use burn::tensor::{DType, Device, FloatDType, Tensor};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LossError, SettingError, not_negative, radians, within};
@@ -121,6 +121,18 @@ impl Margin {
         }
     }
 
+    /// Gives new classes the margin that all have by default.
+    fn extend_class_margins(&mut self, num_classes: usize) {
+        let (margins, margin) = match self {
+            Self::ArcFace(arcface) => (&mut arcface.class_margins, arcface.margin),
+            Self::CosFace(cosface) => (&mut cosface.class_margins, cosface.margin),
+            Self::None | Self::Combined(_) | Self::SphereFace(_) | Self::AdaFace(_) => return,
+        };
+        if let Some(margins) = margins {
+            margins.resize(num_classes, margin);
+        }
+    }
+
     fn check_class_margins(
         &self,
         num_classes: usize,
@@ -146,13 +158,6 @@ impl Margin {
             })?;
         }
         Ok(())
-    }
-
-    /// The margin of each class on the device, `[num_classes]`, if they differ.
-    fn class_margins_on(&self, device: &Device, dtype: FloatDType) -> Option<Tensor<1>> {
-        let options = (device, DType::from(dtype));
-        self.class_margins()
-            .map(|margins| Tensor::from_data(margins, options))
     }
 
     /// The factor of all cosines, for a configured scale.

@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::module::Module;
 use burn::tensor::{Bool, Tensor};
 
 use super::{NO_EXPONENT, check, is_target_class, magnitudes, scaled_cosines};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter, Weighing};
 use crate::centers::Centers;
 use crate::error::{LossError, not_negative, within};
+use crate::loss::display::loss_display;
 use crate::loss::logits::checked_features;
 use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
 use crate::reduce::{max_dim, sum_dim};
@@ -153,6 +154,7 @@ pub struct ProxyAnchor {
 }
 
 loss_methods!(ProxyAnchor, ProxyAnchorConfig per batch);
+loss_display!(ProxyAnchor: scale, margin);
 
 impl Loss for ProxyAnchor {
     type Config = ProxyAnchorConfig;
@@ -235,21 +237,4 @@ fn log_of_one_and_exponentials(exponents: Tensor<2>, counts: Tensor<2, Bool>) ->
     // their digits.
     let one = largest.clone().neg().exp().sub_scalar(1.0);
     (sums + one).log1p() + largest
-}
-
-impl ModuleDisplay for ProxyAnchor {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("num_classes", &self.num_classes())
-            .add("feature_dim", &self.feature_dim())
-            .add("scale", &self.config.scale)
-            .add("margin", &self.config.margin)
-            .optional()
-    }
 }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,8 @@ use super::{NO_EXPONENT, check, is_target_class, log_sum_exp, scaled_cosines, ta
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::error::{LossError, positive, within};
-use crate::loss::logits::checked_features;
+use crate::loss::display::loss_display;
+use crate::loss::logits::{LossWithLogits, checked_features, logits_methods};
 use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
 use crate::softmax::{Scale, Softmax, TargetScores, target_angles};
 
@@ -184,6 +185,8 @@ pub struct ProxyNca {
 }
 
 loss_methods!(ProxyNca, ProxyNcaConfig per sample);
+logits_methods!(ProxyNca);
+loss_display!(ProxyNca: scale, denominator);
 
 impl Loss for ProxyNca {
     type Config = ProxyNcaConfig;
@@ -205,43 +208,6 @@ impl Loss for ProxyNca {
 }
 
 impl ProxyNca {
-    /// The loss of a batch, and the scores of all classes from the same pass.
-    ///
-    /// The scores are those of [`logits`](Self::logits) as a constant without autodiff. A sample that takes no
-    /// part has scores of 0.
-    ///
-    /// # Shapes
-    ///
-    /// - features: `[batch_size, feature_dim]`
-    /// - labels: `[batch_size]`
-    /// - output: `[1]`, and `[batch_size, num_classes]`
-    ///
-    /// # Panics
-    ///
-    /// With the message of [`try_forward_with_logits`](Self::try_forward_with_logits). The loss is unchanged
-    /// then.
-    pub fn forward_with_logits(
-        &self,
-        features: Tensor<2>,
-        labels: Tensor<1, Int>,
-    ) -> (Tensor<1>, Tensor<2>) {
-        self.try_forward_with_logits((features, labels))
-            .unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// [`forward_with_logits`](Self::forward_with_logits) with errors as values, also for sample weights.
-    ///
-    /// # Errors
-    ///
-    /// As [`try_forward`](Self::try_forward).
-    pub fn try_forward_with_logits(
-        &self,
-        batch: impl Into<LabelledBatch>,
-    ) -> Result<(Tensor<1>, Tensor<2>), LossError> {
-        let (value, logits) = self.value_and_logits(batch.into(), Call::FORWARD, true)?;
-        Ok((value, logits.expect("the logits are asked for")))
-    }
-
     /// Scores of all classes, for predictions and accuracy: `2 s cos(x, p_j)`, which is `-s d_j` up to a
     /// constant. They are on the graph of the features.
     ///
@@ -268,39 +234,6 @@ impl ProxyNca {
         2.0 * self.config.scale
     }
 
-    fn value_and_logits(
-        &self,
-        batch: LabelledBatch,
-        call: Call,
-        with_logits: bool,
-    ) -> Result<(Tensor<1>, Option<Tensor<2>>), LossError> {
-        let config = &*self.config;
-        let (mut batch, proxies) = check(config, config.checking, &self.centers, batch, call)?;
-        let weighing = config.weighing(1.0, self.class_weights.as_ref(), call);
-        let constant = self.centers.constant();
-        let (value, logits, skipped) = match config.denominator {
-            Denominator::AllClasses => {
-                let pass = self.softmax(&batch, proxies).forward();
-                let weights = batch.weigh(&pass.losses(), None, &weighing, &constant)?;
-                let logits = with_logits.then(|| pass.logits());
-                (pass.finish(&weights), logits, weights.skipped)
-            }
-            Denominator::OtherClasses => {
-                let features = batch.features.clone();
-                let scores = scaled_cosines(features, proxies, self.cosine_scale());
-                let losses = losses_among_others(scores.clone(), &batch.classes);
-                let found = losses.clone().without_autodiff();
-                let weights = batch.weigh(&found, None, &weighing, &constant)?;
-                let logits = with_logits.then(|| scores.without_autodiff());
-                (weights.apply(losses), logits, weights.skipped)
-            }
-        };
-        if let Some(skipped) = skipped {
-            self.skipped.add(skipped);
-        }
-        Ok((value, logits))
-    }
-
     /// The softmax with all classes in the denominator, and without a margin.
     fn softmax(&self, batch: &CheckedBatch, proxies: Tensor<2>) -> Softmax {
         let constant = self.centers.constant();
@@ -324,27 +257,45 @@ impl ProxyNca {
     }
 }
 
+impl LossWithLogits for ProxyNca {
+    fn value_and_logits(
+        &self,
+        batch: LabelledBatch,
+        call: Call,
+        wants_logits: bool,
+    ) -> Result<(Tensor<1>, Option<Tensor<2>>), LossError> {
+        let config = &*self.config;
+        let (mut batch, proxies) = check(config, config.checking, &self.centers, batch, call)?;
+        let weighing = config.weighing(1.0, self.class_weights.as_ref(), call);
+        let constant = self.centers.constant();
+        let (value, logits, skipped) = match config.denominator {
+            Denominator::AllClasses => {
+                let pass = self.softmax(&batch, proxies).forward();
+                let weights = batch.weigh(&pass.losses(), None, &weighing, &constant)?;
+                let logits = wants_logits.then(|| pass.logits());
+                (pass.finish(&weights), logits, weights.skipped)
+            }
+            Denominator::OtherClasses => {
+                let features = batch.features.clone();
+                let scores = scaled_cosines(features, proxies, self.cosine_scale());
+                let losses = losses_among_others(scores.clone(), &batch.classes);
+                let found = losses.clone().without_autodiff();
+                let weights = batch.weigh(&found, None, &weighing, &constant)?;
+                let logits = wants_logits.then(|| scores.without_autodiff());
+                (weights.apply(losses), logits, weights.skipped)
+            }
+        };
+        if let Some(skipped) = skipped {
+            self.skipped.add(skipped);
+        }
+        Ok((value, logits))
+    }
+}
+
 /// The losses with the other classes in the denominator, `[batch_size]`.
 fn losses_among_others(scores: Tensor<2>, classes: &Tensor<1, Int>) -> Tensor<1> {
     let [_, num_classes] = scores.dims();
     let target = target_scores(scores.clone(), classes);
     let others = scores.mask_fill(is_target_class(classes, num_classes), NO_EXPONENT);
     (log_sum_exp(others) - target).squeeze_dim(1)
-}
-
-impl ModuleDisplay for ProxyNca {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("num_classes", &self.num_classes())
-            .add("feature_dim", &self.feature_dim())
-            .add("scale", &self.config.scale)
-            .add_debug_attribute("denominator", &self.config.denominator)
-            .optional()
-    }
 }

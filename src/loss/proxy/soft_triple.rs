@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
-use burn::module::{Content, DisplaySettings, Module, ModuleDisplay};
+use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::{check, is_target_class, log_sum_exp, scaled_cosines, target_scores};
 use crate::batch::{LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::error::{LossError, not_negative, positive};
+use crate::loss::display::loss_display;
 use crate::loss::logits::checked_features;
 use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
 use crate::reduce::{max_dim, sum_dim};
@@ -178,6 +179,7 @@ pub struct SoftTriple {
 }
 
 loss_methods!(SoftTriple, SoftTripleConfig per sample);
+loss_display!(SoftTriple: sub_centers, scale, gamma, margin);
 
 impl Loss for SoftTriple {
     type Config = SoftTripleConfig;
@@ -245,24 +247,5 @@ impl SoftTriple {
             .exp();
         let similarities = sum_dim(shares.clone() * cosines, 2) / sum_dim(shares, 2);
         similarities.squeeze_dim(2)
-    }
-}
-
-impl ModuleDisplay for SoftTriple {
-    fn custom_settings(&self) -> Option<DisplaySettings> {
-        DisplaySettings::new()
-            .with_new_line_after_attribute(false)
-            .optional()
-    }
-
-    fn custom_content(&self, content: Content) -> Option<Content> {
-        content
-            .add("num_classes", &self.num_classes())
-            .add("feature_dim", &self.feature_dim())
-            .add("sub_centers", &self.config.sub_centers)
-            .add("scale", &self.config.scale)
-            .add("gamma", &self.config.gamma)
-            .add("margin", &self.config.margin)
-            .optional()
     }
 }

@@ -1,0 +1,27 @@
+//! The display of a loss as a module: its sizes and its own settings in one line.
+
+/// Displays a loss with the given settings after its sizes.
+macro_rules! loss_display {
+    ($Loss:ident: $($setting:ident),*) => {
+        impl burn::module::ModuleDisplay for $Loss {
+            fn custom_settings(&self) -> Option<burn::module::DisplaySettings> {
+                burn::module::DisplaySettings::new()
+                    .with_new_line_after_attribute(false)
+                    .optional()
+            }
+
+            fn custom_content(
+                &self,
+                content: burn::module::Content,
+            ) -> Option<burn::module::Content> {
+                content
+                    .add("num_classes", &self.num_classes())
+                    .add("feature_dim", &self.feature_dim())
+                    $(.add_debug_attribute(stringify!($setting), &self.config.$setting))*
+                    .optional()
+            }
+        }
+    };
+}
+
+pub(crate) use loss_display;
