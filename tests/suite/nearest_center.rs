@@ -6,9 +6,7 @@ use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
 use crate::messages::{assert_message, assert_messages, extreme_rows};
 use crate::tensors::{ints, matrix, typed_matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_center_loss::{
-    CenterDistance, CenterLossConfig, KnnError, NearestCenter, NearestCenterData,
-};
+use burn_center_loss::{CenterDistance, CenterLossConfig, NearestCenter, NearestCenterData};
 use proptest::prelude::*;
 use serde::Deserialize;
 
