@@ -140,14 +140,16 @@ impl Lift {
             distance = norm(&vector);
             vector.push(1.0);
         }
-        let own = norm(&vector);
-        let usable =
-            self.usable && own > 0.0 && has_squares(own) && self.keeps_order(distance, own);
+        let length = norm(&vector);
+        let usable = self.usable
+            && length > 0.0
+            && has_squares(length)
+            && self.keeps_order(distance, length);
         if !usable {
             vector.fill(0.0);
             return (vector, Tolerance(f64::INFINITY));
         }
-        vector.iter_mut().for_each(|v| *v /= own);
+        vector.iter_mut().for_each(|v| *v /= length);
         (vector, Tolerance(self.rounding(distance)))
     }
 
@@ -174,13 +176,13 @@ impl Lift {
 
     /// Whether ranks are in the order of the true distances but for rounding: no square or product overflows.
     ///
-    /// `distance` is the query's scaled distance from the origin as in [`rounding`](Self::rounding), `own` the length of
+    /// `distance` is the query's scaled distance from the origin as in [`rounding`](Self::rounding), `length` the length of
     /// its vector before it is scaled.
-    fn keeps_order(&self, distance: f64, own: f64) -> bool {
+    fn keeps_order(&self, distance: f64, length: f64) -> bool {
         if self.euclidean {
             has_squares((distance + SQRT_2) / self.unit)
         } else {
-            own * self.longest < 1e300
+            length * self.longest < 1e300
         }
     }
 
@@ -343,10 +345,10 @@ mod tests {
             )
                 .prop_map(move |(references, queries, scale, ratio, offset)| {
                     let finite = |value: f64| value.clamp(-f64::MAX, f64::MAX);
-                    let place = |value: &f64| finite((value + offset) * scale);
+                    let moved = |value: &f64| finite((value + offset) * scale);
                     Rounding {
                         columns,
-                        references: references.iter().map(place).collect(),
+                        references: references.iter().map(moved).collect(),
                         queries: queries
                             .iter()
                             .map(|value| finite((value * ratio + offset) * scale))
@@ -382,8 +384,11 @@ mod tests {
             .collect();
         for row in queries.iter() {
             let (scaled, _) = lift.scaled_query(row);
-            let own = norm(&scaled);
-            prop_assert!(own == 0.0 || (own - 1.0).abs() < 1e-14, "length {own}");
+            let length = norm(&scaled);
+            prop_assert!(
+                length == 0.0 || (length - 1.0).abs() < 1e-14,
+                "length {length}"
+            );
             let mut vector = Vec::new();
             let tolerance = lift.query(row, &mut vector);
             prop_assert_eq!(vector.len(), lift.width());
@@ -397,7 +402,7 @@ mod tests {
             if tolerance.0.is_infinite() {
                 continue;
             }
-            prop_assert!(own > 0.0);
+            prop_assert!(length > 0.0);
             for (key, reference) in keys.iter().zip(references.iter()) {
                 let true_key = true_key(&lift, row, reference);
                 prop_assert!(
