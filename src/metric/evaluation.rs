@@ -9,7 +9,7 @@ use burn::train::metric::{
 };
 
 use crate::evaluation::{
-    EvaluationError, LabelsAndKeys, RetrievalConfig, RetrievalMeans, RocCurve, Samples,
+    EvaluationError, LabelsAndKeys, RetrievalConfig, RetrievalValues, RocCurve, Samples,
     label_values, pair_scores_of_rows,
 };
 use crate::neighbors::{KnnMetric, Rows, read_values};
@@ -120,7 +120,7 @@ impl GatheredSamples {
 /// The value of an epoch.
 #[derive(Clone, Copy)]
 enum Value {
-    Retrieval(fn(&RetrievalMeans) -> f64),
+    Retrieval(fn(&RetrievalValues) -> f64),
     Pairs(fn(&RocCurve) -> f64),
 }
 

@@ -67,9 +67,12 @@ impl Rows {
 
     /// These rows, in this order.
     pub(crate) fn select(&self, numbers: &[usize]) -> Self {
-        let values = numbers.iter().flat_map(|number| self.row(*number));
+        let mut values = Vec::with_capacity(numbers.len() * self.columns);
+        for number in numbers {
+            values.extend_from_slice(self.row(*number));
+        }
         Self {
-            values: values.copied().collect(),
+            values,
             columns: self.columns,
         }
     }

@@ -7,8 +7,8 @@ use crate::tensors::{labels, matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_center_loss::KnnMetric;
 use burn_center_loss::evaluation::{
-    Identification, QueryRetrieval, Ranking, RetrievalConfig, RetrievalMeans, RetrievalReport,
-    RetrievalSet,
+    Identification, QueryRetrieval, Ranking, RetrievalConfig, RetrievalReport, RetrievalSet,
+    RetrievalValues,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -44,7 +44,7 @@ struct Pml {
 const KS: [usize; 4] = [1, 2, 5, 10];
 
 /// Found and expected values, by the names of the fixture.
-fn compare(name: &str, found: &RetrievalMeans, expected: &HashMap<String, f64>) {
+fn compare(name: &str, found: &RetrievalValues, expected: &HashMap<String, f64>) {
     let mut pairs = vec![
         (found.r_precision, expected["r_precision"]),
         (found.map_at_r, expected["map_at_r"]),
@@ -65,17 +65,6 @@ fn compare(name: &str, found: &RetrievalMeans, expected: &HashMap<String, f64>) 
             (found - expected).abs() <= TOLERANCE,
             "{name}: {found} is not {expected}"
         );
-    }
-}
-
-fn as_means(query: &QueryRetrieval) -> RetrievalMeans {
-    RetrievalMeans {
-        precision_at: query.precision_at.clone(),
-        recall_at: query.recall_at.clone(),
-        r_precision: query.r_precision,
-        map_at_r: query.map_at_r,
-        average_precision: query.average_precision,
-        reciprocal_rank: query.reciprocal_rank,
     }
 }
 
@@ -129,11 +118,11 @@ fn check_golden(case: &Case, report: &RetrievalReport, average_precision: bool) 
             Some(found) => {
                 assert_eq!(found.relevant as f64, expected["relevant"], "{name}");
                 assert_eq!(
-                    found.average_precision.is_some(),
+                    found.values.average_precision.is_some(),
                     average_precision,
                     "{name}"
                 );
-                compare(&name, &as_means(found), expected);
+                compare(&name, &found.values, expected);
             }
             None => assert_eq!(expected["relevant"], 0.0, "{name}"),
         }
@@ -254,8 +243,7 @@ fn naive(
         let run: Vec<bool> = (0..order.len()).filter(of_run).map(|at| hit[at]).collect();
         run.contains(&true) && run.contains(&false)
     };
-    let values = QueryRetrieval {
-        relevant,
+    let values = RetrievalValues {
         precision_at: ks.iter().map(|k| hits(*k) / *k as f64).collect(),
         recall_at: ks
             .iter()
@@ -267,7 +255,7 @@ fn naive(
         reciprocal_rank: Some(1.0 / first as f64),
     };
     let tie = ks.iter().any(|k| tie_at(*k)) || tie_at(relevant);
-    Some((values, tie))
+    Some((QueryRetrieval { relevant, values }, tie))
 }
 
 fn check_queries(
@@ -286,18 +274,23 @@ fn check_queries(
         };
         tie |= has_tie;
         if !average_precision {
-            expected.average_precision = None;
-            expected.reciprocal_rank = None;
+            expected.values.average_precision = None;
+            expected.values.reciprocal_rank = None;
         }
         assert_eq!(found.relevant, expected.relevant);
         let name = format!("query {query}");
-        assert_close(&name, &numbers(found), &numbers(&expected), 1e-12);
+        assert_close(
+            &name,
+            &numbers(&found.values),
+            &numbers(&expected.values),
+            1e-12,
+        );
     }
     assert_eq!(report.tie_at_cut(), tie);
 }
 
 /// All values of a query that it has.
-fn numbers(values: &QueryRetrieval) -> Vec<f64> {
+fn numbers(values: &RetrievalValues) -> Vec<f64> {
     let of_all_ranks = [values.average_precision, values.reciprocal_rank];
     [values.precision_at.clone(), values.recall_at.clone()]
         .concat()
