@@ -97,27 +97,25 @@ impl Lift {
 
     /// Appends a reference's vector.
     pub(crate) fn reference(&self, row: &[f64], out: &mut Vec<f32>) {
-        let vector = self.scaled_reference(row);
-        match self.factors {
-            Factors::Whole => out.extend(vector.iter().map(|v| *v as f32)),
-            Factors::Cut => {
-                let (high, low) = split(&vector);
-                out.extend(high.iter().chain(&low).chain(&high));
-            }
-        }
+        self.append(&self.scaled_reference(row), 1, out);
     }
 
     /// Appends a query's vector. Returns how far its products with the references may be off.
     pub(crate) fn query(&self, row: &[f64], out: &mut Vec<f32>) -> Tolerance {
         let (vector, tolerance) = self.scaled_query(row);
-        match self.factors {
-            Factors::Whole => out.extend(vector.iter().map(|v| *v as f32)),
-            Factors::Cut => {
-                let (high, low) = split(&vector);
-                out.extend(high.iter().chain(&high).chain(&low));
-            }
-        }
+        self.append(&vector, 2, out);
         tolerance
+    }
+
+    /// Appends the factors of a vector. If they may be cut: three times the high parts, but the rests at `low`.
+    fn append(&self, vector: &[f64], low: usize, out: &mut Vec<f32>) {
+        if self.factors == Factors::Whole {
+            return out.extend(vector.iter().map(|v| *v as f32));
+        }
+        let (high_parts, rests) = split(vector);
+        for part in 0..3 {
+            out.extend(if part == low { &rests } else { &high_parts });
+        }
     }
 
     fn scaled_reference(&self, row: &[f64]) -> Vec<f64> {
