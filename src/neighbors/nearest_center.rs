@@ -327,10 +327,16 @@ impl NearestCenter {
             &mut table,
             || (),
             |(), _, ranks, row| {
-                for (value, ranks) in row.iter_mut().zip(ranks.chunks_exact(self.sub_centers)) {
-                    let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
-                    *value = metric.squared(nearest);
+                if self.sub_centers == 1 {
+                    row.copy_from_slice(ranks);
+                } else {
+                    let classes = ranks.chunks_exact(self.sub_centers);
+                    for (value, ranks) in row.iter_mut().zip(classes) {
+                        *value = ranks.iter().copied().fold(f64::INFINITY, f64::min);
+                    }
                 }
+                row.iter_mut()
+                    .for_each(|rank| *rank = metric.squared(*rank));
                 finish(row);
             },
             &mut |_| (),
