@@ -261,24 +261,19 @@ fn expected_of_cell(n: usize, a: usize, b: usize) -> f64 {
     // Terms that are this much less probable than the mode change no digit of the sums.
     const NEGLIGIBLE: f64 = 1e-25;
     let (mut weights, mut sum) = (1.0, value(mode));
-    let mut weight = 1.0;
-    for m in mode..most {
-        weight *= growth(m);
-        if weight < NEGLIGIBLE {
-            break;
+    let mut add = |terms: &mut dyn Iterator<Item = (usize, f64)>| {
+        let mut weight = 1.0;
+        for (m, ratio) in terms {
+            weight *= ratio;
+            if weight < NEGLIGIBLE {
+                break;
+            }
+            weights += weight;
+            sum += weight * value(m);
         }
-        weights += weight;
-        sum += weight * value(m + 1);
-    }
-    let mut weight = 1.0;
-    for m in (least..mode).rev() {
-        weight /= growth(m);
-        if weight < NEGLIGIBLE {
-            break;
-        }
-        weights += weight;
-        sum += weight * value(m);
-    }
+    };
+    add(&mut (mode..most).map(|m| (m + 1, growth(m))));
+    add(&mut (least..mode).rev().map(|m| (m, 1.0 / growth(m))));
     sum / weights
 }
 

@@ -145,11 +145,11 @@ impl Identification {
             // Of equally near entries `min_by` takes the first.
             let Some(mate) = relevance.relevant(probe).min_by(nearer) else {
                 let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
-                return Found::NonMated(score(nearest));
+                return ProbeResult::NonMated(score(nearest));
             };
             let others = relevance.others(probe);
             let before = others.filter(|other| nearer(other, &mate).then(other.cmp(&mate)).is_lt());
-            Found::Mated(MatedProbe {
+            ProbeResult::Mated(MatedProbe {
                 score: score(ranks[mate]),
                 rank: before.count() + 1,
             })
@@ -167,8 +167,8 @@ impl Identification {
         let (mut mated, mut non_mated) = (Vec::new(), Vec::new());
         for found in found.into_iter().flatten() {
             match found {
-                Found::Mated(probe) => mated.push(probe),
-                Found::NonMated(score) => non_mated.push(score),
+                ProbeResult::Mated(probe) => mated.push(probe),
+                ProbeResult::NonMated(score) => non_mated.push(score),
             }
         }
         Self::new(&mated, &non_mated)
@@ -265,7 +265,7 @@ pub struct TpirAtFpir {
 
 /// The result of the search for one probe.
 #[derive(Clone)]
-enum Found {
+enum ProbeResult {
     Mated(MatedProbe),
     /// The highest score.
     NonMated(f64),

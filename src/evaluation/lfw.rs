@@ -96,42 +96,25 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
         return Err(EvaluationError::Folds { folds, pairs });
     }
 
-    // The right decisions at each threshold, for each fold.
-    let mut right: Vec<Vec<usize>> = Vec::with_capacity(folds);
-    let mut sizes = Vec::with_capacity(folds);
-    let mut start = 0;
-    for fold in 0..folds {
-        let size = pairs / folds + usize::from(fold < pairs % folds);
-        let range = start..start + size;
-        let of_fold = distances[range.clone()].iter().zip(&same[range]);
-        let right_at = |number: usize| {
-            let accepted = |distance: f64| distance < threshold(number);
-            let right = of_fold.clone().filter(|(d, same)| accepted(**d) == **same);
-            right.count()
-        };
-        right.push((0..THRESHOLDS).map(right_at).collect());
-        sizes.push(size);
-        start += size;
-    }
+    let start = |fold: usize| fold * (pairs / folds) + fold.min(pairs % folds);
+    let ranges = (0..folds).map(|fold| start(fold)..start(fold + 1));
+    let right: Vec<Vec<usize>> = ranges
+        .clone()
+        .map(|range| right_decisions(&distances[range.clone()], &same[range]))
+        .collect();
     let total: Vec<usize> = (0..THRESHOLDS)
         .map(|number| right.iter().map(|right| right[number]).sum())
         .collect();
-
     let folds: Vec<Fold> = right
         .iter()
-        .zip(sizes)
-        .map(|(right, size)| {
-            let elsewhere = |number: usize| total[number] - right[number];
-            let first_best = (1..THRESHOLDS).fold(0, |best, number| {
-                if elsewhere(number) > elsewhere(best) {
-                    number
-                } else {
-                    best
-                }
-            });
+        .zip(ranges)
+        .map(|(right, range)| {
+            let elsewhere = |number: &usize| total[*number] - right[*number];
+            // Of equal ones the last, which is the lowest.
+            let best = (0..THRESHOLDS).rev().max_by_key(elsewhere).unwrap_or(0);
             Fold {
-                accuracy: right[first_best] as f64 / size as f64,
-                threshold: threshold(first_best),
+                accuracy: right[best] as f64 / range.len() as f64,
+                threshold: threshold(best),
             }
         })
         .collect();
@@ -147,4 +130,15 @@ pub fn lfw_accuracy<S: Copy + Into<f64>>(
         mean,
         std: variance.sqrt(),
     })
+}
+
+/// How many pairs each threshold decides rightly.
+fn right_decisions(distances: &[f64], same: &[bool]) -> Vec<usize> {
+    let pairs = distances.iter().zip(same);
+    let right_at = |number: usize| {
+        let limit = threshold(number);
+        let right = pairs.clone().filter(|(d, same)| (**d < limit) == **same);
+        right.count()
+    };
+    (0..THRESHOLDS).map(right_at).collect()
 }

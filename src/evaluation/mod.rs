@@ -26,6 +26,6 @@ pub(crate) use pairs::pair_scores_of_rows;
 pub use pairs::{PairScores, all_pair_scores, pair_distances, pair_scores};
 pub(crate) use relevance::LabelsAndKeys;
 pub use retrieval::{
-    QueryRetrieval, Ranking, RetrievalConfig, RetrievalMeans, RetrievalReport, RetrievalSet,
+    QueryRetrieval, Ranking, RetrievalConfig, RetrievalReport, RetrievalSet, RetrievalValues,
 };
 pub use roc::{BestAccuracy, DetectionCost, MinDetectionCost, RocCurve, RocPoint, TarAtFar};

@@ -132,15 +132,12 @@ impl Relevance {
         self.references_with_label_of(query).len() - self.relevant_counts[query]
     }
 
-    /// The relation of a reference to a query.
-    pub(crate) fn relation(&self, query: usize, reference: usize) -> Relation {
+    /// Whether a reference is relevant to a query; `None` if it is left out.
+    pub(crate) fn is_relevant(&self, query: usize, reference: usize) -> Option<bool> {
         if Some(self.class_of_reference[reference]) != self.class_of_query[query] {
-            Relation::Other
-        } else if self.is_left_out(query, reference) {
-            Relation::LeftOut
-        } else {
-            Relation::Relevant
+            return Some(false);
         }
+        (!self.is_left_out(query, reference)).then_some(true)
     }
 
     /// The references with another label than the query, which all are compared with it.
@@ -158,15 +155,4 @@ impl Relevance {
         let classes = self.references_of_class.iter().flatten();
         classes.map(|reference| *reference as usize).collect()
     }
-}
-
-/// The relation of a reference to a query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Relation {
-    /// Has the query's label.
-    Relevant,
-    /// Has another label.
-    Other,
-    /// Has the query's label and takes no part: the query itself, or a reference with its key.
-    LeftOut,
 }

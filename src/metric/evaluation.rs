@@ -9,7 +9,7 @@ use burn::train::metric::{
 };
 
 use crate::evaluation::{
-    EvaluationError, LabelsAndKeys, RetrievalConfig, RetrievalMeans, RocCurve, Samples,
+    EvaluationError, LabelsAndKeys, RetrievalConfig, RetrievalValues, RocCurve, Samples,
     label_values, pair_scores_of_rows,
 };
 use crate::neighbors::{KnnMetric, Rows, read_values};
@@ -78,13 +78,13 @@ pub struct EvaluationMetric {
     value: Value,
     higher_is_better: bool,
     max_samples: usize,
-    samples: Option<Gathered>,
+    samples: Option<GatheredSamples>,
     computed: Option<f64>,
 }
 
 /// Samples of all batches on the host.
 #[derive(Clone)]
-struct Gathered {
+struct GatheredSamples {
     features: Vec<f64>,
     feature_dim: usize,
     labels: Vec<i128>,
@@ -92,7 +92,7 @@ struct Gathered {
     device: Device,
 }
 
-impl Gathered {
+impl GatheredSamples {
     fn add(&mut self, batch: &EvaluationInput) -> Result<(), EvaluationError> {
         let [rows, feature_dim] = batch.features.dims();
         if feature_dim != self.feature_dim {
@@ -120,7 +120,7 @@ impl Gathered {
 /// The value of an epoch.
 #[derive(Clone, Copy)]
 enum Value {
-    Retrieval(fn(&RetrievalMeans) -> f64),
+    Retrieval(fn(&RetrievalValues) -> f64),
     Pairs(fn(&RocCurve) -> f64),
 }
 
@@ -245,7 +245,7 @@ impl Metric for EvaluationMetric {
         batch: &EvaluationInput,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
-        let samples = self.samples.get_or_insert_with(|| Gathered {
+        let samples = self.samples.get_or_insert_with(|| GatheredSamples {
             features: Vec::new(),
             feature_dim: batch.features.dims()[1],
             labels: Vec::new(),

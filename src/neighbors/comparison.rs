@@ -5,8 +5,7 @@ use super::rows::Rows;
 use crate::parts::{for_each_part, threads};
 use crate::simd::{Loops, vectorized};
 
-/// Rows that lie column by column in the cache while they are compared with all rows of the other side. Their sums stay
-/// in registers.
+/// Rows that lie column by column in the cache while they are compared with many others. Their sums stay in registers.
 const LANES: usize = 32;
 
 /// Bytes of the ranks that all threads together hold at one time, unless the fewest queries of a pass need more.
@@ -98,61 +97,26 @@ impl<'a> Comparison<'a> {
 
     /// The ranks of all references for each of these queries in turn.
     fn fill(&self, tile: &mut Tile, queries: &Rows, numbers: &[usize], ranks: &mut [f64]) {
-        let count = self.references.len();
-        let queries_side = Side {
-            rows: queries,
-            numbers: Some(numbers),
-            stride: count,
-        };
-        let references_side = Side {
-            rows: self.references,
-            numbers: None,
-            stride: 1,
-        };
-        let (tiled, streamed) = if count < LANES {
-            (queries_side, references_side)
-        } else {
-            (references_side, queries_side)
-        };
         vectorized(Pass {
             metric: self.metric,
             tile,
-            tiled,
-            streamed,
+            queries,
+            numbers,
+            references: self.references,
             ranks,
         });
         if self.metric != KnnMetric::InnerProduct {
             return;
         }
         // A part of a sum may have overflowed.
-        for (number, ranks) in numbers.iter().zip(ranks.chunks_exact_mut(count)) {
+        let ranks = ranks.chunks_exact_mut(self.references.len());
+        for (number, ranks) in numbers.iter().zip(ranks) {
             for (rank, reference) in ranks.iter_mut().zip(self.references.iter()) {
                 if !rank.is_finite() {
                     *rank = self.metric.rank(queries.row(*number), reference);
                 }
             }
         }
-    }
-}
-
-/// Queries or references.
-struct Side<'a> {
-    rows: &'a Rows,
-    /// The rows that take part; `None` for all in their order.
-    numbers: Option<&'a [usize]>,
-    /// How far apart the ranks of two neighboring rows are.
-    stride: usize,
-}
-
-impl<'a> Side<'a> {
-    fn len(&self) -> usize {
-        self.numbers.map_or(self.rows.len(), <[usize]>::len)
-    }
-
-    #[inline(always)]
-    fn row(&self, at: usize) -> &'a [f64] {
-        self.rows
-            .row(self.numbers.map_or(at, |numbers| numbers[at]))
     }
 }
 
@@ -184,7 +148,9 @@ impl Tile {
     #[inline(always)]
     fn ranks(&self, metric: KnnMetric, row: &[f64]) -> [f64; LANES] {
         if metric == KnnMetric::InnerProduct {
-            return self.sums(row, |x, y| x * y).map(|sum| 0.0 - sum);
+            let mut ranks = self.sums(row, |x, y| x * y);
+            ranks.iter_mut().for_each(|rank| *rank = 0.0 - *rank);
+            return ranks;
         }
         let mut ranks = self.sums(row, |x, y| (x - y) * (x - y));
         if metric == KnnMetric::Cosine {
@@ -213,12 +179,14 @@ impl Tile {
     }
 }
 
-/// All pairs of two sides. Few rows are streamed: all of them are compared with one tile after the other.
+/// All pairs of a few queries, at most as many as a tile has lanes, and the references.
 struct Pass<'a> {
     metric: KnnMetric,
     tile: &'a mut Tile,
-    tiled: Side<'a>,
-    streamed: Side<'a>,
+    queries: &'a Rows,
+    numbers: &'a [usize],
+    references: &'a Rows,
+    /// The ranks of all references for each query in turn.
     ranks: &'a mut [f64],
 }
 
@@ -227,21 +195,28 @@ impl Loops for Pass<'_> {
 
     #[inline(always)]
     fn run(self) {
-        let (tiled, streamed) = (self.tiled, self.streamed);
-        for start in (0..tiled.len()).step_by(LANES) {
-            let filled = LANES.min(tiled.len() - start);
-            for lane in 0..filled {
-                self.tile.set(lane, tiled.row(start + lane));
+        let (queries, references) = (self.queries, self.references);
+        let count = references.len();
+        if count < LANES {
+            for (lane, number) in self.numbers.iter().enumerate() {
+                self.tile.set(lane, queries.row(*number));
             }
-            for at in 0..streamed.len() {
-                let ranks = self.tile.ranks(self.metric, streamed.row(at));
-                let slots = &mut self.ranks[at * streamed.stride + start * tiled.stride..];
-                if tiled.stride == 1 {
-                    slots[..filled].copy_from_slice(&ranks[..filled]);
-                } else {
-                    let slots = slots.iter_mut().step_by(tiled.stride).take(filled);
-                    slots.zip(ranks).for_each(|(slot, rank)| *slot = rank);
-                }
+            for (at, reference) in references.iter().enumerate() {
+                let ranks = self.tile.ranks(self.metric, reference);
+                let slots = self.ranks[at..].iter_mut().step_by(count);
+                slots.zip(ranks).for_each(|(slot, rank)| *slot = rank);
+            }
+            return;
+        }
+        for start in (0..count).step_by(LANES) {
+            let filled = LANES.min(count - start);
+            for lane in 0..filled {
+                self.tile.set(lane, references.row(start + lane));
+            }
+            let slots = self.ranks.chunks_exact_mut(count);
+            for (number, slots) in self.numbers.iter().zip(slots) {
+                let ranks = self.tile.ranks(self.metric, queries.row(*number));
+                slots[start..][..filled].copy_from_slice(&ranks[..filled]);
             }
         }
     }

@@ -1,6 +1,5 @@
 //! Errors of classifiers.
 
-use burn::tensor::DType;
 use thiserror::Error;
 
 /// Why a classifier could not be fitted or could not answer.
@@ -104,59 +103,13 @@ pub enum KnnError {
         /// The number of classes.
         num_classes: usize,
     },
-    /// A stored tensor that is no matrix, or stored labels that are no vector.
-    #[error("{name} is stored with {rank} dimensions; it must have {expected}")]
-    StoredRank {
+    /// Stored data that no classifier wrote, or that the device cannot hold.
+    #[error("{name} is stored {reason}")]
+    Stored {
         /// The stored argument.
         name: &'static str,
-        /// Its number of dimensions.
-        rank: usize,
-        /// The number expected.
-        expected: usize,
-    },
-    /// Stored values of another type than was written.
-    #[error("{name} is stored as {dtype:?}; it must be {expected}")]
-    StoredDType {
-        /// The stored argument.
-        name: &'static str,
-        /// Its type.
-        dtype: DType,
-        /// The types that are written.
-        expected: &'static str,
-    },
-    /// Stored centers that cannot be divided among classes.
-    #[error(
-        "centers are stored with {centers} rows and {sub_centers} for each class; the rows must be a multiple of it"
-    )]
-    StoredSubCenters {
-        /// How many rows there are.
-        centers: usize,
-        /// How many rows a class has.
-        sub_centers: usize,
-    },
-    /// A stored row that has a direction and not the length of one.
-    #[error(
-        "{name} is stored with a row of length {length} at index {row}; directions must have length 1, or 0 for none"
-    )]
-    StoredDirection {
-        /// The stored argument.
-        name: &'static str,
-        /// The first such row.
-        row: usize,
-        /// Its length.
-        length: f64,
-    },
-    /// A stored classifier is loaded onto a device that does not have one of its types.
-    #[error(
-        "{name} is stored as {dtype:?}, which {device} does not support; load it onto another device"
-    )]
-    UnsupportedDType {
-        /// The stored argument.
-        name: &'static str,
-        /// Its type.
-        dtype: DType,
-        /// The device.
-        device: String,
+        /// The value and the rule.
+        reason: String,
     },
     /// The device did not hand out a tensor's values.
     #[error("{name} could not be read from its device: {reason}")]

@@ -28,21 +28,18 @@ impl Labels {
         name: &'static str,
         rows: usize,
     ) -> Result<Self, KnnError> {
+        let refused = |reason| KnnError::Stored {
+            name: "labels",
+            reason,
+        };
         let &[count] = data.shape().as_slice() else {
-            return Err(KnnError::StoredRank {
-                name: "labels",
-                rank: data.rank(),
-                expected: 1,
-            });
+            let reason = format!("with {} dimensions; it must have 1", data.rank());
+            return Err(refused(reason));
         };
         check_count(count, name, rows)?;
         let dtype = data.dtype();
         if !(dtype.is_int() || dtype.is_uint()) {
-            return Err(KnnError::StoredDType {
-                name: "labels",
-                dtype,
-                expected: "an integer type",
-            });
+            return Err(refused(format!("as {dtype:?}; it must be an integer type")));
         }
         let values = widened(data);
         Ok(Self { values, dtype })

@@ -97,27 +97,25 @@ impl Lift {
 
     /// Appends a reference's vector.
     pub(crate) fn reference(&self, row: &[f64], out: &mut Vec<f32>) {
-        let vector = self.scaled_reference(row);
-        match self.factors {
-            Factors::Whole => out.extend(vector.iter().map(|v| *v as f32)),
-            Factors::Cut => {
-                let (high, low) = split(&vector);
-                out.extend(high.iter().chain(&low).chain(&high));
-            }
-        }
+        self.append(&self.scaled_reference(row), 1, out);
     }
 
     /// Appends a query's vector. Returns how far its products with the references may be off.
     pub(crate) fn query(&self, row: &[f64], out: &mut Vec<f32>) -> Tolerance {
         let (vector, tolerance) = self.scaled_query(row);
-        match self.factors {
-            Factors::Whole => out.extend(vector.iter().map(|v| *v as f32)),
-            Factors::Cut => {
-                let (high, low) = split(&vector);
-                out.extend(high.iter().chain(&high).chain(&low));
-            }
-        }
+        self.append(&vector, 2, out);
         tolerance
+    }
+
+    /// Appends the factors of a vector. If they may be cut: three times the high parts, but the rests at `low`.
+    fn append(&self, vector: &[f64], low: usize, out: &mut Vec<f32>) {
+        if self.factors == Factors::Whole {
+            return out.extend(vector.iter().map(|v| *v as f32));
+        }
+        let (high_parts, rests) = split(vector);
+        for part in 0..3 {
+            out.extend(if part == low { &rests } else { &high_parts });
+        }
     }
 
     fn scaled_reference(&self, row: &[f64]) -> Vec<f64> {
@@ -140,14 +138,16 @@ impl Lift {
             distance = norm(&vector);
             vector.push(1.0);
         }
-        let own = norm(&vector);
-        let usable =
-            self.usable && own > 0.0 && has_squares(own) && self.keeps_order(distance, own);
+        let length = norm(&vector);
+        let usable = self.usable
+            && length > 0.0
+            && has_squares(length)
+            && self.keeps_order(distance, length);
         if !usable {
             vector.fill(0.0);
             return (vector, Tolerance(f64::INFINITY));
         }
-        vector.iter_mut().for_each(|v| *v /= own);
+        vector.iter_mut().for_each(|v| *v /= length);
         (vector, Tolerance(self.rounding(distance)))
     }
 
@@ -174,13 +174,13 @@ impl Lift {
 
     /// Whether ranks are in the order of the true distances but for rounding: no square or product overflows.
     ///
-    /// `distance` is the query's scaled distance from the origin as in [`rounding`](Self::rounding), `own` the length of
+    /// `distance` is the query's scaled distance from the origin as in [`rounding`](Self::rounding), `length` the length of
     /// its vector before it is scaled.
-    fn keeps_order(&self, distance: f64, own: f64) -> bool {
+    fn keeps_order(&self, distance: f64, length: f64) -> bool {
         if self.euclidean {
             has_squares((distance + SQRT_2) / self.unit)
         } else {
-            own * self.longest < 1e300
+            length * self.longest < 1e300
         }
     }
 
@@ -265,72 +265,27 @@ mod tests {
 
     const FACTORS: [Factors; 2] = [Factors::Whole, Factors::Cut];
 
-    /// A sum of two `f64` with the digits of both: the exact sums and products below need more than one.
-    #[derive(Clone, Copy)]
-    struct Exact(f64, f64);
-
-    impl Exact {
-        fn sum(self, other: f64) -> Self {
-            let sum = self.0 + other;
-            let part = sum - self.0;
-            let error = (self.0 - (sum - part)) + (other - part);
-            Self(sum, self.1 + error)
-        }
-
-        fn plus(self, other: Self) -> Self {
-            let Self(sum, error) = self.sum(other.0);
-            Self(sum, error + other.1)
-        }
-
-        fn times(self, other: Self) -> Self {
-            let product = self.0 * other.0;
-            let error = self.0.mul_add(other.0, -product);
-            Self(product, error + (self.0 * other.1 + self.1 * other.0))
-        }
-
-        fn value(self) -> f64 {
-            self.0 + self.1
-        }
-    }
-
-    /// The key of a pair by the formula of the module, from the rows and the mapping's constants.
-    ///
-    /// Both vectors are first multiplied by a power of two, which is exact, so that no square overflows.
+    /// The key of a pair by the formula of the module, from the rows and the mapping's constants. Its rounding in `f64` is
+    /// far below every tolerance.
     fn true_key(lift: &Lift, query: &[f64], reference: &[f64]) -> f64 {
-        let one = Exact(1.0, 0.0);
-        let scaled = |row: &[f64]| -> Vec<Exact> {
+        let scaled = |row: &[f64]| -> Vec<f64> {
             let shifted = row.iter().zip(&lift.origin);
             shifted
-                .map(|(v, origin)| Exact(*v, 0.0).sum(-origin).times(Exact(lift.unit, 0.0)))
+                .map(|(v, origin)| (v - origin) * lift.unit)
                 .collect()
         };
-        let dot = |x: &[Exact], y: &[Exact]| {
-            x.iter()
-                .zip(y)
-                .fold(Exact(0.0, 0.0), |sum, (x, y)| sum.plus(x.times(*y)))
-        };
+        let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
         let (mut x, mut y) = (scaled(query), scaled(reference));
         if lift.euclidean {
-            x.push(one);
-            let half = dot(&y, &y).times(Exact(-0.5, 0.0));
-            y.push(half);
+            x.push(1.0);
+            y.push(-dot(&y, &y) / 2.0);
         }
-        let power = |largest: f64| 2.0_f64.powi(-(largest.log2() as i32).clamp(-1000, 1000));
-        let times = |values: &mut [Exact], factor: f64| {
-            for value in values {
-                *value = Exact(value.0 * factor, value.1 * factor);
-            }
-        };
-        let largest = x.iter().fold(0.0_f64, |largest, v| largest.max(v.0.abs()));
-        times(&mut x, power(largest));
         let longest = if lift.longest > 0.0 {
             lift.longest
         } else {
             1.0
         };
-        times(&mut y, power(longest));
-        let own = dot(&x, &x).value().sqrt();
-        -dot(&x, &y).value() / own / (longest * power(longest))
+        -dot(&x, &y) / norm(&x) / longest
     }
 
     /// The key as a device computes it in `f32`: the columns in order or reversed, and, if it cuts factors, with sums
@@ -388,10 +343,10 @@ mod tests {
             )
                 .prop_map(move |(references, queries, scale, ratio, offset)| {
                     let finite = |value: f64| value.clamp(-f64::MAX, f64::MAX);
-                    let place = |value: &f64| finite((value + offset) * scale);
+                    let moved = |value: &f64| finite((value + offset) * scale);
                     Rounding {
                         columns,
-                        references: references.iter().map(place).collect(),
+                        references: references.iter().map(moved).collect(),
                         queries: queries
                             .iter()
                             .map(|value| finite((value * ratio + offset) * scale))
@@ -427,8 +382,11 @@ mod tests {
             .collect();
         for row in queries.iter() {
             let (scaled, _) = lift.scaled_query(row);
-            let own = norm(&scaled);
-            prop_assert!(own == 0.0 || (own - 1.0).abs() < 1e-14, "length {own}");
+            let length = norm(&scaled);
+            prop_assert!(
+                length == 0.0 || (length - 1.0).abs() < 1e-14,
+                "length {length}"
+            );
             let mut vector = Vec::new();
             let tolerance = lift.query(row, &mut vector);
             prop_assert_eq!(vector.len(), lift.width());
@@ -442,7 +400,7 @@ mod tests {
             if tolerance.0.is_infinite() {
                 continue;
             }
-            prop_assert!(own > 0.0);
+            prop_assert!(length > 0.0);
             for (key, reference) in keys.iter().zip(references.iter()) {
                 let true_key = true_key(&lift, row, reference);
                 prop_assert!(

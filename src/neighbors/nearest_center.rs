@@ -5,7 +5,10 @@ use super::error::KnnError;
 use super::labels::{Labels, accuracy};
 use super::metric::KnnMetric;
 use super::nearest::Neighbor;
-use super::rows::{Rows, check_device, check_dtype, float_tensor, full_precision, index_tensor};
+use super::rows::{
+    Rows, check_device, check_dtype, check_full_precision, float_tensor, full_precision,
+    index_tensor,
+};
 use super::search::{DEFAULT_MAX_PAIRS, Search};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
@@ -174,18 +177,15 @@ impl NearestCenter {
         };
         let centers = Rows::from_data(&centers, "centers")?;
         metric.check_prepared(&centers, "centers")?;
-        if dtype != full_precision(dtype) {
-            return Err(KnnError::StoredDType {
-                name: "centers",
-                dtype,
-                expected: "F32 or F64",
-            });
-        }
+        check_full_precision("centers", dtype)?;
         check_dtype("centers", dtype, &device)?;
         if sub_centers == 0 || !centers.len().is_multiple_of(sub_centers) {
-            return Err(KnnError::StoredSubCenters {
-                sub_centers,
-                centers: centers.len(),
+            let rows = centers.len();
+            return Err(KnnError::Stored {
+                name: "centers",
+                reason: format!(
+                    "with {rows} rows and {sub_centers} for each class; the rows must be a multiple of it"
+                ),
             });
         }
         Ok(Self::new(centers, sub_centers, dtype, metric, &device))
@@ -327,10 +327,16 @@ impl NearestCenter {
             &mut table,
             || (),
             |(), _, ranks, row| {
-                for (value, ranks) in row.iter_mut().zip(ranks.chunks_exact(self.sub_centers)) {
-                    let nearest = ranks.iter().copied().fold(f64::INFINITY, f64::min);
-                    *value = metric.squared(nearest);
+                if self.sub_centers == 1 {
+                    row.copy_from_slice(ranks);
+                } else {
+                    let classes = ranks.chunks_exact(self.sub_centers);
+                    for (value, ranks) in row.iter_mut().zip(classes) {
+                        *value = ranks.iter().copied().fold(f64::INFINITY, f64::min);
+                    }
                 }
+                row.iter_mut()
+                    .for_each(|rank| *rank = metric.squared(*rank));
                 finish(row);
             },
             &mut |_| (),

@@ -53,20 +53,11 @@ impl Rows {
     /// Takes a stored matrix.
     pub(crate) fn from_data(data: &TensorData, name: &'static str) -> Result<Self, KnnError> {
         let &[rows, columns] = data.shape().as_slice() else {
-            return Err(KnnError::StoredRank {
-                name,
-                rank: data.rank(),
-                expected: 2,
-            });
+            let reason = format!("with {} dimensions; it must have 2", data.rank());
+            return Err(KnnError::Stored { name, reason });
         };
-        match data.dtype() {
-            DType::F32 | DType::F64 => Self::new(data.iter().collect(), [rows, columns], name),
-            dtype => Err(KnnError::StoredDType {
-                name,
-                dtype,
-                expected: "F32 or F64",
-            }),
-        }
+        check_full_precision(name, data.dtype())?;
+        Self::new(data.iter().collect(), [rows, columns], name)
     }
 
     #[cfg(test)]
@@ -76,9 +67,12 @@ impl Rows {
 
     /// These rows, in this order.
     pub(crate) fn select(&self, numbers: &[usize]) -> Self {
-        let values = numbers.iter().flat_map(|number| self.row(*number));
+        let mut values = Vec::with_capacity(numbers.len() * self.columns);
+        for number in numbers {
+            values.extend_from_slice(self.row(*number));
+        }
         Self {
-            values: values.copied().collect(),
+            values,
             columns: self.columns,
         }
     }
@@ -167,6 +161,15 @@ pub(crate) fn full_precision(dtype: DType) -> DType {
     }
 }
 
+/// Checks that stored values are of a type that classifiers compute in.
+pub(crate) fn check_full_precision(name: &'static str, dtype: DType) -> Result<(), KnnError> {
+    if dtype == full_precision(dtype) {
+        return Ok(());
+    }
+    let reason = format!("as {dtype:?}; it must be F32 or F64");
+    Err(KnnError::Stored { name, reason })
+}
+
 /// Values, row after row, as a tensor of this float type, which is `f32` or `f64`.
 pub(crate) fn float_tensor(
     values: Vec<f64>,
@@ -223,11 +226,9 @@ pub(crate) fn check_dtype(
     if computes_in(device, dtype) {
         return Ok(());
     }
-    Err(KnnError::UnsupportedDType {
-        name,
-        dtype,
-        device: format!("{device:?}"),
-    })
+    let reason =
+        format!("as {dtype:?}, which {device:?} does not support; load it onto another device");
+    Err(KnnError::Stored { name, reason })
 }
 
 #[cfg(test)]

@@ -798,12 +798,12 @@ fn tensors_on_different_devices_are_an_error() {
             )
         };
         let fitted = config.fit(references(), labels(&[0], second));
-        assert_message(fitted, &message("labels"));
+        assert_message(fitted, message("labels"));
         let classifier = config.fit(references(), labels(&[0], first)).unwrap();
         let predicted = classifier.predict(matrix(&[vec![0.0]], second));
-        assert_message(predicted, &message("queries"));
+        assert_message(predicted, message("queries"));
         let score = classifier.score(references(), labels(&[0], second));
-        assert_message(score, &message("labels"));
+        assert_message(score, message("labels"));
     }
 }
 

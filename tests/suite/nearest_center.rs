@@ -6,9 +6,7 @@ use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
 use crate::messages::{assert_message, assert_messages, extreme_rows};
 use crate::tensors::{ints, matrix, typed_matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
-use burn_center_loss::{
-    CenterDistance, CenterLossConfig, KnnError, NearestCenter, NearestCenterData,
-};
+use burn_center_loss::{CenterDistance, CenterLossConfig, NearestCenter, NearestCenterData};
 use proptest::prelude::*;
 use serde::Deserialize;
 
@@ -245,11 +243,11 @@ fn tensors_on_different_devices_are_an_error() {
         };
         let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
         let predicted = classifier.predict(Tensor::zeros([1, 1], second));
-        assert_message(predicted, &message("queries", "centers"));
+        assert_message(predicted, message("queries", "centers"));
         let fitted = NearestCenter::fit(centers.clone(), labels.clone(), 1);
-        assert_message(fitted, &message("labels", "features"));
+        assert_message(fitted, message("labels", "features"));
         let score = classifier.score(centers, labels);
-        assert_message(score, &message("labels", "centers"));
+        assert_message(score, message("labels", "centers"));
     }
 }
 
@@ -303,7 +301,7 @@ fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
                     2 => assert_eq!(values(fitted.unwrap().centers()), [0.0, 10.0, 20.0]),
                     _ => assert_message(
                         fitted,
-                        &format!("labels holds {value} at index 2; it must be in 0..3"),
+                        format!("labels holds {value} at index 2; it must be in 0..3"),
                     ),
                 }
             }

@@ -5,7 +5,7 @@ use super::relevant_ranks::RelevantRanks;
 use super::report::{QueryRetrieval, RetrievalReport};
 use crate::evaluation::error::EvaluationError;
 use crate::evaluation::input::{Samples, check_comparable, read_labels_of};
-use crate::evaluation::relevance::{LabelsAndKeys, Relation, Relevance};
+use crate::evaluation::relevance::{LabelsAndKeys, Relevance};
 use crate::neighbors::{Comparison, DEFAULT_MAX_PAIRS, KnnMetric, Neighbor, Rows, Search};
 use burn::config::Config;
 use burn::tensor::{Device, Int, Tensor};
@@ -342,15 +342,11 @@ impl Retrieval<'_> {
         query: usize,
         neighbors: &[Neighbor],
     ) -> (QueryRetrieval, Option<bool>) {
-        let ranked: Vec<(f64, bool)> = neighbors
-            .iter()
-            .map(|neighbor| {
-                let relation = self.relevance.relation(query, neighbor.index);
-                (neighbor.rank, relation)
-            })
-            .filter(|(_, relation)| *relation != Relation::LeftOut)
-            .map(|(distance, relation)| (distance, relation == Relation::Relevant))
-            .collect();
+        let ranked = neighbors.iter().filter_map(|neighbor| {
+            let hit = self.relevance.is_relevant(query, neighbor.index)?;
+            Some((neighbor.rank, hit))
+        });
+        let ranked: Vec<(f64, bool)> = ranked.collect();
         let relevant = self.relevance.relevant_count(query);
         let hits = (1..).zip(&ranked).filter(|(_, (_, hit))| *hit);
         let ranks: Vec<usize> = hits.map(|(rank, _)| rank).collect();

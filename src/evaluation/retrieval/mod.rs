@@ -7,4 +7,4 @@ mod report;
 
 pub use config::{RetrievalConfig, RetrievalSet};
 pub use ranking::Ranking;
-pub use report::{QueryRetrieval, RetrievalMeans, RetrievalReport};
+pub use report::{QueryRetrieval, RetrievalReport, RetrievalValues};

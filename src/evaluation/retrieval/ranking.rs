@@ -1,6 +1,6 @@
 //! The metrics of retrieval: pure functions of the ranks of a query's relevant references.
 
-use super::report::QueryRetrieval;
+use super::report::{QueryRetrieval, RetrievalValues};
 use crate::evaluation::error::EvaluationError;
 
 /// The ranks of one query's relevant references, those with its label, among all references that it is compared with.
@@ -184,15 +184,15 @@ impl RequestedMetrics<'_> {
     /// else all up to the deepest cut at least.
     pub(super) fn values(&self, ranks: &[usize], relevant: usize) -> QueryRetrieval {
         let complete = self.average_precision.then_some(ranks);
-        QueryRetrieval {
-            relevant,
+        let values = RetrievalValues {
             precision_at: self.ks.iter().map(|k| precision(ranks, *k)).collect(),
             recall_at: self.ks.iter().map(|k| recall(ranks, *k)).collect(),
             r_precision: precision(ranks, relevant),
             map_at_r: map_at_r(ranks, relevant),
             average_precision: complete.map(average_precision),
             reciprocal_rank: complete.map(reciprocal_rank),
-        }
+        };
+        QueryRetrieval { relevant, values }
     }
 }
 

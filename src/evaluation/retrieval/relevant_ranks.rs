@@ -139,7 +139,7 @@ impl Lookup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::relevance::{LabelsAndKeys, Relation};
+    use crate::evaluation::relevance::LabelsAndKeys;
     use proptest::prelude::*;
 
     /// Ranks, and the first and last rank of each run with relevant references and others, by sorting all references.
@@ -147,11 +147,11 @@ mod tests {
         let mut all: Vec<Neighbor> = (0..)
             .zip(distances)
             .map(|(index, rank)| Neighbor { index, rank: *rank })
-            .filter(|other| relevance.relation(query, other.index) != Relation::LeftOut)
+            .filter(|other| relevance.is_relevant(query, other.index).is_some())
             .collect();
         all.sort_by(Neighbor::order);
         let is_relevant =
-            |other: &Neighbor| relevance.relation(query, other.index) == Relation::Relevant;
+            |other: &Neighbor| relevance.is_relevant(query, other.index) == Some(true);
         let ranks = (1..).zip(&all).filter(|(_, other)| is_relevant(other));
         let ranks = ranks.map(|(rank, _)| rank).collect();
         let [mut firsts, mut lasts] = [Vec::new(), Vec::new()];

@@ -8,6 +8,13 @@ use std::fmt;
 pub struct QueryRetrieval {
     /// The number R of relevant references.
     pub relevant: usize,
+    /// The metrics of the query.
+    pub values: RetrievalValues,
+}
+
+/// Metrics of a query, or their means over queries.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RetrievalValues {
     /// [Precision](super::Ranking::precision_at) at each k of [`RetrievalReport::ks`].
     pub precision_at: Vec<f64>,
     /// [Recall](super::Ranking::recall_at) at each k of [`RetrievalReport::ks`].
@@ -16,26 +23,10 @@ pub struct QueryRetrieval {
     pub r_precision: f64,
     /// [MAP@R](super::Ranking::map_at_r).
     pub map_at_r: f64,
-    /// [Average precision](super::Ranking::average_precision); `None` if it was not requested.
+    /// [Average precision](super::Ranking::average_precision), whose mean is mAP; `None` if it was not requested.
     pub average_precision: Option<f64>,
-    /// [Reciprocal rank](super::Ranking::reciprocal_rank); `None` if average precision was not requested.
-    pub reciprocal_rank: Option<f64>,
-}
-
-/// Means of the values of [`QueryRetrieval`].
-#[derive(Clone, Debug, PartialEq)]
-pub struct RetrievalMeans {
-    /// Mean precision at each k of [`RetrievalReport::ks`].
-    pub precision_at: Vec<f64>,
-    /// Mean recall at each k of [`RetrievalReport::ks`].
-    pub recall_at: Vec<f64>,
-    /// Mean R-precision.
-    pub r_precision: f64,
-    /// Mean of MAP@R.
-    pub map_at_r: f64,
-    /// Mean average precision over all ranks (mAP); `None` if it was not requested.
-    pub average_precision: Option<f64>,
-    /// Mean reciprocal rank (MRR); `None` if average precision was not requested.
+    /// [Reciprocal rank](super::Ranking::reciprocal_rank), whose mean is MRR; `None` if average precision was not
+    /// requested.
     pub reciprocal_rank: Option<f64>,
 }
 
@@ -76,24 +67,25 @@ impl RetrievalReport {
     }
 
     /// The means over all queries with a match; `None` if there is no such query.
-    pub fn means(&self) -> Option<RetrievalMeans> {
+    pub fn means(&self) -> Option<RetrievalValues> {
         let queries = self.queries.iter().flatten();
-        RetrievalMeans::mean(queries.map(RetrievalMeans::of_query))
+        RetrievalValues::mean(queries.map(|query| query.values.clone()))
     }
 
     /// The unweighted mean, over the labels that have a query with a match, of the means over each label's queries;
     /// `None` if there is no such query. Large classes count no more than small ones.
-    pub fn means_of_classes(&self) -> Option<RetrievalMeans> {
-        let mut classes: BTreeMap<i128, Vec<&QueryRetrieval>> = BTreeMap::new();
+    pub fn means_of_classes(&self) -> Option<RetrievalValues> {
+        let mut classes: BTreeMap<i128, Vec<RetrievalValues>> = BTreeMap::new();
         for (label, query) in self.labels.iter().zip(&self.queries) {
             if let Some(query) = query {
-                classes.entry(*label).or_default().push(query);
+                let values = classes.entry(*label).or_default();
+                values.push(query.values.clone());
             }
         }
-        let means = classes.into_values().filter_map(|queries| {
-            RetrievalMeans::mean(queries.into_iter().map(RetrievalMeans::of_query))
-        });
-        RetrievalMeans::mean(means)
+        let classes = classes.into_values();
+        RetrievalValues::mean(
+            classes.filter_map(|values| RetrievalValues::mean(values.into_iter())),
+        )
     }
 }
 
@@ -125,18 +117,7 @@ impl fmt::Display for RetrievalReport {
     }
 }
 
-impl RetrievalMeans {
-    fn of_query(query: &QueryRetrieval) -> Self {
-        Self {
-            precision_at: query.precision_at.clone(),
-            recall_at: query.recall_at.clone(),
-            r_precision: query.r_precision,
-            map_at_r: query.map_at_r,
-            average_precision: query.average_precision,
-            reciprocal_rank: query.reciprocal_rank,
-        }
-    }
-
+impl RetrievalValues {
     /// The unweighted mean; `None` of nothing. A value that was not requested is missing in all.
     fn mean(mut values: impl Iterator<Item = Self>) -> Option<Self> {
         let mut mean = values.next()?;
