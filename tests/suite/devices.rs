@@ -13,8 +13,6 @@ pub fn devices() -> Vec<Device> {
         Device::ndarray(),
         #[cfg(feature = "wgpu")]
         Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-        #[cfg(feature = "cuda")]
-        Device::cuda(burn::tensor::DeviceIndex::Default),
     ]
 }
 
