@@ -39,16 +39,6 @@ pub fn f64_devices() -> Vec<Device> {
         .collect()
 }
 
-/// Whether a device takes numbers below the normal ones of `dtype` for zero, as GPUs may.
-pub fn flushes_subnormals(device: &Device, dtype: DType) -> bool {
-    let quarter = match dtype {
-        DType::F64 => f64::MIN_POSITIVE / 4.0,
-        _ => f64::from(f32::MIN_POSITIVE) / 4.0,
-    };
-    let number = Tensor::<1>::from_data([quarter], (device, dtype));
-    values(number.mul_scalar(2.0))[0] == 0.0
-}
-
 /// One in how many cases a test over thousands of them runs. Kernels on software Vulkan take a hundred times as long as
 /// the host, so a build that has them runs fewer. A prime, which meets every setting of a grid.
 pub const ONE_IN: usize = if cfg!(feature = "wgpu") { 13 } else { 1 };
