@@ -5,7 +5,7 @@ use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Tensor};
 use burn::train::{ExecutionStrategy, MultiDeviceOptim, TrainingStrategy};
 use burn_center_loss::{
-    CenterLossConfig, Checking, KnnClassifierConfig, KnnMetric, Margin, MarginSoftmaxConfig,
+    CenterLossConfig, Checking, KnnClassifierConfig, KnnMetric, MarginSoftmaxConfig,
     ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, UpdateRule, UpdateTiming,
 };
 
@@ -28,43 +28,35 @@ fn rows(count: usize, device: &Device) -> Tensor<2> {
     Tensor::<1>::from_data(values.as_slice(), device).reshape([count, WIDTH])
 }
 
-/// A name, and how to make a loss on a device.
-struct Case<L> {
-    name: String,
-    make: Box<dyn Fn(&Device) -> L>,
+/// The loss around [`rows`] on a device.
+macro_rules! around_rows {
+    ($config:expr, $count:expr) => {
+        |device: &Device| $config.init_with_centers(rows($count, device)).unwrap()
+    };
 }
 
-fn case<L>(name: impl ToString, make: impl Fn(&Device) -> L + 'static) -> Case<L> {
-    Case {
-        name: name.to_string(),
-        make: Box::new(make),
-    }
+/// Compares the numbers of a model after a hand-written loop, here and there.
+fn compare_loops<L: Loss>(remote: &Device, name: &str, make: impl Fn(&Device) -> L) {
+    let here = Device::flex().autodiff();
+    let [expected, found] = [&here, remote].map(|device| {
+        let mut model = Model::new(make(device), device);
+        let mut optimizer = AdamConfig::new().init();
+        for step in 0..10 {
+            let items: Vec<i64> = (0..6).map(|item| item + step).collect();
+            let (loss, _) = model.value(Batch::new(&items, device));
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model.loss.on_step();
+            model = optimizer.step(RATE, model, gradients);
+        }
+        model.numbers()
+    });
+    assert_close(name, &found, &expected);
 }
 
-/// The numbers of a model after a hand-written loop.
-fn by_hand<L: Loss>(case: &Case<L>, device: &Device) -> Vec<f64> {
-    let mut model = Model::new((case.make)(device), device);
-    let mut optimizer = AdamConfig::new().init();
-    for step in 0..10 {
-        let items: Vec<i64> = (0..6).map(|item| item + step).collect();
-        let (loss, _) = model.value(Batch::new(&items, device));
-        let gradients = GradientsParams::from_grads(loss.backward(), &model);
-        model.loss.on_step();
-        model = optimizer.step(RATE, model, gradients);
-    }
-    model.numbers()
-}
-
-fn compare_loops<L: Loss>(remote: &Device, cases: Vec<Case<L>>) {
-    for case in cases {
-        let here = by_hand(&case, &Device::flex().autodiff());
-        let there = by_hand(&case, remote);
-        assert_close(&case.name, &there, &here);
-    }
-}
-
-fn center_losses() -> Vec<Case<burn_center_loss::CenterLoss>> {
-    let mut cases = vec![];
+#[test]
+fn a_hand_written_loop_with_every_loss() {
+    let server = Server::start();
+    let remote = server.device().autodiff();
     for checking in [Checking::Strict, Checking::Deferred] {
         for rule in [
             UpdateRule::paper(),
@@ -77,68 +69,32 @@ fn center_losses() -> Vec<Case<burn_center_loss::CenterLoss>> {
             let config = CenterLossConfig::new(CLASSES, WIDTH)
                 .with_update_rule(rule)
                 .with_checking(checking);
-            let name = format!("{:?}, {checking:?}", config.update_rule);
-            cases.push(case(name, move |device| {
-                config.init_with_centers(rows(CLASSES, device)).unwrap()
-            }));
+            compare_loops(&remote, &config.to_string(), around_rows!(config, CLASSES));
         }
-    }
-    cases
-}
-
-#[test]
-fn a_hand_written_loop_with_every_loss() {
-    let server = Server::start();
-    let remote = server.device().autodiff();
-    compare_loops(&remote, center_losses());
-    for checking in [Checking::Strict, Checking::Deferred] {
+        let config = MarginSoftmaxConfig::new(CLASSES, WIDTH)
+            .with_scale(8.0)
+            .with_checking(checking);
+        compare_loops(&remote, &config.to_string(), around_rows!(config, CLASSES));
+        let config = ProxyAnchorConfig::new(CLASSES, WIDTH).with_checking(checking);
+        compare_loops(&remote, &config.to_string(), around_rows!(config, CLASSES));
+        let config = ProxyNcaConfig::new(CLASSES, WIDTH).with_checking(checking);
+        compare_loops(&remote, &config.to_string(), around_rows!(config, CLASSES));
+        let config = SoftTripleConfig::new(CLASSES, WIDTH)
+            .with_sub_centers(2)
+            .with_checking(checking);
         compare_loops(
             &remote,
-            vec![case(format!("ArcFace, {checking:?}"), move |device| {
-                MarginSoftmaxConfig::new(CLASSES, WIDTH)
-                    .with_margin(Margin::arcface(0.5))
-                    .with_scale(8.0)
-                    .with_checking(checking)
-                    .init_with_centers(rows(CLASSES, device))
-                    .unwrap()
-            })],
-        );
-        compare_loops(
-            &remote,
-            vec![case(format!("ProxyAnchor, {checking:?}"), move |device| {
-                ProxyAnchorConfig::new(CLASSES, WIDTH)
-                    .with_checking(checking)
-                    .init_with_centers(rows(CLASSES, device))
-                    .unwrap()
-            })],
-        );
-        compare_loops(
-            &remote,
-            vec![case(format!("ProxyNca, {checking:?}"), move |device| {
-                ProxyNcaConfig::new(CLASSES, WIDTH)
-                    .with_checking(checking)
-                    .init_with_centers(rows(CLASSES, device))
-                    .unwrap()
-            })],
-        );
-        compare_loops(
-            &remote,
-            vec![case(format!("SoftTriple, {checking:?}"), move |device| {
-                SoftTripleConfig::new(CLASSES, WIDTH)
-                    .with_sub_centers(2)
-                    .with_checking(checking)
-                    .init_with_centers(rows(2 * CLASSES, device))
-                    .unwrap()
-            })],
+            &config.to_string(),
+            around_rows!(config, 2 * CLASSES),
         );
     }
 }
 
 /// The learner on one device, with the batches of both in the order in which they are merged.
-fn compare_learners<L: Loss>(remotes: &[Device], case: &Case<L>) {
+fn compare_learners<L: Loss>(remotes: &[Device], name: &str, make: impl Fn(&Device) -> L) {
     let here = Device::flex().autodiff();
     let one = learn(
-        Model::new((case.make)(&here), &here),
+        Model::new(make(&here), &here),
         vec![0, 1, 4, 9, 2, 3, 8, 7],
         2,
         |training| training.grads_accumulation(2),
@@ -148,7 +104,7 @@ fn compare_learners<L: Loss>(remotes: &[Device], case: &Case<L>) {
         MultiDeviceOptim::OptimMainDevice,
         MultiDeviceOptim::OptimSharded,
     ] {
-        let model = Model::new((case.make)(&remotes[0]), &remotes[0]);
+        let model = Model::new(make(&remotes[0]), &remotes[0]);
         let trained = learn(model, vec![0, 1, 2, 3, 4, 9, 8, 7], 2, |training| {
             training.with_training_strategy(TrainingStrategy::Default(ExecutionStrategy::multi(
                 remotes.to_vec(),
@@ -156,7 +112,7 @@ fn compare_learners<L: Loss>(remotes: &[Device], case: &Case<L>) {
             )))
         });
         assert!(trained.error.is_none(), "{:?}", trained.error);
-        let name = format!("{}, {strategy:?}", case.name);
+        let name = format!("{name}, {strategy:?}");
         assert_close(&name, &trained.model.numbers(), &expected);
     }
 }
@@ -171,38 +127,16 @@ fn the_learner_over_two_servers() {
         UpdateRule::sum().with_alpha(0.1),
     ] {
         for checking in [Checking::Strict, Checking::Deferred] {
-            let rule = rule.clone().with_timing(UpdateTiming::OnStepShared);
             let config = CenterLossConfig::new(CLASSES, WIDTH)
                 .with_checking(checking)
-                .with_update_rule(rule);
-            let name = format!("{:?}, {checking:?}", config.update_rule);
-            compare_learners(
-                &remotes,
-                &case(name, move |device| {
-                    config.init_with_centers(rows(CLASSES, device)).unwrap()
-                }),
-            );
+                .with_update_rule(rule.clone().with_timing(UpdateTiming::OnStepShared));
+            compare_learners(&remotes, &config.to_string(), around_rows!(config, CLASSES));
         }
     }
-    compare_learners(
-        &remotes,
-        &case("gradient rule", |device| {
-            CenterLossConfig::new(CLASSES, WIDTH)
-                .with_update_rule(UpdateRule::Gradient)
-                .init_with_centers(rows(CLASSES, device))
-                .unwrap()
-        }),
-    );
-    compare_learners(
-        &remotes,
-        &case("ArcFace", |device| {
-            MarginSoftmaxConfig::new(CLASSES, WIDTH)
-                .with_margin(Margin::arcface(0.5))
-                .with_scale(4.0)
-                .init_with_centers(rows(CLASSES, device))
-                .unwrap()
-        }),
-    );
+    let config = CenterLossConfig::new(CLASSES, WIDTH).with_update_rule(UpdateRule::Gradient);
+    compare_learners(&remotes, "gradient rule", around_rows!(config, CLASSES));
+    let config = MarginSoftmaxConfig::new(CLASSES, WIDTH).with_scale(4.0);
+    compare_learners(&remotes, "ArcFace", around_rows!(config, CLASSES));
 }
 
 /// Two devices, each with its half of a batch, move the centers as one device with the whole batch.

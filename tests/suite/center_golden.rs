@@ -1,14 +1,16 @@
 //! The center loss against the numbers of three existing implementations.
 
 use burn::nn::loss::Reduction;
-use burn::tensor::{DType, Device, Int, Tensor};
-use burn_center_loss::{CenterLoss, CenterLossConfig, ClassBalance, UpdateRule};
+use burn::tensor::{DType, Device};
+use burn_center_loss::{CenterLossConfig, ClassBalance, UpdateRule};
 use serde::Deserialize;
 
-use crate::contract::LossUnderTest;
+use crate::contract::{Case as Loss, Found};
 use crate::devices::{autodiff_devices, values};
 use crate::fixtures::{assert_close, cases};
-use crate::tensors::{labels, typed_matrix};
+use crate::plain::Plain;
+
+const TOLERANCE: f64 = 1e-5;
 
 /// The inputs that the three fixture files have in common.
 #[derive(Deserialize)]
@@ -30,22 +32,41 @@ impl Inputs {
         CenterLossConfig::new(self.num_classes, self.feature_dim)
     }
 
-    fn loss(&self, config: CenterLossConfig, device: &Device) -> CenterLoss {
-        config
-            .init_with_centers(typed_matrix(&self.centers_before, DType::F32, device))
-            .unwrap()
+    fn plain(&self) -> Plain {
+        Plain {
+            features: self.features.clone(),
+            labels: self.labels.clone(),
+            weights: None,
+            centers: self.centers_before.clone(),
+        }
     }
 
-    fn features(&self, device: &Device) -> Tensor<2> {
-        typed_matrix(&self.features, DType::F32, device).require_grad()
+    /// Compares the gradients of a call.
+    fn run(&self, config: CenterLossConfig, device: &Device) -> Found {
+        let found = Loss::new(config).run(&self.plain(), device);
+        let gradient = found.features.concat();
+        self.assert_close("gradient", &gradient, &self.grad_features.concat());
+        found
     }
 
-    fn labels(&self, device: &Device) -> Tensor<1, Int> {
-        labels(&self.labels, device)
+    fn assert_close(&self, what: &str, actual: &[f64], expected: &[f64]) {
+        assert_close(
+            &format!("{} {what}", self.name),
+            actual,
+            expected,
+            TOLERANCE,
+        );
+    }
+
+    /// Compares the centers after a step with the gradient of the mean.
+    fn assert_stepped(&self, config: CenterLossConfig, device: &Device) {
+        let plain = self.plain();
+        let loss = Loss::new(config).loss(&plain, device);
+        let value = loss.forward(plain.typed(DType::F32, device), plain.labels(device));
+        let centers = values(loss.stepped(&value, self.alpha).centers());
+        self.assert_close("centers", &centers, &self.centers_after.concat());
     }
 }
-
-const TOLERANCE: f64 = 1e-5;
 
 #[test]
 fn caffe_paper_rule() {
@@ -60,45 +81,23 @@ fn caffe_paper_rule() {
     }
     for device in autodiff_devices() {
         for case in cases::<Case>("caffe_center_loss.json") {
-            let name = |what: &str| format!("{} {what}", case.inputs.name);
-            let rule = UpdateRule::paper().with_alpha(case.inputs.alpha);
-            let config = case.inputs.config().with_update_rule(rule);
-            let plain = case.inputs.loss(config.clone(), &device);
-            let (features, labels) = (case.inputs.features(&device), case.inputs.labels(&device));
-            let unweighted = plain.evaluate(features.clone(), labels.clone());
-            assert_close(&name("loss"), &values(unweighted), &[case.loss], TOLERANCE);
+            let (inputs, plain) = (&case.inputs, case.inputs.plain());
+            let batch = || (plain.typed(DType::F32, &device), plain.labels(&device));
+            let rule = UpdateRule::paper().with_alpha(inputs.alpha);
+            let config = inputs.config().with_update_rule(rule);
+            let unweighted = Loss::new(config.clone()).loss(&plain, &device);
+            let value = unweighted.try_evaluate(batch().into()).unwrap();
+            inputs.assert_close("loss", &values(value), &[case.loss]);
 
-            let loss = case
-                .inputs
-                .loss(config.with_lambda(case.loss_weight), &device);
-            let value = loss.forward(features.clone(), labels.clone());
-            let gradients = value.backward();
-            let gradient = features.grad(&gradients).unwrap();
-            assert_close(
-                &name("weighted"),
-                &values(value),
-                &[case.weighted_loss],
-                TOLERANCE,
-            );
-            assert_close(
-                &name("gradient"),
-                &values(gradient),
-                &case.inputs.grad_features.concat(),
-                TOLERANCE,
-            );
-            assert_close(
-                &name("centers"),
-                &values(loss.centers()),
-                &case.inputs.centers_after.concat(),
-                TOLERANCE,
-            );
-            loss.forward(features, labels);
-            assert_close(
-                &name("centers after two steps"),
-                &values(loss.centers()),
-                &case.centers_after_second_step.concat(),
-                TOLERANCE,
-            );
+            let Found { value, loss, .. } =
+                inputs.run(config.with_lambda(case.loss_weight), &device);
+            inputs.assert_close("weighted", &value, &[case.weighted_loss]);
+            let centers = values(loss.centers());
+            inputs.assert_close("centers", &centers, &inputs.centers_after.concat());
+            loss.try_forward(batch().into()).unwrap();
+            let centers = values(loss.centers());
+            let expected = case.centers_after_second_step.concat();
+            inputs.assert_close("centers after two steps", &centers, &expected);
         }
     }
 }
@@ -117,60 +116,31 @@ fn mxnet_histogram_weighted_gradient_rule() {
     }
     for device in autodiff_devices() {
         for case in cases::<Case>("mxnet_center_loss.json") {
-            let name = |what: &str| format!("{} {what}", case.inputs.name);
-            let (features, labels) = (case.inputs.features(&device), case.inputs.labels(&device));
-            let loss = |reduction| {
-                let config = case
-                    .inputs
+            let inputs = &case.inputs;
+            let config = |reduction| {
+                inputs
                     .config()
                     .with_update_rule(UpdateRule::Gradient)
                     .with_class_balance(ClassBalance::Histogram)
                     .with_lambda(case.lmbd)
-                    .with_reduction(reduction);
-                case.inputs.loss(config, &device)
+                    .with_reduction(reduction)
             };
-            for (reduction, expected) in [
-                (Reduction::Sum, case.loss_sum),
-                (Reduction::Mean, case.loss_mean),
-            ] {
-                let value = loss(reduction).forward(features.clone(), labels.clone());
-                assert_close(&name("loss"), &values(value), &[expected], TOLERANCE);
-            }
-            let each = loss(Reduction::Sum).forward_no_reduction(features.clone(), labels.clone());
-            assert_close(
-                &name("losses"),
-                &values(each),
-                &case.per_sample_loss,
-                TOLERANCE,
-            );
-
-            let sum = loss(Reduction::Sum);
-            let gradients = sum.forward(features.clone(), labels.clone()).backward();
-            let gradient = features.grad(&gradients).unwrap();
-            let of_centers = sum.of_centers(gradients).unwrap();
-            assert_close(
-                &name("gradient"),
-                &values(gradient),
-                &case.inputs.grad_features.concat(),
-                TOLERANCE,
-            );
-            assert_close(
-                &name("gradient of the centers"),
-                &of_centers,
-                &case.grad_centers.concat(),
-                TOLERANCE,
-            );
-
-            // The trainer there steps with the gradient of the sum divided by the batch size: the gradient of the mean.
-            let mean = loss(Reduction::Mean);
-            let value = mean.forward(features, labels);
-            let mean = mean.stepped(&value, case.inputs.alpha);
-            assert_close(
-                &name("centers"),
-                &values(mean.centers()),
-                &case.inputs.centers_after.concat(),
-                TOLERANCE,
-            );
+            let sum = inputs.run(config(Reduction::Sum), &device);
+            inputs.assert_close("loss", &sum.value, &[case.loss_sum]);
+            let of_centers = sum.of_centers.unwrap();
+            let expected = case.grad_centers.concat();
+            inputs.assert_close("gradient of the centers", &of_centers, &expected);
+            let mean = Loss::new(config(Reduction::Mean));
+            let found = mean.run(&inputs.plain(), &device);
+            inputs.assert_close("mean", &found.value, &[case.loss_mean]);
+            let each = Loss {
+                per_sample: true,
+                ..mean
+            };
+            let found = each.run(&inputs.plain(), &device);
+            inputs.assert_close("losses", &found.value, &case.per_sample_loss);
+            // The trainer there divides the gradient of the sum by the batch size.
+            inputs.assert_stepped(config(Reduction::Mean), &device);
         }
     }
 }
@@ -186,58 +156,31 @@ fn kaiyangzhou_gradient_rule() {
     }
     for device in autodiff_devices() {
         for case in cases::<Case>("kaiyangzhou_center_loss.json") {
-            let name = |what: &str| format!("{} {what}", case.inputs.name);
-            let config = case
-                .inputs
+            let inputs = &case.inputs;
+            let config = inputs
                 .config()
                 .with_update_rule(UpdateRule::Gradient)
                 .with_lambda(2.0);
-            let loss = case.inputs.loss(config, &device);
-            let (features, labels) = (case.inputs.features(&device), case.inputs.labels(&device));
-            let value = loss.forward(features.clone(), labels);
+            let found = inputs.run(config.clone(), &device);
             // That code clamps the masked B x C matrix from below, which adds 1e-12 for each of the other classes, and
             // for a sample on its center too.
-            let clamped: f64 = case
-                .inputs
-                .features
-                .iter()
-                .zip(&case.inputs.labels)
-                .map(|(x, y)| {
-                    let center = &case.inputs.centers_before[*y as usize];
-                    let squared: f64 = x.iter().zip(center).map(|(x, c)| (x - c).powi(2)).sum();
-                    (1e-12 - squared).max(0.0)
-                })
-                .sum::<f64>()
-                / case.inputs.batch_size as f64;
-            let expected =
-                case.loss_float64 - (case.inputs.num_classes - 1) as f64 * 1e-12 - clamped;
-            let actual = values(value.clone())[0];
+            let squared = |(x, y): (&Vec<f64>, &i64)| -> f64 {
+                let center = &inputs.centers_before[*y as usize];
+                x.iter().zip(center).map(|(x, c)| (x - c).powi(2)).sum()
+            };
+            let squares = inputs.features.iter().zip(&inputs.labels).map(squared);
+            let clamped: f64 = squares.map(|squared| (1e-12 - squared).max(0.0)).sum();
+            let clamped = clamped / inputs.batch_size as f64;
+            let expected = case.loss_float64 - (inputs.num_classes - 1) as f64 * 1e-12 - clamped;
             assert!(
-                (actual - expected).abs() <= TOLERANCE * expected.abs() + 1e-15,
-                "{}: {actual} is not {expected}",
-                name("loss")
+                (found.value[0] - expected).abs() <= TOLERANCE * expected.abs() + 1e-15,
+                "{}: {:?} is not {expected}",
+                inputs.name,
+                found.value
             );
-            let gradients = value.backward();
-            let gradient = features.grad(&gradients).unwrap();
-            assert_close(
-                &name("gradient"),
-                &values(gradient),
-                &case.inputs.grad_features.concat(),
-                TOLERANCE,
-            );
-            assert_close(
-                &name("gradient of the centers"),
-                &loss.of_centers(gradients).unwrap(),
-                &case.grad_centers.concat(),
-                TOLERANCE,
-            );
-            let loss = loss.stepped(&value, case.inputs.alpha);
-            assert_close(
-                &name("centers"),
-                &values(loss.centers()),
-                &case.inputs.centers_after.concat(),
-                TOLERANCE,
-            );
+            let (of_centers, expected) = (found.of_centers.unwrap(), case.grad_centers.concat());
+            inputs.assert_close("gradient of the centers", &of_centers, &expected);
+            inputs.assert_stepped(config, &device);
         }
     }
 }

@@ -13,8 +13,6 @@ pub fn devices() -> Vec<Device> {
         Device::ndarray(),
         #[cfg(feature = "wgpu")]
         Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
-        #[cfg(feature = "cuda")]
-        Device::cuda(burn::tensor::DeviceIndex::Default),
     ]
 }
 
@@ -39,16 +37,6 @@ pub fn f64_devices() -> Vec<Device> {
         .filter(|device| config.try_init(device).is_ok())
         .map(Device::autodiff)
         .collect()
-}
-
-/// Whether a device takes numbers below the normal ones of `dtype` for zero, as GPUs may.
-pub fn flushes_subnormals(device: &Device, dtype: DType) -> bool {
-    let quarter = match dtype {
-        DType::F64 => f64::MIN_POSITIVE / 4.0,
-        _ => f64::from(f32::MIN_POSITIVE) / 4.0,
-    };
-    let number = Tensor::<1>::from_data([quarter], (device, dtype));
-    values(number.mul_scalar(2.0))[0] == 0.0
 }
 
 /// One in how many cases a test over thousands of them runs. Kernels on software Vulkan take a hundred times as long as

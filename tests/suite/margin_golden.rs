@@ -26,9 +26,16 @@ struct Batch {
 impl Batch {
     /// Compares losses and gradients. `is_transposed` tells whether the gradient of the class vectors is
     /// `[feature_dim, num_classes]`.
-    fn check(&self, name: &str, loss: &MarginSoftmax, device: &Device, is_transposed: bool) {
+    fn check(
+        &self,
+        name: &str,
+        [loss, each]: [&dyn LossUnderTest; 2],
+        device: &Device,
+        is_transposed: bool,
+    ) {
+        let y = labels(&self.labels, device);
         let features = typed_matrix(&self.embeddings, DType::F32, device).require_grad();
-        let value = loss.forward(features.clone(), labels(&self.labels, device));
+        let value = loss.forward(features.clone(), y.clone());
         let gradients = value.backward();
         let name = |what: &str| format!("{name}, {what}");
         assert_close(&name("loss"), &values(value), &[self.loss], TOLERANCE);
@@ -38,12 +45,15 @@ impl Batch {
         let gradient = loss.of_centers(gradients).unwrap();
         let expected = rows(&self.grad_weight, is_transposed).concat();
         assert_close(&name("centers"), &gradient, &expected, TOLERANCE);
-    }
-
-    fn check_each(&self, name: &str, loss: &MarginSoftmax, device: &Device) {
-        let features = typed_matrix(&self.embeddings, DType::F32, device);
-        let each = loss.forward_no_reduction(features, labels(&self.labels, device));
-        assert_close(name, &values(each), &self.per_sample_loss, TOLERANCE);
+        let losses = each
+            .try_each((features, y).into())
+            .expect("a loss per sample");
+        assert_close(
+            &name("losses"),
+            &values(losses.unwrap()),
+            &self.per_sample_loss,
+            TOLERANCE,
+        );
     }
 }
 
@@ -55,6 +65,11 @@ fn rows(matrix: &[Vec<f64>], is_transposed: bool) -> Vec<Vec<f64>> {
     (0..matrix[0].len())
         .map(|column| matrix.iter().map(|row| row[column]).collect())
         .collect()
+}
+
+fn with_vectors(config: &MarginSoftmaxConfig, rows: &[Vec<f64>], device: &Device) -> MarginSoftmax {
+    let centers = typed_matrix(rows, DType::F32, device);
+    config.init_with_centers(centers).unwrap()
 }
 
 /// A case of pytorch-metric-learning or insightface.
@@ -94,13 +109,10 @@ impl Case {
                     .with_scale(scale)
                     .with_sub_centers(self.sub_centers)
                     .with_score_budget(budget);
-                let weight = rows(&self.weight, is_transposed);
-                let loss = config
-                    .init_with_centers(typed_matrix(&weight, DType::F32, &device))
-                    .unwrap();
+                let loss = with_vectors(&config, &rows(&self.weight, is_transposed), &device);
                 let name = format!("{}, {device:?}, budget {budget}", self.name);
-                self.batch.check(&name, &loss, &device, is_transposed);
-                self.batch.check_each(&name, &loss, &device);
+                self.batch
+                    .check(&name, [&loss, &loss], &device, is_transposed);
             }
         }
     }
@@ -169,10 +181,8 @@ fn insightface_margins() {
         let scale = case.scale.unwrap();
         let expected = case.logits.as_ref().unwrap();
         for device in devices() {
-            let loss = MarginSoftmaxConfig::new(case.num_classes, case.feature_dim)
-                .with_scale(scale)
-                .init_with_centers(typed_matrix(&case.weight, DType::F32, &device))
-                .unwrap();
+            let config = MarginSoftmaxConfig::new(case.num_classes, case.feature_dim);
+            let loss = with_vectors(&config.with_scale(scale), &case.weight, &device);
             let features = typed_matrix(&case.batch.embeddings, DType::F32, &device);
             let logits = values(loss.logits(features).unwrap());
             for (i, row) in logits.chunks(case.num_classes).enumerate() {
@@ -222,16 +232,11 @@ fn adaface() {
                     .with_margin(Margin::AdaFace(margin))
                     .with_scale(case.scale)
                     .with_score_budget(budget);
-                let make = || {
-                    config
-                        .init_with_centers(typed_matrix(&case.weight, DType::F32, &device))
-                        .unwrap()
-                };
-                let (loss, of_samples) = (make(), make());
+                let make = || with_vectors(&config, &case.weight, &device);
+                let (loss, each) = (make(), make());
                 for (nth, step) in case.steps.iter().enumerate() {
                     let name = format!("{} step {nth}", case.name);
-                    step.batch.check(&name, &loss, &device, false);
-                    step.batch.check_each(&name, &of_samples, &device);
+                    step.batch.check(&name, [&loss, &each], &device, false);
                     let statistics = loss.norm_statistics().unwrap();
                     assert_close(
                         &name,

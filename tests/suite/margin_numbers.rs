@@ -10,7 +10,7 @@ use crate::contract::Case;
 use crate::devices::{autodiff_devices, devices, f64_devices, values};
 use crate::fixtures::assert_close;
 use crate::plain::Plain;
-use crate::tensors::{labels, matrix, typed_matrix};
+use crate::tensors::{labels, typed_matrix};
 
 fn arcface(margin: f64, beyond_pi: BeyondPi) -> Margin {
     Margin::ArcFace(ArcFace::new().with_margin(margin).with_beyond_pi(beyond_pi))

@@ -38,7 +38,6 @@ pub trait LossUnderTest: Debug {
     fn extend_classes(&self, centers: Tensor<2>) -> Result<AnyLoss, LossError>;
     fn statistics(&self, batch: Labelled) -> Result<CenterStatistics, LossError>;
     fn nearest_center(&self) -> Result<NearestCenter, KnnError>;
-    fn text(&self) -> String;
     /// The same loss after something that Burn does to modules.
     fn changed(&self, change: Change) -> AnyLoss;
     fn record(&self) -> Bytes;
@@ -134,9 +133,6 @@ macro_rules! under_test {
             }
             fn nearest_center(&self) -> Result<NearestCenter, KnnError> {
                 <$loss>::nearest_center(self)
-            }
-            fn text(&self) -> String {
-                self.to_string()
             }
             fn changed(&self, change: Change) -> AnyLoss {
                 Box::new(changed(self.clone(), change))
