@@ -63,12 +63,19 @@ pub(super) fn by_operations(
     wide: DType,
 ) -> TargetAngles {
     let dtype = features.dtype();
-    let centers = centers.clone().without_autodiff();
-    let vectors = |rows: &Tensor<1, Int>| {
-        let rows = centers.clone().select(0, rows.clone());
-        Directions::of(rows.cast(wide))
+    let directions = |rows: Tensor<2>| {
+        let rows = rows.cast(wide);
+        if wide == dtype {
+            return Directions::of(rows);
+        }
+        // No square of an f32 overflows or vanishes in f64.
+        let norms = norm(&rows);
+        let units = rows / no_zero(norms.clone());
+        Directions { units, norms }
     };
-    let x = Directions::of(features.clone().without_autodiff().cast(wide));
+    let centers = centers.clone().without_autodiff();
+    let vectors = |rows: &Tensor<1, Int>| directions(centers.clone().select(0, rows.clone()));
+    let x = directions(features.clone().without_autodiff());
     let mut rows = classes.clone().mul_scalar(sub_centers as i64);
     let mut w = vectors(&rows);
     if sub_centers > 1 {
