@@ -8,8 +8,6 @@ use burn_std::sync::Mutex;
 
 use super::logits::{Cosines, cosines, every, logits};
 use super::{Scale, Softmax, TargetScores, column};
-#[cfg(feature = "flex")]
-use crate::backward::Derivative;
 use crate::device::is_host;
 use crate::distance::{Directions, no_zero};
 
@@ -317,13 +315,6 @@ impl<K: Kernels> Blocks<K> {
         let products = Tensor::stack::<3>(products, 1);
         let [classes, sub_centers, feature_dim] = products.dims();
         products.reshape([classes * sub_centers, feature_dim])
-    }
-}
-
-#[cfg(feature = "flex")]
-impl<K: Kernels> Derivative for Blocks<K> {
-    fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        self.gradients_of(upstream, wanted)
     }
 }
 

@@ -1,14 +1,16 @@
 //! The work on a block of classes in `f32` by loops over memory that the host reaches.
 
+use std::f64::consts::SQRT_2;
 use std::ops::Range;
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::tensor::{DType, Element, Tensor, TensorData};
+use burn::tensor::{DType, Element, Int, Tensor, TensorData};
 
-use super::Softmax;
-use super::blocks::{Kernels, Sums, Upstream};
-use super::score_rows::{ScoreRows, dot, exp_of_negative, norm};
+use super::blocks::{Blocks, Kernels, Sums, Upstream};
+use super::score_rows::{ScoreRows, dot, exp_of_negative, norm, sum_of};
+use super::{Softmax, TargetAngles};
+use crate::backward::Derivative;
 use crate::device::is_flex;
 use crate::distance::Directions;
 use crate::parts::for_each_part;
@@ -16,6 +18,11 @@ use crate::simd::{Loops, vectorized};
 
 /// Values that one thread works on in turn: fewer are not worth a thread.
 const VALUES_AT_ONCE: usize = 1 << 15;
+
+/// Whether these loops serve features.
+pub(super) fn serves(features: &Tensor<2>) -> bool {
+    features.dtype() == DType::F32 && is_flex(&features.device().without_autodiff())
+}
 
 /// The samples, for loops over their scores.
 #[derive(Debug)]
@@ -26,10 +33,9 @@ pub(super) struct HostLoops {
     scales: Vec<f32>,
 }
 
-impl HostLoops {
-    /// Whether these loops serve a softmax.
-    pub fn serve(softmax: &Softmax) -> bool {
-        softmax.features.dtype() == DType::F32 && is_flex(&softmax.classes.device())
+impl<K: Kernels> Derivative for Blocks<K> {
+    fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
+        self.gradients_of(upstream, wanted)
     }
 }
 
@@ -324,6 +330,89 @@ impl Loops for Projecting<'_> {
             }
         }
     }
+}
+
+/// The angles between features and as many class vectors, whose rows in the centers are given. In `f64`.
+pub(super) fn pairs(features: Tensor<2>, centers: Tensor<2>, rows: Tensor<1, Int>) -> TargetAngles {
+    let [_, width] = features.dims();
+    let [mut by_features, mut by_centers] =
+        [features, centers].map(|rows| values(&primitive(rows)).to_vec());
+    let centers = by_centers.chunks_exact_mut(width);
+    let mut found: Vec<_> = centers.map(|center| (center, [0.0; 4])).collect();
+    for_parts_of_rows(&mut by_features, width, &mut found, |_, features, pairs| {
+        vectorized(Pairing { features, pairs });
+    });
+    let column = |nth: usize| {
+        let numbers = found.iter().map(|(_, numbers)| numbers[nth]).collect();
+        matrix::<f64>(numbers, 1).squeeze_dim(1)
+    };
+    let [angle, cosine, sine, norms] = [0, 1, 2, 3].map(column);
+    TargetAngles {
+        rows,
+        angle,
+        cosine,
+        sine,
+        norms,
+        by_features: matrix(by_features, width),
+        by_centers: matrix(by_centers, width),
+    }
+}
+
+/// Turns rows into the negative gradients of the angles between them.
+struct Pairing<'a, 'b> {
+    features: &'a mut [f32],
+    /// The class vectors, and angle, cosine, sine and norm of the feature.
+    pairs: &'a mut [(&'b mut [f32], [f64; 4])],
+}
+
+impl Loops for Pairing<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let width = self.features.len() / self.pairs.len();
+        let (mut x, mut w) = (vec![0.0; width], vec![0.0; width]);
+        let features = self.features.chunks_exact_mut(width);
+        for (feature, (center, numbers)) in features.zip(self.pairs) {
+            let norms = [unit_row(feature, &mut x), unit_row(center, &mut w)];
+            let is_zero = norms.contains(&0.0);
+            let difference = sum_of(&x, &w, |x, w| (x - w) * (x - w)).sqrt();
+            let sum = sum_of(&x, &w, |x, w| (x + w) * (x + w)).sqrt();
+            // Those at a right angle.
+            let [difference, sum] = match is_zero {
+                true => [SQRT_2; 2],
+                false => [difference, sum],
+            };
+            let sine = difference * sum / 2.0;
+            let cosine = (sum - difference) * (sum + difference) / 4.0;
+            *numbers = [2.0 * difference.atan2(sum), cosine, sine, norms[0]];
+            // NaN is no sine above that of rounding.
+            let has_direction = !is_zero && sine > 1e-14;
+            for (gradient, from, to, norm) in [
+                (feature, &x, &w, norms[0]),
+                (&mut **center, &w, &x, norms[1]),
+            ] {
+                let across = |from: f64, to: f64| to - from * cosine;
+                let squared = sum_of(from, to, |from, to| across(from, to) * across(from, to));
+                let factor = 1.0 / (squared.sqrt() * norm);
+                for (place, (from, to)) in gradient.iter_mut().zip(from.iter().zip(to)) {
+                    let value = (across(*from, *to) * factor) as f32;
+                    *place = if has_direction { value } else { 0.0 };
+                }
+            }
+        }
+    }
+}
+
+/// A row with unit length, and its norm. A zero row stays zero.
+#[inline(always)]
+fn unit_row(row: &[f32], unit: &mut [f64]) -> f64 {
+    let norm = norm(row);
+    let factor = if norm == 0.0 { 0.0 } else { 1.0 / norm };
+    for (unit, value) in unit.iter_mut().zip(row) {
+        *unit = f64::from(*value) * factor;
+    }
+    norm
 }
 
 /// Values of rows as a matrix.

@@ -18,11 +18,12 @@ mod tests;
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Int, Tensor};
+use burn::tensor::{Bool, DType, Int, Tensor};
 
 #[cfg(feature = "flex")]
 use crate::backward::custom_backward;
 use crate::batch::Weights;
+use crate::device::computes_in;
 #[cfg(feature = "flex")]
 use crate::device::is_flex;
 use blocks::Blocks;
@@ -30,7 +31,43 @@ use blocks::Blocks;
 use host::HostLoops;
 pub(crate) use logits::logits;
 use operations::Operations;
-pub(crate) use target_angles::{TargetAngles, target_angles};
+pub(crate) use target_angles::TargetAngles;
+use target_angles::{pairs, to_closest};
+
+/// The angles between features and the vectors of their classes: with rows `u` and `w` of unit length,
+///
+/// ```text
+/// angle = 2 atan2(|u - w|, |u + w|)
+/// ```
+///
+/// which is exact at 0 and pi too (W. Kahan, How Futile are Mindless Assessments of Roundoff in
+/// Floating-Point Computation?, 2006, section 12). The gradients are projections, so that no angle loses its
+/// derivative. Sums and roots are in `f64` where the device computes in it.
+///
+/// # Shapes
+///
+/// - features: `[batch_size, feature_dim]`
+/// - centers: `[num_classes * sub_centers, feature_dim]`
+/// - classes: `[batch_size]`
+pub(crate) fn target_angles(
+    features: &Tensor<2>,
+    centers: &Tensor<2>,
+    classes: &Tensor<1, Int>,
+    sub_centers: usize,
+) -> TargetAngles {
+    #[cfg(feature = "flex")]
+    if host::serves(features) {
+        return to_closest(features, centers, classes, sub_centers, host::pairs);
+    }
+    let has_f64 = computes_in(&classes.device(), DType::F64);
+    let wide = if has_f64 {
+        DType::F64
+    } else {
+        features.dtype()
+    };
+    let pairs = |features, centers, rows| pairs(features, centers, rows, wide);
+    to_closest(features, centers, classes, sub_centers, pairs)
+}
 
 /// The factor `r_i` that turns the cosines of a sample into scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -88,7 +125,7 @@ impl Softmax {
     fn forward_in_blocks(self, classes: Option<usize>) -> SoftmaxPass {
         let inputs = [self.features.clone(), self.centers.clone()];
         #[cfg(feature = "flex")]
-        if HostLoops::serve(&self) {
+        if host::serves(&self.features) {
             let (losses, blocks) = Blocks::forward(self, classes);
             let engine = Engine::Host(blocks);
             return SoftmaxPass {

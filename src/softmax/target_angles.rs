@@ -1,6 +1,6 @@
 use burn::tensor::{DType, Int, Tensor};
 
-use crate::device::{computes_in, is_host};
+use crate::device::is_host;
 use crate::distance::{Directions, no_zero};
 use crate::reduce::sum_dim;
 
@@ -25,65 +25,46 @@ pub(crate) struct TargetAngles {
     pub by_centers: Tensor<2>,
 }
 
-/// The angles between features and the vectors of their classes: with rows `u` and `w` of unit length,
-///
-/// ```text
-/// angle = 2 atan2(|u - w|, |u + w|)
-/// ```
-///
-/// which is exact at 0 and pi too (W. Kahan, How Futile are Mindless Assessments of Roundoff in
-/// Floating-Point Computation?, 2006, section 12). The gradients are projections, so that no angle loses its
-/// derivative. Sums and roots are in `f64` where the device computes in it, and so are angles on the host.
-///
-/// # Shapes
-///
-/// - features: `[batch_size, feature_dim]`
-/// - centers: `[num_classes * sub_centers, feature_dim]`
-/// - classes: `[batch_size]`
-pub(crate) fn target_angles(
+/// The angles between features and the closest vectors of their classes. `pairs` finds them for features, as many
+/// class vectors, and the rows of the latter in the centers.
+pub(super) fn to_closest(
     features: &Tensor<2>,
     centers: &Tensor<2>,
     classes: &Tensor<1, Int>,
     sub_centers: usize,
+    pairs: impl Fn(Tensor<2>, Tensor<2>, Tensor<1, Int>) -> TargetAngles,
 ) -> TargetAngles {
-    let device = classes.device();
-    let wide = match computes_in(&device, DType::F64) {
-        true => DType::F64,
-        false => features.dtype(),
+    let features = features.clone().without_autodiff();
+    let centers = centers.clone().without_autodiff();
+    let pairs = |rows: Tensor<1, Int>| {
+        let centers = centers.clone().select(0, rows.clone());
+        pairs(features.clone(), centers, rows)
     };
-    by_operations(features, centers, classes, sub_centers, wide)
+    let first = classes.clone().mul_scalar(sub_centers as i64);
+    let found = pairs(first.clone());
+    if sub_centers == 1 {
+        return found;
+    }
+    let (mut rows, mut largest) = (found.rows, found.cosine);
+    for sub_center in 1..sub_centers {
+        let other = pairs(first.clone().add_scalar(sub_center as i64));
+        let is_closer = other.cosine.clone().greater(largest.clone());
+        rows = rows.mask_where(is_closer.clone(), other.rows);
+        largest = largest.mask_where(is_closer, other.cosine);
+    }
+    pairs(rows)
 }
 
-/// [`target_angles`] with sums and roots in the given data type.
-pub(super) fn by_operations(
-    features: &Tensor<2>,
-    centers: &Tensor<2>,
-    classes: &Tensor<1, Int>,
-    sub_centers: usize,
+/// The angles between features and as many class vectors by tensor operations. Sums and roots are in the data
+/// type `wide`, and so are angles on the host.
+pub(super) fn pairs(
+    features: Tensor<2>,
+    centers: Tensor<2>,
+    rows: Tensor<1, Int>,
     wide: DType,
 ) -> TargetAngles {
     let dtype = features.dtype();
-    let centers = centers.clone().without_autodiff();
-    let vectors = |rows: &Tensor<1, Int>| {
-        let rows = centers.clone().select(0, rows.clone());
-        Directions::of(rows.cast(wide))
-    };
-    let x = Directions::of(features.clone().without_autodiff().cast(wide));
-    let mut rows = classes.clone().mul_scalar(sub_centers as i64);
-    let mut w = vectors(&rows);
-    if sub_centers > 1 {
-        let first = rows.clone();
-        let cosine = |w: &Directions| dot(&x.units, &w.units).squeeze_dim::<1>(1);
-        let mut largest = cosine(&w);
-        for sub_center in 1..sub_centers {
-            let others = first.clone().add_scalar(sub_center as i64);
-            let other = cosine(&vectors(&others));
-            let is_closer = other.clone().greater(largest.clone());
-            rows = rows.mask_where(is_closer.clone(), others);
-            largest = largest.mask_where(is_closer, other);
-        }
-        w = vectors(&rows);
-    }
+    let [x, w] = [features, centers].map(|rows| Directions::of(rows.cast(wide)));
     let is_zero = (x.norms.clone().equal_elem(0.0)).bool_or(w.norms.clone().equal_elem(0.0));
     // Two unit rows at a right angle have a difference and a sum of this norm.
     let right_angle = std::f64::consts::SQRT_2;
