@@ -32,13 +32,15 @@ fn directory() -> PathBuf {
     }
 }
 
-/// Asserts that each value is within `tolerance`, relative to the largest absolute expected value.
+/// Asserts that each value is within `tolerance`, relative to the largest absolute expected value, or to a
+/// multiple of the smallest normal number of `f32`, whose subnormal numbers have few digits.
 pub fn assert_close(name: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len(), "{name}: length");
-    let scale = expected.iter().fold(0.0_f64, |scale, v| scale.max(v.abs()));
+    let least = f64::from(f32::MIN_POSITIVE) / tolerance.max(f64::EPSILON);
+    let scale = expected.iter().fold(least, |scale, v| scale.max(v.abs()));
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
         assert!(
-            approx::abs_diff_eq!(*a, *e, epsilon = tolerance * scale.max(f64::MIN_POSITIVE)),
+            approx::abs_diff_eq!(*a, *e, epsilon = tolerance * scale),
             "{name}[{i}]: {a} is not {e} within {tolerance} of {scale}"
         );
     }
