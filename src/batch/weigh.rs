@@ -145,6 +145,7 @@ impl CheckedBatch {
             sample,
             dtype: format!("{:?}", self.unmasked.dtype()),
         };
+        let mut taking_part = Vec::with_capacity(losses.len());
         for (sample, label) in labels.into_iter().enumerate() {
             match self.rules.kind_of(label) {
                 LabelKind::Ignored => continue,
@@ -164,9 +165,12 @@ impl CheckedBatch {
             if !is_weight(value) {
                 return Err(LossError::Weight { sample, value });
             }
-            if value == 0.0 {
-                continue;
+            if value > 0.0 {
+                taking_part.push(sample);
             }
+        }
+        // A loss may depend on other samples, so that a bad sample is named before it.
+        for sample in taking_part {
             if !losses[sample].is_finite() {
                 check_finite(centers)?;
                 return Err(not_finite("loss", sample));

@@ -1,8 +1,9 @@
 //! The display of a loss as a module: its sizes and its own settings in one line.
 
-/// Displays a loss with the given settings after its sizes.
+/// Displays a loss with the given settings after its sizes. Before each setting is the method of Burn's `Content`
+/// that adds it.
 macro_rules! loss_display {
-    ($Loss:ident: $($setting:ident),*) => {
+    ($Loss:ident: $($add:ident $setting:ident),*) => {
         impl burn::module::ModuleDisplay for $Loss {
             fn custom_settings(&self) -> Option<burn::module::DisplaySettings> {
                 burn::module::DisplaySettings::new()
@@ -17,7 +18,7 @@ macro_rules! loss_display {
                 content
                     .add("num_classes", &self.num_classes())
                     .add("feature_dim", &self.feature_dim())
-                    $(.add_debug_attribute(stringify!($setting), &self.config.$setting))*
+                    $(.$add(stringify!($setting), &self.config.$setting))*
                     .optional()
             }
         }

@@ -93,7 +93,10 @@ impl Blocks<Operations> {
         let gradients = self.gradients_of(coefficients, wanted);
         for (input, gradient) in inputs.into_iter().zip(gradients) {
             if let Some(gradient) = gradient {
-                sum = sum + (zeros_of(input) * finite(gradient)).sum();
+                // Where the gradient is zero none passes, whatever arrives.
+                let is_zero = gradient.clone().equal_elem(0.0);
+                let zeros = zeros_of(input).mask_fill(is_zero, 0.0);
+                sum = sum + (zeros * finite(gradient)).sum();
             }
         }
         sum
@@ -138,11 +141,12 @@ fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
     zeros.mask_fill(is_nan, 0.0)
 }
 
-/// Infinite values as the largest ones, so that their products with zero are zero.
+/// Infinite values as the largest ones and NaN as zero, so that their products with zero are zero.
 fn finite(gradient: Tensor<2>) -> Tensor<2> {
     let most = match gradient.dtype() {
         DType::F64 => f64::MAX,
         _ => f64::from(f32::MAX),
     };
-    gradient.clamp(-most, most)
+    let is_nan = gradient.clone().is_nan();
+    gradient.clamp(-most, most).mask_fill(is_nan, 0.0)
 }

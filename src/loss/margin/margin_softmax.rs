@@ -340,7 +340,7 @@ pub struct MarginSoftmax {
 
 loss_methods!(MarginSoftmax, MarginSoftmaxConfig per sample);
 logits_methods!(MarginSoftmax);
-loss_display!(MarginSoftmax: sub_centers, margin, scale);
+loss_display!(MarginSoftmax: add sub_centers, add_debug_attribute margin, add scale);
 
 impl Loss for MarginSoftmax {
     type Config = MarginSoftmaxConfig;

@@ -154,7 +154,7 @@ pub struct ProxyAnchor {
 }
 
 loss_methods!(ProxyAnchor, ProxyAnchorConfig per batch);
-loss_display!(ProxyAnchor: scale, margin);
+loss_display!(ProxyAnchor: add scale, add margin);
 
 impl Loss for ProxyAnchor {
     type Config = ProxyAnchorConfig;

@@ -186,7 +186,7 @@ pub struct ProxyNca {
 
 loss_methods!(ProxyNca, ProxyNcaConfig per sample);
 logits_methods!(ProxyNca);
-loss_display!(ProxyNca: scale, denominator);
+loss_display!(ProxyNca: add scale, add_debug_attribute denominator);
 
 impl Loss for ProxyNca {
     type Config = ProxyNcaConfig;

@@ -179,7 +179,7 @@ pub struct SoftTriple {
 }
 
 loss_methods!(SoftTriple, SoftTripleConfig per sample);
-loss_display!(SoftTriple: sub_centers, scale, gamma, margin);
+loss_display!(SoftTriple: add sub_centers, add scale, add gamma, add margin);
 
 impl Loss for SoftTriple {
     type Config = SoftTripleConfig;
