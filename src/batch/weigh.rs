@@ -145,6 +145,8 @@ impl CheckedBatch {
             sample,
             dtype: format!("{:?}", self.unmasked.dtype()),
         };
+        // Bad samples first: one of them may spoil the losses of others.
+        let mut taking_part = Vec::with_capacity(losses.len());
         for (sample, label) in labels.into_iter().enumerate() {
             match self.rules.kind_of(label) {
                 LabelKind::Ignored => continue,
@@ -164,9 +166,11 @@ impl CheckedBatch {
             if !is_weight(value) {
                 return Err(LossError::Weight { sample, value });
             }
-            if value == 0.0 {
-                continue;
+            if value != 0.0 {
+                taking_part.push(sample);
             }
+        }
+        for sample in taking_part {
             if !losses[sample].is_finite() {
                 check_finite(centers)?;
                 return Err(not_finite("loss", sample));
