@@ -90,6 +90,8 @@ impl Blocks<Operations> {
     pub fn sum_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
         let mut sum = coefficients.zeros_like().sum();
         let wanted = inputs.each_ref().map(Tensor::is_autodiff);
+        // A batch in which no sample takes part passes no gradient, whatever arrives.
+        let all_rest = coefficients.clone().equal_elem(0.0).all();
         let gradients = self.gradients_of(coefficients, wanted);
         for (input, gradient) in inputs.into_iter().zip(gradients) {
             if let Some(gradient) = gradient {
@@ -99,7 +101,7 @@ impl Blocks<Operations> {
                 sum = sum + (zeros * finite(gradient)).sum();
             }
         }
-        sum
+        sum.mask_fill(all_rest, 0.0)
     }
 
     /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of
