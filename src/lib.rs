@@ -140,7 +140,8 @@ pub use schedule::Schedule;
 
 /// Settings of the rules that move the centers of a [`CenterLoss`].
 pub mod center {
-    pub use crate::loss::center::{DirectRule, Normalization};
+    pub use crate::centers::Normalization;
+    pub use crate::loss::center::DirectRule;
 }
 
 /// The margins of a [`MarginSoftmax`], and what belongs to them.

@@ -6,8 +6,10 @@
 )]
 mod centers;
 mod dtype;
+mod normalization;
 mod update;
 
 pub(crate) use centers::Centers;
 pub use dtype::CenterDType;
+pub use normalization::Normalization;
 pub use update::CenterUpdate;

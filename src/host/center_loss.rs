@@ -8,8 +8,8 @@ use num_traits::Float;
 
 use crate::backward::{Derivative, custom_backward};
 use crate::batch::{BatchRules, ClassBalance, LabelKind, LabelledBatch, Weighing, read_labels};
+use crate::centers::Normalization;
 use crate::error::is_weight;
-use crate::loss::center::Normalization;
 use crate::parts::{for_each_part, threads};
 use crate::simd::{Loops, vectorized};
 

@@ -7,7 +7,7 @@ use burn::tensor::{Bool, IndexingUpdateOp, Tensor};
 use burn_std::sync::Mutex;
 
 use super::logits::{Cosines, cosines, every, logits};
-use super::{Scale, Softmax, TargetScores, column};
+use super::problem::{Scale, Softmax, TargetScores, column};
 use crate::device::is_host;
 use crate::distance::{Directions, no_zero};
 

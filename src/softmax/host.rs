@@ -8,8 +8,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::{DType, Element, Int, Tensor, TensorData};
 
 use super::blocks::{Blocks, Kernels, Sums, Upstream};
+use super::problem::Softmax;
 use super::score_rows::{ScoreRows, dot, exp_of_negative, norm, sum_of};
-use super::{Softmax, TargetAngles};
+use super::target_angles::TargetAngles;
 use crate::backward::Derivative;
 use crate::device::is_flex;
 use crate::distance::Directions;

@@ -1,6 +1,6 @@
 use burn::tensor::{Int, Tensor};
 
-use super::Scale;
+use super::problem::Scale;
 use crate::distance::{norms, unit_rows};
 use crate::reduce::max_dim;
 

@@ -3,7 +3,7 @@ use std::ops::Range;
 use burn::tensor::{Bool, DType, Tensor};
 
 use super::blocks::{Blocks, Kernels, Sums, Upstream};
-use super::{Softmax, column};
+use super::problem::{Softmax, column};
 use crate::distance::{Directions, no_zero};
 use crate::reduce::{max_dim, sum_dim};
 

@@ -7,7 +7,8 @@ use burn::nn::loss::Reduction;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{DType, Device, Distribution, FloatDType, Int, Tensor, TensorData};
 
-use super::{Scale, Softmax, SoftmaxPass, TargetScores, host, logits, pairs, target_angles};
+use super::target_angles::pairs;
+use super::{Scale, Softmax, SoftmaxPass, TargetScores, host, logits, target_angles};
 use crate::batch::{
     BatchRules, CheckedBatch, Checking, ClassBalance, LabelledBatch, Weighing, Weights,
 };

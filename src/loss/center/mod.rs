@@ -5,4 +5,4 @@ mod pending;
 mod rule;
 
 pub use center_loss::{CenterLoss, CenterLossConfig};
-pub use rule::{DirectRule, Normalization, UpdateRule, UpdateTiming};
+pub use rule::{DirectRule, UpdateRule, UpdateTiming};

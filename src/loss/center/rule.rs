@@ -3,6 +3,7 @@ use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::batch::class_totals;
+use crate::centers::Normalization;
 use crate::distance::no_zero;
 use crate::error::{SettingError, not_negative};
 use crate::schedule::Schedule;
@@ -138,19 +139,6 @@ pub struct DirectRule {
     pub timing: UpdateTiming,
 }
 
-/// The divisor of the sum of the differences between the samples of class `j` and their center.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Normalization {
-    /// `1 + n_j`: a class that is seen once moves by half of alpha, so that single samples do not tear their
-    /// center about.
-    Paper,
-    /// `n_j`: alpha is the part of the way to the mean of the batch's samples that a center goes.
-    Mean,
-    /// 1: every sample counts with its full weight. Above `alpha * n_j = 2` the centers swing further at every
-    /// step.
-    Sum,
-}
-
 /// The time when a direct rule moves the centers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UpdateTiming {
@@ -174,15 +162,6 @@ impl DirectRule {
 }
 
 impl Normalization {
-    /// The divisor for a class of total weight `n`.
-    pub(crate) fn divisor(self, n: f64) -> f64 {
-        match self {
-            Self::Paper => 1.0 + n,
-            Self::Mean => n,
-            Self::Sum => 1.0,
-        }
-    }
-
     /// The factor of the difference of each sample, `[samples]`, from its weight.
     pub(super) fn factors(
         self,
