@@ -3,7 +3,7 @@
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use burn::nn::loss::Reduction;
-use burn::tensor::{Bool, DType, Element, ElementConversion, Int, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Element, ElementConversion, Int, Tensor, TensorData};
 use num_traits::Float;
 
 use crate::backward::{Derivative, custom_backward};
@@ -36,55 +36,51 @@ pub(crate) struct Problem<'a> {
 /// The Euclidean loss of a batch, `[1]` or `[batch_size]` on the graph of the features, and the step of the centers.
 /// `None` on other backends, and for a batch that tensor operations may refuse.
 pub(crate) fn center_loss(problem: &Problem) -> Option<(Tensor<1>, Option<Step>)> {
-    if problem.batch.features.dtype() != problem.centers.dtype() {
-        return None;
-    }
-    match problem.centers.dtype() {
-        DType::F32 => measure::<f32>(problem, |tensor| tensor.as_slice()),
-        DType::F64 => measure::<f64>(problem, |tensor| tensor.as_slice()),
+    let (input, dtype) = (problem.batch.features.clone(), problem.centers.dtype());
+    match dtype {
+        DType::F32 => measure::<f32>(problem, in_type(input, dtype), |tensor| tensor.as_slice()),
+        DType::F64 => measure::<f64>(problem, in_type(input, dtype), |tensor| tensor.as_slice()),
         _ => None,
+    }
+}
+
+fn in_type(features: Tensor<2>, dtype: DType) -> Tensor<2> {
+    match features.dtype() == dtype {
+        true => features,
+        false => features.cast(dtype),
     }
 }
 
 fn measure<T: Element + Float>(
     problem: &Problem,
+    input: Tensor<2>,
     values: fn(&FloatTensor<Flex>) -> Option<&[T]>,
 ) -> Option<(Tensor<1>, Option<Step>)> {
-    let LabelledBatch {
-        features: input,
-        labels,
-        weights,
-    } = problem.batch;
+    let [batch_size, dim] = input.dims();
+    let is_autodiff = input.is_autodiff();
     let features = contiguous(input.clone().without_autodiff())?;
     let centers = contiguous(problem.centers.clone())?;
-    let classes = classes(problem.rules, labels)?;
-    let weights = match weights {
-        Some(weights) => sample_weights(weights)?,
-        None => vec![1.0; classes.len()],
-    };
-    let groups = Groups::new(classes, weights, problem.rules.num_classes);
+    let groups = Groups::new(problem)?;
     let coefficients = groups.coefficients(&problem.weighing)?;
 
-    let dim = problem.rules.feature_dim;
-    let mut squares = vec![T::zero(); groups.classes.len()];
-    let is_autodiff = input.is_autodiff();
-    let rows = if is_autodiff { squares.len() } else { 0 };
-    let mut gradient = vec![T::zero(); rows * dim];
-    let part_rows = match squares.len() * dim >= VALUES_FOR_THREADS {
-        true => squares.len().div_ceil(threads()),
-        false => squares.len(),
+    let mut squares = vec![T::zero(); batch_size];
+    let mut gradient = vec![T::zero(); if is_autodiff { batch_size * dim } else { 0 }];
+    let rows = match batch_size * dim >= VALUES_FOR_THREADS {
+        true => batch_size.div_ceil(threads()),
+        false => batch_size,
     };
-    let mut gradients = gradient.chunks_mut(part_rows * dim);
+    let mut gradients = gradient.chunks_mut(rows * dim);
     let mut parts: Vec<_> = squares
-        .chunks_mut(part_rows)
+        .chunks_mut(rows)
         .map(|squares| (squares, gradients.next().unwrap_or_default()))
         .collect();
-    for_each_part(&mut parts, 1, |part, rows| {
-        for (squares, gradient) in rows {
-            let first = part * part_rows;
+    let (x, c) = (values(&features)?, values(&centers)?);
+    for_each_part(&mut parts, 1, |part, parts| {
+        for (squares, gradient) in parts {
+            let first = part * rows;
             vectorized(Measuring {
-                features: &values(&features).unwrap_or_default()[first * dim..],
-                centers: values(&centers).unwrap_or_default(),
+                features: &x[first * dim..],
+                centers: c,
                 classes: &groups.classes[first..],
                 coefficients: &coefficients[first..],
                 squares,
@@ -94,43 +90,32 @@ fn measure<T: Element + Float>(
         }
     });
 
-    let mut losses: Vec<f64> = squares
-        .iter()
-        .map(|square| 0.5 * square.elem::<f64>())
-        .collect();
     let alpha = problem.rate.map_or(0.0, |(_, alpha)| alpha);
     let limit = T::max_value().elem::<f64>();
-    // No entry of a difference is larger than 1 and the half of its square.
-    let is_in_range = losses
-        .iter()
-        .zip(&groups.weights)
-        .fold(true, |all, (loss, weight)| {
-            all & (*loss <= limit) & (weight * alpha * (loss + 1.0) <= limit)
-        });
+    let (mut is_in_range, mut losses) = (true, Vec::with_capacity(batch_size));
+    for (sample, square) in squares.iter().enumerate() {
+        let loss = 0.5 * square.elem::<f64>();
+        // No entry of a difference is larger than 1 and the half of its square.
+        is_in_range &= loss <= limit && groups.weights[sample] * alpha * (loss + 1.0) <= limit;
+        losses.push(coefficients[sample] * loss);
+    }
     if !is_in_range {
         return None;
-    }
-    for (loss, coefficient) in losses.iter_mut().zip(&coefficients) {
-        *loss *= coefficient;
     }
     let losses: Vec<T> = match problem.weighing.reduction {
         Some(_) => vec![losses.iter().sum::<f64>().elem()],
         None => losses.into_iter().map(|loss| loss.elem()).collect(),
     };
     let shape = [losses.len()];
-    let value = Tensor::from_primitive::<Flex>(tensor(losses, shape));
-    let value = if is_autodiff {
-        let shape = [squares.len(), dim];
+    let mut value = Tensor::from_primitive::<Flex>(tensor(losses, shape));
+    if is_autodiff {
         let known = Known {
-            gradient: Tensor::from_primitive::<Flex>(tensor(gradient, shape)),
-            is_resting: groups.resting(),
+            gradient: Tensor::from_primitive::<Flex>(tensor(gradient, [batch_size, dim])),
+            is_resting: groups.is_resting(),
         };
-        let other = problem.centers.clone();
-        custom_backward([input.clone(), other], value, known)
-    } else {
-        value
-    };
-    let step = problem.rate.filter(|(_, alpha)| *alpha > 0.0);
+        value = custom_backward([input, problem.centers.clone()], value, known);
+    }
+    let step = problem.rate.filter(|_| alpha > 0.0);
     let step = step.map(|(normalization, alpha)| Step {
         features,
         groups,
@@ -158,31 +143,17 @@ impl<T: Element + Float> Loops for Measuring<'_, T> {
 
     #[inline(always)]
     fn run(self) {
-        // Feature maps have two columns. A known number of columns leaves no loop over them.
-        match self.dim {
-            2 => self.run_with(2),
-            dim => self.run_with(dim),
-        }
-    }
-}
-
-impl<T: Element + Float> Measuring<'_, T> {
-    #[inline(always)]
-    fn run_with(self, dim: usize) {
-        let samples = self
-            .squares
-            .iter_mut()
-            .zip(self.classes)
-            .zip(self.coefficients);
-        for (sample, ((square, class), coefficient)) in samples.enumerate() {
-            if *class == NO_CLASS {
+        let dim = self.dim;
+        for (sample, square) in self.squares.iter_mut().enumerate() {
+            let class = self.classes[sample];
+            if class == NO_CLASS {
                 continue;
             }
             let features = &self.features[sample * dim..][..dim];
             let center = &self.centers[class * dim..][..dim];
             *square = squared_distance(features, center);
             if !self.gradient.is_empty() {
-                let coefficient: T = coefficient.elem();
+                let coefficient: T = self.coefficients[sample].elem();
                 let row = &mut self.gradient[sample * dim..][..dim];
                 for (slope, (x, c)) in row.iter_mut().zip(features.iter().zip(center)) {
                     *slope = (*x - *c) * coefficient;
@@ -223,17 +194,14 @@ struct Known {
 
 impl Derivative for Known {
     fn gradients(&self, upstream: Tensor<1>, _wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        let gradient = self.gradient.clone();
-        let shape = gradient.dims();
-        let are_ones = upstream.to_data().iter::<f64>().all(|factor| factor == 1.0);
-        if are_ones {
-            return [Some(gradient), None];
+        let mut gradient = self.gradient.clone();
+        if upstream.to_data().iter::<f64>().any(|factor| factor != 1.0) {
+            gradient = gradient * upstream.unsqueeze_dim(1);
+            if let Some(resting) = self.is_resting.clone() {
+                let resting = resting.unsqueeze_dim::<2>(1).expand(gradient.dims());
+                gradient = gradient.mask_fill(resting, 0.0);
+            }
         }
-        let gradient = gradient * upstream.unsqueeze_dim(1);
-        let gradient = match self.is_resting.clone() {
-            Some(resting) => gradient.mask_fill(resting.unsqueeze_dim::<2>(1).expand(shape), 0.0),
-            None => gradient,
-        };
         [Some(gradient), None]
     }
 }
@@ -257,81 +225,42 @@ impl Step {
             _ => centers.to_contiguous(),
         };
         match self.features.dtype() {
-            DType::F64 => self.move_rows(self.features.storage::<f64>(), centers.storage_mut()),
-            _ => self.move_rows(self.features.storage::<f32>(), centers.storage_mut()),
+            DType::F64 => vectorized(Moving {
+                step: &self,
+                features: self.features.as_slice::<f64>().expect(expected),
+                centers: centers.storage_mut(),
+            }),
+            _ => vectorized(Moving {
+                step: &self,
+                features: self.features.as_slice::<f32>().expect(expected),
+                centers: centers.storage_mut(),
+            }),
         }
         Tensor::from_primitive::<Flex>(centers)
     }
-
-    fn move_rows<T: Element + Float>(&self, features: &[T], centers: &mut [T]) {
-        let Groups { classes, order, .. } = &self.groups;
-        let dim = features.len() / classes.len();
-        let (mut rows, mut next) = (centers.chunks_exact_mut(dim), 0);
-        let mut groups: Vec<(&mut [T], &[usize])> = order
-            .chunk_by(|one, other| classes[*one] == classes[*other])
-            .filter_map(|group| {
-                let class = classes[group[0]];
-                let row = rows.nth(class - next)?;
-                next = class + 1;
-                Some((row, group))
-            })
-            .collect();
-        let size = match order.len() * dim >= VALUES_FOR_THREADS {
-            true => groups.len().div_ceil(threads()),
-            false => groups.len().max(1),
-        };
-        for_each_part(&mut groups, size, |_, groups| {
-            vectorized(Moving {
-                step: self,
-                features,
-                groups,
-                dim,
-            });
-        });
-    }
 }
 
-/// One thread's share of the step.
-struct Moving<'a, 'b, T> {
+struct Moving<'a, T> {
     step: &'a Step,
     features: &'a [T],
-    /// The center of each class, and its samples.
-    groups: &'a mut [(&'b mut [T], &'b [usize])],
-    dim: usize,
+    centers: &'a mut [T],
 }
 
-impl<T: Element + Float> Loops for Moving<'_, '_, T> {
+impl<T: Element + Float> Loops for Moving<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        match self.dim {
-            2 => self.run_with(2),
-            dim => self.run_with(dim),
-        }
-    }
-}
-
-impl<T: Element + Float> Moving<'_, '_, T> {
-    #[inline(always)]
-    fn run_with(self, dim: usize) {
-        let (weights, features) = (&self.step.groups.weights, self.features);
+        let groups = &self.step.groups;
+        let dim = self.features.len() / groups.classes.len();
         let mut sums = vec![T::zero(); dim];
-        for (center, samples) in self.groups {
-            let total: f64 = samples.iter().map(|sample| weights[*sample]).sum();
-            let rate = self.step.alpha / self.step.normalization.divisor(total);
-            let center = &mut center[..dim];
-            if let [sample] = **samples {
-                let factor: T = (rate * weights[sample]).elem();
-                for (center, x) in center.iter_mut().zip(&features[sample * dim..]) {
-                    *center = *center + (*x - *center) * factor;
-                }
-                continue;
-            }
+        for samples in groups.each() {
+            let rate = self.step.alpha / self.step.normalization.divisor(groups.total(samples));
+            let center = &mut self.centers[groups.classes[samples[0]] * dim..][..dim];
             sums.fill(T::zero());
-            for sample in *samples {
-                let factor: T = (rate * weights[*sample]).elem();
-                let row = &features[sample * dim..][..dim];
+            for sample in samples {
+                let factor: T = (rate * groups.weights[*sample]).elem();
+                let row = &self.features[sample * dim..][..dim];
                 for (sum, (x, center)) in sums.iter_mut().zip(row.iter().zip(&*center)) {
                     *sum = *sum + (*x - *center) * factor;
                 }
@@ -354,42 +283,46 @@ struct Groups {
 }
 
 impl Groups {
-    fn new(classes: Vec<usize>, mut weights: Vec<f64>, num_classes: usize) -> Self {
-        let has_class = |sample: &usize| classes[*sample] != NO_CLASS;
-        for (weight, class) in weights.iter_mut().zip(&classes) {
-            *weight = if *class == NO_CLASS { 0.0 } else { *weight };
+    /// `None` if a label names no class, or a weight is 0 or outside the range.
+    fn new(problem: &Problem) -> Option<Self> {
+        let classes = classes(problem.rules, &problem.batch.labels)?;
+        let mut weights = vec![1.0; classes.len()];
+        if let Some(given) = &problem.batch.weights {
+            let given = given.clone().without_autodiff().try_into_data().ok()?;
+            weights = given.iter::<f64>().collect();
+            if weights
+                .iter()
+                .any(|weight| *weight == 0.0 || !is_weight(*weight))
+            {
+                return None;
+            }
         }
-        // Counting is faster than sorting, but few samples of many classes must not cost O(num_classes).
-        let order = if num_classes <= 8 * classes.len() {
-            let mut ends = vec![0; num_classes + 1];
-            for sample in (0..classes.len()).filter(has_class) {
-                ends[classes[sample] + 1] += 1;
+        let mut order: Vec<usize> = (0..classes.len()).collect();
+        if classes.contains(&NO_CLASS) {
+            order.retain(|sample| classes[*sample] != NO_CLASS);
+            for (weight, class) in weights.iter_mut().zip(&classes) {
+                *weight *= f64::from(u8::from(*class != NO_CLASS));
             }
-            let mut count = 0;
-            for end in &mut ends {
-                count += *end;
-                *end = count;
-            }
-            let mut order = vec![0; count];
-            for sample in (0..classes.len()).filter(has_class) {
-                let place = &mut ends[classes[sample]];
-                order[*place] = sample;
-                *place += 1;
-            }
-            order
-        } else {
-            let mut order: Vec<usize> = (0..classes.len()).filter(has_class).collect();
-            order.sort_by_key(|sample| classes[*sample]);
-            order
-        };
-        Self {
+        }
+        order.sort_by_key(|sample| classes[*sample]);
+        Some(Self {
             classes,
             weights,
             order,
-        }
+        })
     }
 
-    /// The factor of each sample's half squared distance. `None` if class weights are not to be read.
+    /// The samples of each class that has some.
+    fn each(&self) -> impl Iterator<Item = &[usize]> {
+        let same = |one: &usize, other: &usize| self.classes[*one] == self.classes[*other];
+        self.order.chunk_by(same)
+    }
+
+    fn total(&self, samples: &[usize]) -> f64 {
+        samples.iter().map(|sample| self.weights[*sample]).sum()
+    }
+
+    /// The factor of each sample's half squared distance. `None` if the device does not return class weights.
     fn coefficients(&self, weighing: &Weighing) -> Option<Vec<f64>> {
         let mut each = self.weights.clone();
         if let Some(class_weights) = weighing.class_weights {
@@ -400,72 +333,40 @@ impl Groups {
             }
         }
         let divisor = match weighing.reduction {
-            Some(Reduction::Mean | Reduction::Auto) => match each.iter().sum() {
-                0.0 => 1.0,
-                total => total,
-            },
+            Some(Reduction::Mean | Reduction::Auto) => each.iter().sum(),
             Some(Reduction::BatchMean) => each.len() as f64,
             Some(Reduction::Sum) | None => 1.0,
         };
-        let factor = weighing.lambda / divisor;
-        for coefficient in &mut each {
-            *coefficient *= factor;
-        }
+        let factor = weighing.lambda / if divisor == 0.0 { 1.0 } else { divisor };
+        each.iter_mut()
+            .for_each(|coefficient| *coefficient *= factor);
         if weighing.class_balance == ClassBalance::Histogram {
-            let same = |one: &usize, other: &usize| self.classes[*one] == self.classes[*other];
-            for group in self.order.chunk_by(same) {
-                let total: f64 = group.iter().map(|sample| self.weights[*sample]).sum();
-                for sample in group {
-                    each[*sample] /= total;
-                }
+            for samples in self.each() {
+                let total = self.total(samples);
+                samples.iter().for_each(|sample| each[*sample] /= total);
             }
         }
         Some(each)
     }
 
     /// The samples that take no part, `[batch_size]`, if there are any.
-    fn resting(&self) -> Option<Tensor<1, Bool>> {
-        if self.order.len() == self.classes.len() {
-            return None;
-        }
-        let resting: Vec<bool> = self
-            .classes
-            .iter()
-            .map(|class| *class == NO_CLASS)
-            .collect();
-        let device = burn::tensor::Device::flex();
-        Some(Tensor::from_data(resting.as_slice(), &device))
+    fn is_resting(&self) -> Option<Tensor<1, Bool>> {
+        let is_resting = self.classes.iter().map(|class| *class == NO_CLASS);
+        let resting: Vec<bool> = is_resting.collect();
+        let has_some = self.order.len() < resting.len();
+        has_some.then(|| Tensor::from_data(resting.as_slice(), &Device::flex()))
     }
 }
 
 /// The class of each sample; `None` if a label names none and is not the ignored one.
 fn classes(rules: &BatchRules, labels: &Tensor<1, Int>) -> Option<Vec<usize>> {
-    fn known<L: Copy + Into<i128> + TryInto<usize>>(
-        rules: &BatchRules,
-        labels: impl Iterator<Item = L>,
-    ) -> Option<Vec<usize>> {
-        labels
-            .map(|label| match rules.kind_of(label) {
-                LabelKind::Class(class) => Some(class),
-                LabelKind::Ignored => Some(NO_CLASS),
-                LabelKind::Unknown => None,
-            })
-            .collect()
-    }
-    let labels = labels.clone().without_autodiff();
-    let labels = labels.try_into_primitive::<Flex>().ok()?;
-    match (labels.as_slice::<i64>(), labels.as_slice::<i32>()) {
-        (Some(labels), _) => known(rules, labels.iter().copied()),
-        (_, Some(labels)) => known(rules, labels.iter().copied()),
-        _ => known(rules, read_labels(&labels.into_data()).into_iter()),
-    }
-}
-
-/// The weight of each sample; `None` if one is 0 or outside the range.
-fn sample_weights(weights: &Tensor<1>) -> Option<Vec<f64>> {
-    let weights = weights.clone().without_autodiff().try_into_data().ok()?;
-    let is_positive = |weight: f64| (weight > 0.0 && is_weight(weight)).then_some(weight);
-    weights.iter::<f64>().map(is_positive).collect()
+    let labels = read_labels(&labels.clone().without_autodiff().try_into_data().ok()?);
+    let known = |label| match rules.kind_of(label) {
+        LabelKind::Class(class) => Some(class),
+        LabelKind::Ignored => Some(NO_CLASS),
+        LabelKind::Unknown => None,
+    };
+    labels.into_iter().map(known).collect()
 }
 
 /// The tensor without gaps between its rows, if it is on flex.
