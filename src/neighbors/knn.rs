@@ -134,7 +134,7 @@ pub struct Neighbors {
 /// proba(q, l)   = votes(q, l) / sum over all labels of votes(q, .)
 /// ```
 ///
-/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnVotes`](crate::KnnVotes) the weight w. Of references
+/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnWeights`](crate::KnnWeights) the weight w. Of references
 /// equally far from the query the one with the lowest index is nearer; of labels with equally many votes the lowest
 /// wins.
 ///

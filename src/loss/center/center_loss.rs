@@ -139,7 +139,7 @@ impl LossConfig for CenterLossConfig {
 /// of the sample (1 if none are given) times the weight of its class. Under
 /// [`ClassBalance::Histogram`](crate::ClassBalance::Histogram) each `l_i` is divided by `n_{y_i}`, how
 /// many samples of the batch have that label. A weight of 2 counts as having the sample twice, in the
-/// mean, in the histogram and in the update. `reduce` is Burn's [`Reduction`]: `Mean` (and `Auto`) is
+/// mean, in the histogram and in the update. `reduce` is Burn's [`Reduction`](burn::nn::loss::Reduction): `Mean` (and `Auto`) is
 /// `sum_i w_i l_i / sum_i w_i`, `Sum` is `sum_i w_i l_i`, and `BatchMean` is that sum divided by the
 /// number of rows, ignored ones included.
 ///
