@@ -233,7 +233,14 @@ impl Module for Centers {
 
     fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
         let dtype = self.dtype;
-        self.change(|param| with_dtype(Module::map(param, mapper), dtype))
+        self.change(|param| {
+            // A cast parameter is no leaf of the graph, and has lost its flag.
+            let requires_grad = |param: &Param<Tensor<2>>| param.val().is_require_grad();
+            let lazy = (!param.is_initialized()).then(|| param.clone());
+            let known = lazy.is_none() && requires_grad(&param);
+            let mapped = Module::map(param, mapper);
+            with_dtype(mapped, dtype, || lazy.as_ref().map_or(known, requires_grad))
+        })
     }
 
     fn valid(&self) -> Self {
@@ -268,22 +275,25 @@ pub(crate) fn with_autodiff_of(values: Tensor<2>, device: &Device) -> Tensor<2> 
 /// Brings the centers back into their data type. A record loads with its own type, and a
 /// half-precision model is made by mapping every parameter, but in half precision small steps of the
 /// centers would be rounded away.
-fn with_dtype(param: Param<Tensor<2>>, dtype: FloatDType) -> Param<Tensor<2>> {
+fn with_dtype(
+    param: Param<Tensor<2>>,
+    dtype: FloatDType,
+    requires_grad: impl FnOnce() -> bool,
+) -> Param<Tensor<2>> {
     if !param.is_initialized() || param.dtype() == dtype.into() {
         return param;
     }
     let (id, values, mapper) = param.consume();
-    let (device, require_grad) = (values.device(), values.is_require_grad());
+    let device = values.device();
     let values = values.without_autodiff();
     let values = match values.dtype() {
         DType::QFloat(_) => values.dequantize(),
         _ => values,
     };
     let values = with_autodiff_of(values.cast(dtype), &device);
-    let values = if require_grad {
-        values.require_grad()
-    } else {
-        values
+    let values = match requires_grad() {
+        true => values.require_grad(),
+        false => values,
     };
     Param::from_mapped_value(id, values, mapper)
 }
