@@ -223,8 +223,8 @@ fn refusal(made: &Made, parts: &[Measured], is_frozen: bool) -> Option<&'static 
         UpdateRule::Gradient | UpdateRule::Frozen => Some("rule"),
         UpdateRule::Direct(_) if is_frozen => Some("frozen"),
         _ if of.config.feature_dim != made.config.feature_dim => Some("width"),
-        _ if widest > Some(made.config.num_classes) => Some("classes"),
         _ if of.dtype() != made.dtype() => Some("type"),
+        _ if widest > Some(made.config.num_classes) => Some("classes"),
         _ => None,
     }
 }

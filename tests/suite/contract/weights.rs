@@ -86,16 +86,10 @@ fn class_weights_multiply_and_the_histogram_divides() {
 #[test]
 fn weights_outside_their_range_are_refused_or_skipped() {
     let (large, small) = (2_f64.powi(60), 2_f64.powi(-60));
-    let written = [
-        (large, "1152921504606846976"),
-        (small, "0.0000000000000000008673617379884035"),
-        (-1.0, "-1"),
-        (f64::NAN, "NaN"),
-        (f64::INFINITY, "inf"),
-    ];
+    let bad = [large, small, -1.0, f64::NAN, f64::INFINITY];
     for device in autodiff_devices() {
         for case in all_losses(4, 3) {
-            for (weight, written) in written {
+            for weight in bad {
                 let mut plain = case.batch();
                 plain.weights = Some([vec![1.0, weight], vec![1.0; 7]].concat());
                 let features = || plain.typed(DType::F32, &device);
@@ -104,7 +98,7 @@ fn weights_outside_their_range_are_refused_or_skipped() {
                 let error = loss.try_forward(plain.batch_of(features())).unwrap_err();
                 assert_eq!(
                     error.to_string(),
-                    format!("weights[1] is {written}: it must be 0 or in 1e-15..=1e15")
+                    format!("weights[1] is {weight}: it must be 0 or in 1e-15..=1e15")
                 );
                 assert_eq!(loss.state(), before, "{}", case.name());
 
