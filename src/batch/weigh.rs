@@ -233,7 +233,8 @@ pub(crate) fn class_totals(
     weights: Tensor<1>,
     num_classes: usize,
 ) -> Tensor<1> {
-    Tensor::zeros([num_classes], (&weights.device(), weights.dtype()))
+    // Flex aligns `zeros` for bytes, and copies them at the first addition.
+    Tensor::full([num_classes], 0.0, (&weights.device(), weights.dtype()))
         .select_assign(0, classes.clone(), weights, IndexingUpdateOp::Add)
         .select(0, classes.clone())
 }

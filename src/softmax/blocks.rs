@@ -233,8 +233,9 @@ impl<K: Kernels> Blocks<K> {
                 by_centers = Some(if range.len() == self.softmax.num_classes() {
                     here
                 } else {
-                    // In place, since nothing else has a handle on it.
-                    let all = by_centers.unwrap_or_else(|| self.softmax.centers.zeros_like());
+                    // In place, since nothing else has a handle on it. Flex aligns `zeros` for bytes, and copies
+                    // them at the first assignment.
+                    let all = by_centers.unwrap_or_else(|| self.softmax.centers.full_like(0.0));
                     let first = range.start * self.softmax.sub_centers;
                     all.slice_assign(first..first + here.dims()[0], here)
                 });
