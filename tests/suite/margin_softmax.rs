@@ -361,7 +361,7 @@ fn display_names_the_settings() {
     assert_eq!(
         config.init(&devices()[0]).to_string(),
         "MarginSoftmax {num_classes: 10, feature_dim: 2, sub_centers: 1, margin: CosFace(CosFace { margin: 0.35, \
-         class_margins: None }), scale: 64.0, params: 20}"
+         class_margins: None }), scale: 64, params: 20}"
     );
 }
 

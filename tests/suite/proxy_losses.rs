@@ -170,15 +170,15 @@ fn display_names_the_settings() {
     let device = &Device::flex();
     assert_eq!(
         ProxyAnchorConfig::new(10, 2).init(device).to_string(),
-        "ProxyAnchor {num_classes: 10, feature_dim: 2, scale: 32.0, margin: 0.1, params: 20}"
+        "ProxyAnchor {num_classes: 10, feature_dim: 2, scale: 32, margin: 0.1, params: 20}"
     );
     assert_eq!(
         ProxyNcaConfig::new(10, 2).init(device).to_string(),
-        "ProxyNca {num_classes: 10, feature_dim: 2, scale: 1.0, denominator: AllClasses, params: 20}"
+        "ProxyNca {num_classes: 10, feature_dim: 2, scale: 1, denominator: AllClasses, params: 20}"
     );
     assert_eq!(
         SoftTripleConfig::new(10, 2).init(device).to_string(),
-        "SoftTriple {num_classes: 10, feature_dim: 2, sub_centers: 10, scale: 20.0, gamma: 0.1, margin: 0.01, \
+        "SoftTriple {num_classes: 10, feature_dim: 2, sub_centers: 10, scale: 20, gamma: 0.1, margin: 0.01, \
          params: 200}"
     );
 }
