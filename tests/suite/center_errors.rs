@@ -52,12 +52,6 @@ fn configurations_and_rates() {
 }
 
 #[test]
-#[should_panic(expected = "lambda is -1: it must be finite and not negative")]
-fn init_panics_with_the_same_message() {
-    config().with_lambda(-1.0).init(&devices()[0]);
-}
-
-#[test]
 fn updates_where_none_are_taken() {
     let device = Device::flex().autodiff();
     let batch = |columns| {

@@ -2,7 +2,6 @@
 
 use std::f64::consts::{FRAC_PI_2, PI};
 
-use burn::tensor::DType;
 use burn_center_loss::margin::{
     AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient,
 };
@@ -286,33 +285,6 @@ fn gradients_equal_central_differences() {
                     .losses(&fixed)
                 };
                 assert_gradients(&case, plain, &device, &losses, 1e-7);
-            }
-        }
-    }
-}
-
-#[test]
-fn single_precision_equals_double_precision() {
-    for device in f64_devices() {
-        for (config, _, case) in every_case() {
-            for plain in batches(&config) {
-                let double = case.run(&plain, &device);
-                let single = case.in_type(CenterDType::F32);
-                let single = single.run_with(&plain, DType::F32, &device, |value| value.sum());
-                let name = case.name();
-                assert_close(&name, &single.value, &double.value, 1e-5);
-                assert_close(
-                    &name,
-                    &single.features.concat(),
-                    &double.features.concat(),
-                    1e-5,
-                );
-                assert_close(
-                    &name,
-                    &single.of_centers.unwrap(),
-                    &double.of_centers.unwrap(),
-                    1e-5,
-                );
             }
         }
     }

@@ -159,41 +159,33 @@ fn several_devices_with_center_loss_by_each_rule() {
     }
 }
 
+/// The loss around [`rows`] on a device.
+macro_rules! around_rows {
+    ($config:expr, $count:expr) => {
+        |device| $config.init_with_centers(rows($count, device)).unwrap()
+    };
+}
+
 #[test]
-fn several_devices_with_margins() {
-    for margin in [
-        Margin::arcface(0.5),
-        Margin::cosface(0.35),
-        Margin::sphereface(4),
-        Margin::None,
-    ] {
+fn several_devices_with_margins_and_proxies() {
+    for margin in [Margin::arcface(0.5), Margin::sphereface(4), Margin::None] {
         for sub_centers in [1, 2] {
             let config = MarginSoftmaxConfig::new(CLASSES, WIDTH)
                 .with_margin(margin.clone())
                 .with_scale(4.0)
                 .with_sub_centers(sub_centers);
-            compare(&config.to_string(), |device| -> MarginSoftmax {
-                let rows = rows(sub_centers * CLASSES, device);
-                config.init_with_centers(rows).unwrap()
-            });
+            compare(
+                &config.to_string(),
+                around_rows!(config, sub_centers * CLASSES),
+            );
         }
     }
-}
-
-#[test]
-fn several_devices_with_proxies() {
-    compare("ProxyAnchor", |device| -> ProxyAnchor {
-        let config = ProxyAnchorConfig::new(CLASSES, WIDTH).with_scale(4.0);
-        config.init_with_centers(rows(CLASSES, device)).unwrap()
-    });
-    compare("ProxyNca", |device| -> ProxyNca {
-        let config = ProxyNcaConfig::new(CLASSES, WIDTH);
-        config.init_with_centers(rows(CLASSES, device)).unwrap()
-    });
-    compare("SoftTriple", |device| -> SoftTriple {
-        let config = SoftTripleConfig::new(CLASSES, WIDTH).with_sub_centers(2);
-        config.init_with_centers(rows(2 * CLASSES, device)).unwrap()
-    });
+    let config = ProxyAnchorConfig::new(CLASSES, WIDTH).with_scale(4.0);
+    compare("ProxyAnchor", around_rows!(config, CLASSES));
+    let config = ProxyNcaConfig::new(CLASSES, WIDTH);
+    compare("ProxyNca", around_rows!(config, CLASSES));
+    let config = SoftTripleConfig::new(CLASSES, WIDTH).with_sub_centers(2);
+    compare("SoftTriple", around_rows!(config, 2 * CLASSES));
 }
 
 /// What `docs/training.md` says of schedules and statistics: they are counted in forks, which Burn drops.

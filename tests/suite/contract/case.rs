@@ -106,7 +106,7 @@ impl Case {
     }
 
     pub fn init(&self, device: &Device) -> AnyLoss {
-        self.config.try_init(device).unwrap()
+        self.config.init(device)
     }
 
     /// The loss with the centers of a batch.

@@ -61,7 +61,11 @@ struct Cast(DType);
 
 impl ModuleMapper for Cast {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        param.map(|tensor| tensor.cast(self.0))
+        // A cast is no leaf of the graph.
+        param.map(|tensor| {
+            let is_trained = tensor.is_require_grad();
+            tensor.cast(self.0).detach().set_require_grad(is_trained)
+        })
     }
 }
 

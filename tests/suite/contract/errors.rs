@@ -10,7 +10,10 @@ use crate::devices::{autodiff_devices, devices, devices_with};
 use crate::tensors::labels;
 
 fn refused(case: &Case) -> String {
-    case.config.try_init(&devices()[0]).unwrap_err().to_string()
+    let device = &devices()[0];
+    let message = case.config.try_init(device).unwrap_err().to_string();
+    assert_eq!(panic_of(|| case.init(device)), message);
+    message
 }
 
 /// The message of a panic.
@@ -177,6 +180,7 @@ fn bad_samples(device: &Device) -> Vec<Bad> {
     bad
 }
 
+/// Statistics and class means refuse bad samples under deferred checking too.
 #[test]
 fn batches_are_refused_and_nothing_moves() {
     for device in autodiff_devices() {
@@ -184,59 +188,34 @@ fn batches_are_refused_and_nothing_moves() {
             for checking in [Checking::Strict, Checking::Deferred] {
                 let loss = case.checking(checking).init(&device);
                 let before = loss.state();
-                let mut all = bad_shapes(&device);
-                if checking == Checking::Strict {
-                    all.extend(bad_samples(&device));
-                }
-                for (features, y, weights, message) in all {
-                    let batch = LabelledBatch::new(features.clone(), y.clone());
-                    let is_weighted = weights.is_some();
-                    let batch = match weights {
-                        Some(weights) => batch.with_weights(weights),
-                        None => batch,
-                    };
-                    let each = loss.try_each(batch.clone());
-                    let mut found = vec![
-                        loss.try_forward(batch.clone()).map(drop),
-                        loss.try_evaluate(batch).map(drop),
-                    ];
-                    found.extend(each.map(|each| each.map(drop)));
-                    if !is_weighted {
-                        let batch = (features, y);
+                let shapes = bad_shapes(&device).into_iter().map(|bad| (bad, true));
+                let is_refused = checking == Checking::Strict;
+                let samples = bad_samples(&device).into_iter();
+                let samples = samples.map(|bad| (bad, is_refused));
+                for ((features, y, weights, message), is_refused) in shapes.chain(samples) {
+                    let mut found = vec![];
+                    if weights.is_none() {
+                        let batch = (features.clone(), y.clone());
                         found.push(loss.statistics(batch.clone()).map(drop));
                         if case.config.sub_centers() == 1 {
                             found.push(loss.init_from_data(vec![batch]).map(drop));
                         }
+                    }
+                    let batch = LabelledBatch::new(features, y);
+                    let batch = match weights {
+                        Some(weights) => batch.with_weights(weights),
+                        None => batch,
+                    };
+                    if is_refused {
+                        found.push(loss.try_forward(batch.clone()).map(drop));
+                        found.push(loss.try_evaluate(batch.clone()).map(drop));
+                        found.extend(loss.try_each(batch).map(|each| each.map(drop)));
                     }
                     for found in found {
                         assert_eq!(found.unwrap_err().to_string(), message, "{}", case.name());
                     }
                     assert_eq!(loss.state(), before, "{message}: {}", case.name());
                     assert_eq!(loss.take_skipped(), Ok(SkippedSamples::default()));
-                }
-            }
-        }
-    }
-}
-
-#[test]
-fn statistics_and_data_are_checked_under_deferred_checking_too() {
-    for device in autodiff_devices() {
-        for case in all_losses(3, 2) {
-            let loss = case.checking(Checking::Deferred).init(&device);
-            for (features, y, weights, message) in bad_samples(&device) {
-                if weights.is_none() {
-                    let batch = || (features.clone(), y.clone());
-                    let found = loss.statistics(batch()).unwrap_err();
-                    assert_eq!(found.to_string(), message, "{}", case.name());
-                    let found = loss.init_from_data(vec![batch()]).unwrap_err();
-                    let message = match case.config.sub_centers() {
-                        1 => message.into(),
-                        count => format!(
-                            "sub_centers is {count}: it must be 1 for a start at class means"
-                        ),
-                    };
-                    assert_eq!(found.to_string(), message, "{}", case.name());
                 }
             }
         }

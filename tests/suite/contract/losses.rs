@@ -55,6 +55,7 @@ pub trait LossUnderTest: Debug {
 /// What every configuration can do.
 pub trait ConfigUnderTest: Debug {
     fn try_init(&self, device: &Device) -> Result<AnyLoss, LossError>;
+    fn init(&self, device: &Device) -> AnyLoss;
     fn try_with_centers(&self, centers: Tensor<2>) -> Result<AnyLoss, LossError>;
     fn settings(&mut self) -> Settings<'_>;
     fn boxed(&self) -> AnyConfig;
@@ -162,6 +163,9 @@ macro_rules! under_test {
         impl ConfigUnderTest for $config {
             fn try_init(&self, device: &Device) -> Result<AnyLoss, LossError> {
                 Ok(Box::new(<$config>::try_init(self, device)?))
+            }
+            fn init(&self, device: &Device) -> AnyLoss {
+                Box::new(<$config>::init(self, device))
             }
             fn try_with_centers(&self, centers: Tensor<2>) -> Result<AnyLoss, LossError> {
                 Ok(Box::new(self.init_with_centers(centers)?))
