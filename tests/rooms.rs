@@ -419,11 +419,13 @@ fn reductions_along_a_dimension_are_those_of_reduce() {
 /// One place decides which path serves a device; the paths themselves are built with their backends.
 #[test]
 fn features_of_backends_are_named_below_the_losses() {
-    const FILES: [&str; 11] = [
+    const FILES: [&str; 13] = [
         "device.rs",
         "backward.rs",
         "reads.rs",
         "lib.rs",
+        "batch/mod.rs",
+        "centers/normalization.rs",
         "softmax/mod.rs",
         "softmax/host.rs",
         "softmax/pass.rs",

@@ -9,7 +9,9 @@ mod weigh;
 pub use check::Checking;
 pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes};
 pub use labelled_batch::LabelledBatch;
-pub(crate) use labels::{LabelKind, index, read_labels};
+pub(crate) use labels::index;
+#[cfg(feature = "flex")]
+pub(crate) use labels::{LabelKind, read_labels};
 pub(crate) use skipped::SkippedCounter;
 pub use skipped::SkippedSamples;
 pub use weigh::ClassBalance;

@@ -15,6 +15,7 @@ pub enum Normalization {
 
 impl Normalization {
     /// The divisor for a class of total weight `n`.
+    #[cfg(feature = "flex")]
     pub(crate) fn divisor(self, n: f64) -> f64 {
         match self {
             Self::Paper => 1.0 + n,

@@ -15,6 +15,7 @@ mod sweep;
 pub use clustering::{Contingency, clusters_by_nearest_center};
 pub use error::EvaluationError;
 pub use identification::{Identification, MatedProbe, TpirAtFpir};
+#[cfg(feature = "train")]
 pub(crate) use input::Samples;
 pub use input::label_values;
 pub use lfw::{Fold, LfwAccuracy, lfw_accuracy};
@@ -22,8 +23,10 @@ pub use open_set::{
     OpenSet, OscrPoint, known_scores_by_center, known_scores_by_kth_neighbor,
     threshold_for_known_share,
 };
+#[cfg(feature = "train")]
 pub(crate) use pairs::pair_scores_of_rows;
 pub use pairs::{PairScores, all_pair_scores, pair_distances, pair_scores};
+#[cfg(feature = "train")]
 pub(crate) use relevance::LabelsAndKeys;
 pub use retrieval::{
     QueryRetrieval, Ranking, RetrievalConfig, RetrievalReport, RetrievalSet, RetrievalValues,

@@ -20,5 +20,7 @@ pub(crate) use labels::read_labels;
 pub use metric::KnnMetric;
 pub(crate) use nearest::Neighbor;
 pub use nearest_center::{NearestCenter, NearestCenterData};
-pub(crate) use rows::{Rows, check_device, read_values};
+#[cfg(feature = "train")]
+pub(crate) use rows::read_values;
+pub(crate) use rows::{Rows, check_device};
 pub(crate) use search::{DEFAULT_MAX_PAIRS, Search};

@@ -120,20 +120,29 @@ impl SoftmaxPass {
         if !inputs.iter().any(Tensor::is_autodiff) {
             return weights.apply(losses);
         }
-        let blocks = match engine {
+        match engine {
             #[cfg(feature = "flex")]
-            Engine::Host(blocks) => return weights.apply(custom_backward(inputs, losses, blocks)),
-            Engine::Operations(blocks) => blocks,
-        };
-        #[cfg(feature = "flex")]
-        if is_flex(&losses.device()) {
-            return weights.apply(custom_backward(inputs, losses, blocks));
+            Engine::Host(blocks) => weights.apply(custom_backward(inputs, losses, blocks)),
+            Engine::Operations(blocks) => attached(blocks, inputs, losses, weights),
         }
-        let coefficients = weights.coefficients(&losses);
-        if weights.is_reduced {
-            weights.apply(losses) + blocks.sum_on_graph(inputs, coefficients)
-        } else {
-            weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
-        }
+    }
+}
+
+/// The weighed losses on the graph, with gradients by tensor operations.
+fn attached(
+    blocks: Blocks<Operations>,
+    inputs: [Tensor<2>; 2],
+    losses: Tensor<1>,
+    weights: &Weights,
+) -> Tensor<1> {
+    #[cfg(feature = "flex")]
+    if is_flex(&losses.device()) {
+        return weights.apply(custom_backward(inputs, losses, blocks));
+    }
+    let coefficients = weights.coefficients(&losses);
+    if weights.is_reduced {
+        weights.apply(losses) + blocks.sum_on_graph(inputs, coefficients)
+    } else {
+        weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
     }
 }

@@ -71,12 +71,20 @@ impl SphereFace {
 
     pub(super) fn target_scores(&self, angles: &TargetAngles) -> TargetScores {
         let m = f64::from(self.margin);
-        let moved = angles.angle.clone().mul_scalar(m);
-        let turns = moved.clone().mul_scalar(FRAC_1_PI).floor();
+        let turns = angles.angle.clone().mul_scalar(m * FRAC_1_PI).floor();
         let sign = turns.clone().mul_scalar(PI).cos();
+        // Cosine and sine of the multiple by sums of angles: functions of angles are coarse on GPUs.
+        let (c, s) = (&angles.cosine, &angles.sine);
+        let (mut cosine, mut sine) = (c.clone(), s.clone());
+        for _ in 1..self.margin {
+            (cosine, sine) = (
+                cosine.clone() * c.clone() - sine.clone() * s.clone(),
+                sine * c.clone() + cosine * s.clone(),
+            );
+        }
         TargetScores {
-            value: sign.clone() * moved.clone().cos() - turns.mul_scalar(2.0),
-            slope: (sign * moved.sin()).mul_scalar(m),
+            value: sign.clone() * cosine - turns.mul_scalar(2.0),
+            slope: (sign * sine).mul_scalar(m),
         }
     }
 }

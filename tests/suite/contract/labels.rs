@@ -73,7 +73,7 @@ impl Given {
 fn every_label(mut check: impl FnMut(&Given)) {
     // Also more classes than a type can count.
     let losses = [1, 3, 128, 300].map(|num_classes| all_losses(num_classes, 2));
-    let mut count = 0;
+    let mut count: usize = 0;
     for dtype in INTEGER_TYPES {
         for device in devices_with(dtype).into_iter().map(Device::autodiff) {
             for losses in &losses {
@@ -91,7 +91,7 @@ fn every_label(mut check: impl FnMut(&Given)) {
                     let itself = i64::try_from(label).ok().filter(|label| *label != 0);
                     for ignored in [itself.unwrap_or(-100), others[i % others.len()]] {
                         count += 1;
-                        if count % ONE_IN != 0 {
+                        if !count.is_multiple_of(ONE_IN) {
                             continue;
                         }
                         check(&Given {
