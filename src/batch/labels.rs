@@ -28,13 +28,14 @@ impl BatchRules {
         }
     }
 
-    /// The labels in `0..num_classes`, `[batch_size]`. They are compared in their own type, where none wraps.
-    pub fn is_class(&self, labels: &Tensor<1, Int>) -> Tensor<1, Bool> {
-        let from_zero = labels.clone().greater_equal_elem(0);
-        match self.last_class(labels.dtype()) {
-            Some(last) => from_zero.bool_and(labels.clone().lower_equal_elem(last)),
-            None => from_zero,
+    /// The lower and the upper bound of labels that name a class: whether each label, `[batch_size]`, keeps it. Labels
+    /// are compared in their own type, where none wraps.
+    pub fn bounds_of_classes(&self, labels: &Tensor<1, Int>) -> Vec<Tensor<1, Bool>> {
+        let mut bounds = vec![labels.clone().greater_equal_elem(0)];
+        if let Some(last) = self.last_class(labels.dtype()) {
+            bounds.push(labels.clone().lower_equal_elem(last));
         }
+        bounds
     }
 
     /// The class of each sample in the device's own integer type. A label that names no class becomes one

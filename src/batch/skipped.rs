@@ -46,12 +46,13 @@ impl fmt::Display for SkippedSamples {
 /// Counts of skipped samples, on the devices that skipped them. All clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SkippedCounter {
-    /// For each device `[4]`: labels, features, weights, losses.
+    /// For each device `[6]`: samples that take part, those skipped by label, features, weight and loss, and those
+    /// that rest.
     counts: Arc<Mutex<Vec<Tensor<1, Int>>>>,
 }
 
 impl SkippedCounter {
-    /// Adds the counts of a batch, `[4]`, without reading them.
+    /// Adds the counts of a batch, `[6]`, without reading them.
     pub fn add(&self, skipped: Tensor<1, Int>) {
         let device = skipped.device();
         let mut counts = self.counts.lock();
@@ -68,7 +69,7 @@ impl SkippedCounter {
     /// those of the others are kept.
     pub fn take(&self) -> Result<SkippedSamples, LossError> {
         let counts = std::mem::take(&mut *self.counts.lock());
-        let (mut total, mut returned, mut failure) = ([0; 4], Vec::new(), None);
+        let (mut total, mut returned, mut failure) = ([0; 6], Vec::new(), None);
         for counts in counts {
             match counts.try_to_data() {
                 Ok(data) => {
@@ -84,7 +85,7 @@ impl SkippedCounter {
             returned.into_iter().for_each(|counts| self.add(counts));
             return Err(LossError::Read(failure.to_string()));
         }
-        let [labels, features, weights, losses] = total;
+        let [_, labels, features, weights, losses, _] = total;
         Ok(SkippedSamples {
             labels,
             features,

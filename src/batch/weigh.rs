@@ -32,6 +32,18 @@ pub(crate) struct Weighing<'a> {
     pub class_weights: Option<&'a Tensor<1>>,
 }
 
+impl Weighing<'_> {
+    /// All samples count alike.
+    pub fn plain() -> Self {
+        Self {
+            lambda: 1.0,
+            reduction: None,
+            class_balance: ClassBalance::None,
+            class_weights: None,
+        }
+    }
+}
+
 /// The factor of each sample's loss.
 pub(crate) struct Weights {
     /// `[batch_size]`: 0 where a sample takes no part. `None` if all are 1.
@@ -40,7 +52,7 @@ pub(crate) struct Weights {
     factor: f64,
     resting: Option<Tensor<1, Bool>>,
     pub is_reduced: bool,
-    /// Under deferred checking `[4]`: the skipped samples by label, features, weight and loss.
+    /// Under deferred checking `[6]`: the samples by their standing.
     pub skipped: Option<Tensor<1, Int>>,
 }
 
@@ -63,16 +75,18 @@ impl CheckedBatch {
         match self.rules.checking {
             Checking::Strict => self.refuse_bad_samples(losses, step, centers)?,
             Checking::Deferred => {
-                let is_finite = losses.clone().is_finite();
-                self.skip_losses(match step {
-                    Some(step) => is_finite.bool_and(step.is_finite()),
-                    None => is_finite,
-                });
+                self.skip_losses([Some(losses.clone()), step].into_iter().flatten())
             }
         }
-        let skipped = self.bad.clone().map(|bad| {
-            let counts = bad.map(|bad| bad.int().sum());
-            Tensor::cat(counts.to_vec(), 0)
+        let skipped = self.standing.clone().map(|standing| {
+            let reasons = standing.int();
+            let ones = reasons.ones_like();
+            Tensor::zeros([6], &self.device()).select_assign(
+                0,
+                reasons,
+                ones,
+                IndexingUpdateOp::Add,
+            )
         });
         let (each, factor) = self.factors(weighing);
         Ok(Weights {

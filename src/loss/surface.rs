@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{Device, Tensor};
 
-use crate::batch::{BatchRules, Checking, ClassBalance, LabelledBatch, Weighing};
+use crate::batch::{BatchRules, Checking, LabelledBatch};
 use crate::centers::{CenterDType, Centers};
-use crate::distance::{CenterDistance, no_zero, unit_rows};
-use crate::error::{LossError, at_least_one, within};
+use crate::distance::CenterDistance;
+use crate::error::{LossError, at_least_one};
 
 /// The manner of a call.
 #[derive(Clone, Copy, Debug)]
@@ -138,54 +138,6 @@ pub(crate) trait Loss {
     /// stays: rates, gradients, freezing and counts. Updates that wait for other centers of the same classes
     /// go.
     fn with_centers(self, centers: Centers, config: Option<Arc<Self::Config>>) -> Self;
-}
-
-/// Centers at the means of the samples of each class. A class without samples keeps its center. The means are
-/// those of unit features under the cosine distance.
-pub(crate) fn class_means<C: LossConfig>(
-    config: &C,
-    centers: &Centers,
-    batches: impl IntoIterator<Item = (Tensor<2>, Tensor<1, Int>)>,
-) -> Result<Tensor<2>, LossError> {
-    let sub_centers = config.sub_centers();
-    let rule = "it must be 1 for a start at class means";
-    within("sub_centers", sub_centers as f64, sub_centers == 1, rule)?;
-    let device = centers.device();
-    let [num_classes, _] = centers.shape();
-    let options = (device, DType::from(centers.dtype()));
-    let mut means = centers.constant().zeros_like();
-    let mut seen = Tensor::<1>::zeros([num_classes], options);
-    let rules = config.rules(Checking::Strict);
-    for (features, labels) in batches {
-        let batch = LabelledBatch::new(features.without_autodiff(), labels);
-        let mut batch = rules.check(batch, device, centers.dtype())?;
-        let features = match config.distance() {
-            CenterDistance::Euclidean => batch.features.clone(),
-            CenterDistance::Cosine => unit_rows(batch.features.clone()),
-        };
-        let zeros = Tensor::zeros([features.dims()[0]], options);
-        batch.weigh(&zeros, None, &Weighing::plain(), &means)?;
-        let (classes, weights) = (batch.classes.clone(), batch.weights());
-        seen = seen.select_assign(0, classes.clone(), weights.clone(), IndexingUpdateOp::Add);
-        // The mean moves by the share that the batch has in all samples seen.
-        let shares = weights / no_zero(seen.clone().select(0, classes.clone()));
-        let rows = (features - means.clone().select(0, classes.clone())) * shares.unsqueeze_dim(1);
-        means = means.select_assign(0, classes, rows, IndexingUpdateOp::Add);
-    }
-    let is_absent = seen.equal_elem(0.0).unsqueeze_dim::<2>(1);
-    Ok(means.mask_where(is_absent.expand(centers.shape()), centers.constant()))
-}
-
-impl Weighing<'_> {
-    /// All samples count alike.
-    pub fn plain() -> Self {
-        Self {
-            lambda: 1.0,
-            reduction: None,
-            class_balance: ClassBalance::None,
-            class_weights: None,
-        }
-    }
 }
 
 /// Declares the configuration of a loss: its own settings and those that all losses have. `per sample` adds the
@@ -554,7 +506,8 @@ macro_rules! loss_methods {
                     ),
                 >,
             ) -> Result<Self, crate::LossError> {
-                use crate::loss::surface::{Loss, class_means};
+                use crate::loss::class_means::class_means;
+                use crate::loss::surface::Loss;
                 self.centers.check_present()?;
                 let means = class_means(&*self.config, &self.centers, batches)?;
                 let centers = self.centers.clone().with_values(means);
