@@ -91,7 +91,7 @@ fn every_label(mut check: impl FnMut(&Given)) {
                     let itself = i64::try_from(label).ok().filter(|label| *label != 0);
                     for ignored in [itself.unwrap_or(-100), others[i % others.len()]] {
                         count += 1;
-                        if count % ONE_IN != 0 {
+                        if !usize::is_multiple_of(count, ONE_IN) {
                             continue;
                         }
                         check(&Given {
