@@ -171,9 +171,10 @@ impl LossConfig for CenterLossConfig {
 ///
 /// # Devices of other machines
 ///
-/// A step waits for its host once under [`Checking::Strict`](crate::Checking::Strict), and never under
-/// [`Checking::Deferred`](crate::Checking::Deferred). If the host has died, strict checking returns
-/// [`LossError::Read`](crate::LossError::Read). Deferred checking notices it at the next read.
+/// A step waits for its host once under [`Checking::Strict`](crate::Checking::Strict), and once more in
+/// [`apply_pending`](Self::apply_pending). It never waits under [`Checking::Deferred`](crate::Checking::Deferred). If the
+/// host has died, strict checking returns [`LossError::Read`](crate::LossError::Read). Deferred checking notices it at the
+/// next read.
 ///
 /// # Cost
 ///
