@@ -109,15 +109,14 @@ mod error;
 pub mod evaluation;
 #[cfg(feature = "flex")]
 mod host;
+mod loops;
 mod loss;
 #[cfg(feature = "train")]
 mod metric;
 mod neighbors;
-mod parts;
 mod reads;
 mod reduce;
 mod schedule;
-mod simd;
 mod softmax;
 
 pub use batch::{Checking, ClassBalance, LabelledBatch, SkippedSamples};

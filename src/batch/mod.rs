@@ -1,14 +1,12 @@
 //! A labelled batch, checked once.
 
 mod check;
-mod labelled_batch;
 mod labels;
 mod skipped;
 mod weigh;
 
-pub use check::Checking;
 pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes};
-pub use labelled_batch::LabelledBatch;
+pub use check::{Checking, LabelledBatch};
 pub(crate) use labels::index;
 #[cfg(feature = "flex")]
 pub(crate) use labels::{LabelKind, read_labels};

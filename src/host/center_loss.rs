@@ -10,8 +10,7 @@ use crate::backward::{Derivative, custom_backward};
 use crate::batch::{BatchRules, ClassBalance, LabelKind, LabelledBatch, Weighing, read_labels};
 use crate::centers::Normalization;
 use crate::error::is_weight;
-use crate::parts::{for_each_part, threads};
-use crate::simd::{Loops, vectorized};
+use crate::loops::{Loops, for_each_part, threads, vectorized};
 
 /// The class of a sample that takes no part.
 const NO_CLASS: usize = usize::MAX;
@@ -22,7 +21,7 @@ const LANES: usize = 16;
 /// Another thread costs more than it saves below this number of values.
 const VALUES_FOR_THREADS: usize = 1 << 20;
 
-/// A batch whose shapes and devices fit, under strict checking.
+/// A batch whose shapes and devices fit.
 pub(crate) struct Problem<'a> {
     pub batch: &'a LabelledBatch,
     /// `[num_classes, feature_dim]`
@@ -34,7 +33,7 @@ pub(crate) struct Problem<'a> {
 }
 
 /// The Euclidean loss of a batch, `[1]` or `[batch_size]` on the graph of the features, and the step of the centers.
-/// `None` on other backends, and for a batch that tensor operations may refuse.
+/// `None` on other backends, and for a batch of which a sample may be bad.
 pub(crate) fn center_loss(problem: &Problem) -> Option<(Tensor<1>, Option<Step>)> {
     let (input, dtype) = (problem.batch.features.clone(), problem.centers.dtype());
     match dtype {
@@ -257,6 +256,13 @@ impl<T: Element + Float> Loops for Moving<'_, T> {
         for samples in groups.each() {
             let rate = self.step.alpha / self.step.normalization.divisor(groups.total(samples));
             let center = &mut self.centers[groups.classes[samples[0]] * dim..][..dim];
+            if let [sample] = *samples {
+                let factor: T = (rate * groups.weights[sample]).elem();
+                for (center, x) in center.iter_mut().zip(&self.features[sample * dim..]) {
+                    *center = *center + (*x - *center) * factor;
+                }
+                continue;
+            }
             sums.fill(T::zero());
             for sample in samples {
                 let factor: T = (rate * groups.weights[*sample]).elem();

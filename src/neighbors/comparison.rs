@@ -2,8 +2,7 @@
 
 use super::metric::{KnnMetric, is_zero};
 use super::rows::Rows;
-use crate::parts::{for_each_part, threads};
-use crate::simd::{Loops, vectorized};
+use crate::loops::{Loops, for_each_part, threads, vectorized};
 
 /// Rows that lie column by column in the cache while they are compared with many others. Their sums stay in registers.
 const LANES: usize = 32;

@@ -8,9 +8,8 @@ use super::lift::{Factors, Lift, Tolerance, matrix};
 use super::metric::KnnMetric;
 use super::nearest::{Nearest, Neighbor};
 use super::rows::Rows;
-use crate::parts::{for_each_part, threads};
+use crate::loops::{Loops, for_each_part, threads, vectorized};
 use crate::reduce::max_dim;
-use crate::simd::{Loops, vectorized};
 use burn::tensor::{Device, Tensor, TensorData};
 
 /// The most references and queries whose products the host computes at one time: large enough for the product to be

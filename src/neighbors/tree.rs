@@ -3,7 +3,7 @@
 use super::metric::{KnnMetric, is_zero};
 use super::nearest::{Nearest, Neighbor};
 use super::rows::Rows;
-use crate::parts::for_each_part;
+use crate::loops::for_each_part;
 use std::ops::Range;
 
 /// References of a leaf.

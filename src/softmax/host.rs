@@ -14,8 +14,7 @@ use super::target_angles::TargetAngles;
 use crate::backward::Derivative;
 use crate::device::is_flex;
 use crate::distance::Directions;
-use crate::parts::for_each_part;
-use crate::simd::{Loops, vectorized};
+use crate::loops::{Loops, for_each_part, vectorized};
 
 /// Values that one thread works on in turn: fewer are not worth a thread.
 const VALUES_AT_ONCE: usize = 1 << 15;

@@ -1,4 +1,4 @@
-//! Work on parts of a slice, on all threads where there are threads.
+//! Loops over host memory: on all threads, and with the widest vectors that the processor has.
 
 /// Calls `work` with each part of `size` items and the number of its first item. The last part may be shorter.
 pub(crate) fn for_each_part<T: Send>(
@@ -27,6 +27,38 @@ pub(crate) fn threads() -> usize {
     return rayon::current_num_threads();
     #[cfg(not(feature = "rayon"))]
     1
+}
+
+/// Work whose loops the compiler turns into vector instructions. Their width changes no result.
+pub(crate) trait Loops {
+    type Output;
+
+    /// Must be `#[inline(always)]`, and so must everything in which it spends its time: only what becomes a part of the
+    /// caller is compiled for the caller's vectors.
+    fn run(self) -> Self::Output;
+}
+
+/// Runs the loops on the vectors of the processor.
+#[cfg(feature = "simd")]
+pub(crate) fn vectorized<L: Loops>(loops: L) -> L::Output {
+    struct OnVectors<L>(L);
+
+    impl<L: Loops> macerator::WithSimd for OnVectors<L> {
+        type Output = L::Output;
+
+        #[inline(always)]
+        fn with_simd<S: macerator::Simd>(self) -> L::Output {
+            self.0.run()
+        }
+    }
+
+    macerator::AutoArch::new().dispatch(OnVectors(loops))
+}
+
+/// Runs the loops on the vectors that every processor of this kind has.
+#[cfg(not(feature = "simd"))]
+pub(crate) fn vectorized<L: Loops>(loops: L) -> L::Output {
+    loops.run()
 }
 
 #[cfg(test)]
