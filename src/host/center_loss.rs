@@ -64,10 +64,7 @@ fn measure<T: Element + Float>(
 
     let mut squares = vec![T::zero(); batch_size];
     let mut gradient = vec![T::zero(); if is_autodiff { batch_size * dim } else { 0 }];
-    let rows = match batch_size * dim >= VALUES_FOR_THREADS {
-        true => batch_size.div_ceil(threads()),
-        false => batch_size,
-    };
+    let rows = part_of(batch_size, batch_size * dim);
     let mut gradients = gradient.chunks_mut(rows * dim);
     let mut parts: Vec<_> = squares
         .chunks_mut(rows)
@@ -122,6 +119,14 @@ fn measure<T: Element + Float>(
         alpha,
     });
     Some((value, step))
+}
+
+/// The number of items that a thread takes of some with so many values.
+fn part_of(items: usize, values: usize) -> usize {
+    match values >= VALUES_FOR_THREADS {
+        true => items.div_ceil(threads()),
+        false => items,
+    }
 }
 
 /// One thread's share of loss and gradient. Matrices are given row by row.
@@ -224,38 +229,54 @@ impl Step {
             _ => centers.to_contiguous(),
         };
         match self.features.dtype() {
-            DType::F64 => vectorized(Moving {
-                step: &self,
-                features: self.features.as_slice::<f64>().expect(expected),
-                centers: centers.storage_mut(),
-            }),
-            _ => vectorized(Moving {
-                step: &self,
-                features: self.features.as_slice::<f32>().expect(expected),
-                centers: centers.storage_mut(),
-            }),
+            DType::F64 => self.move_rows::<f64>(self.features.as_slice(), centers.storage_mut()),
+            _ => self.move_rows::<f32>(self.features.as_slice(), centers.storage_mut()),
         }
         Tensor::from_primitive::<Flex>(centers)
     }
+
+    fn move_rows<T: Element + Float>(&self, features: Option<&[T]>, centers: &mut [T]) {
+        let features = features.expect("features without gaps");
+        let dim = features.len() / self.groups.classes.len();
+        let (mut rows, mut next) = (centers.chunks_exact_mut(dim), 0);
+        let centers_of = |samples: &'_ [usize]| {
+            let class = self.groups.classes[samples[0]];
+            let skipped = class - std::mem::replace(&mut next, class + 1);
+            rows.nth(skipped).expect("a center for each class")
+        };
+        let centers: Vec<_> = self.groups.each().map(centers_of).collect();
+        let mut groups: Vec<_> = centers.into_iter().zip(self.groups.each()).collect();
+        let size = part_of(groups.len(), features.len());
+        for_each_part(&mut groups, size, |_, groups| {
+            vectorized(Moving {
+                step: self,
+                features,
+                groups,
+                dim,
+            });
+        });
+    }
 }
 
-struct Moving<'a, T> {
+/// One thread's share of the step.
+struct Moving<'a, 'b, T> {
     step: &'a Step,
     features: &'a [T],
-    centers: &'a mut [T],
+    /// The center of each class, and its samples.
+    groups: &'a mut [(&'b mut [T], &'b [usize])],
+    dim: usize,
 }
 
-impl<T: Element + Float> Loops for Moving<'_, T> {
+impl<T: Element + Float> Loops for Moving<'_, '_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run(self) {
-        let groups = &self.step.groups;
-        let dim = self.features.len() / groups.classes.len();
+        let (groups, dim) = (&self.step.groups, self.dim);
         let mut sums = vec![T::zero(); dim];
-        for samples in groups.each() {
+        for (center, samples) in self.groups {
+            let (center, samples) = (&mut center[..dim], *samples);
             let rate = self.step.alpha / self.step.normalization.divisor(groups.total(samples));
-            let center = &mut self.centers[groups.classes[samples[0]] * dim..][..dim];
             if let [sample] = *samples {
                 let factor: T = (rate * groups.weights[sample]).elem();
                 for (center, x) in center.iter_mut().zip(&self.features[sample * dim..]) {
