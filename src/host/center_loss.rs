@@ -324,14 +324,16 @@ impl Groups {
                 return None;
             }
         }
-        let mut order: Vec<usize> = (0..classes.len()).collect();
-        if classes.contains(&NO_CLASS) {
-            order.retain(|sample| classes[*sample] != NO_CLASS);
-            for (weight, class) in weights.iter_mut().zip(&classes) {
-                *weight *= f64::from(u8::from(*class != NO_CLASS));
-            }
+        for (weight, class) in weights.iter_mut().zip(&classes) {
+            *weight = if *class == NO_CLASS { 0.0 } else { *weight };
         }
-        order.sort_by_key(|sample| classes[*sample]);
+        // One number holds class and sample, because a number sorts faster than a pair.
+        let samples = (0..).zip(&classes).filter(|(_, class)| **class != NO_CLASS);
+        let mut keys: Vec<u64> = samples
+            .map(|(sample, class)| (*class as u64) << 32 | sample)
+            .collect();
+        keys.sort_unstable();
+        let order = keys.into_iter().map(|key| key as u32 as usize).collect();
         Some(Self {
             classes,
             weights,
