@@ -252,11 +252,9 @@ impl CheckedBatch {
         let Some(before) = self.standing.clone() else {
             return;
         };
-        let mut standing = before.clone();
+        let (mut standing, reason) = (before.clone(), before.full_like(4.0));
         for numbers in numbers {
-            standing = before
-                .full_like(4.0)
-                .mask_where(is_finite(numbers), standing);
+            standing = reason.clone().mask_where(is_finite(numbers), standing);
         }
         let takes_part = before.clone().equal_elem(0.0);
         self.stand(before.mask_where(takes_part, standing));
@@ -268,15 +266,15 @@ impl CheckedBatch {
         let mut standing = magnitudes.zeros_like();
         let reason = |reason: f64| magnitudes.full_like(reason);
         if let Some(weights) = &self.weights {
-            let is_within = weights.clone().greater_equal_elem(1e-15);
-            standing = reason(3.0).mask_where(is_within, standing);
+            standing = standing.mask_fill(weights.clone().lower_elem(1e-15), 3.0);
             standing = standing.mask_fill(weights.clone().equal_elem(0.0), RESTS);
+            // NaN is not within.
             let is_within = weights.clone().lower_equal_elem(1e15);
             standing = reason(3.0).mask_where(is_within, standing);
         }
         standing = reason(2.0).mask_where(is_finite(magnitudes.clone()), standing);
-        for is_class in self.rules.bounds_of_classes(&self.labels) {
-            standing = reason(1.0).mask_where(is_class, standing);
+        for outside in self.rules.outside(&self.labels) {
+            standing = standing.mask_fill(outside, 1.0);
         }
         if let Some(ignored) = self.rules.is_ignored(&self.labels) {
             standing = standing.mask_fill(ignored, RESTS);

@@ -28,14 +28,14 @@ impl BatchRules {
         }
     }
 
-    /// The lower and the upper bound of labels that name a class: whether each label, `[batch_size]`, keeps it. Labels
-    /// are compared in their own type, where none wraps.
-    pub fn bounds_of_classes(&self, labels: &Tensor<1, Int>) -> Vec<Tensor<1, Bool>> {
-        let mut bounds = vec![labels.clone().greater_equal_elem(0)];
+    /// The labels below and above those that name a class, `[batch_size]` each. Labels are compared in their own
+    /// type, where none wraps.
+    pub fn outside(&self, labels: &Tensor<1, Int>) -> Vec<Tensor<1, Bool>> {
+        let mut outside = vec![labels.clone().lower_elem(0)];
         if let Some(last) = self.last_class(labels.dtype()) {
-            bounds.push(labels.clone().lower_equal_elem(last));
+            outside.push(labels.clone().greater_elem(last));
         }
-        bounds
+        outside
     }
 
     /// The class of each sample in the device's own integer type. A label that names no class becomes one

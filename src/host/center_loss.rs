@@ -123,10 +123,11 @@ fn measure<T: Element + Float>(
 
 /// The number of items that a thread takes of some with so many values.
 fn part_of(items: usize, values: usize) -> usize {
-    match values >= VALUES_FOR_THREADS {
-        true => items.div_ceil(threads()),
-        false => items,
-    }
+    let parts = match values >= VALUES_FOR_THREADS {
+        true => threads(),
+        false => 1,
+    };
+    items.div_ceil(parts).max(1)
 }
 
 /// One thread's share of loss and gradient. Matrices are given row by row.

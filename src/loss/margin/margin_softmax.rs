@@ -278,8 +278,8 @@ impl MarginSoftmaxConfig {
 /// Three matrix products of `batch_size * num_classes * feature_dim` within
 /// [`score_budget`](MarginSoftmaxConfig::score_budget), four beyond it. The loss goes through the classes in
 /// blocks, so that beyond features, class vectors, their gradients and the budget the memory does not depend
-/// on the number of classes. On devices other than flex, losses that are not reduced keep a matrix of
-/// `[batch_size, num_classes]`. Strict checking reads labels and a few numbers per sample back from the
+/// on the number of classes. On devices other than flex, a step takes two more matrices of the size of the class
+/// vectors, and losses that are not reduced keep a matrix of `[batch_size, num_classes]`. Strict checking reads labels and a few numbers per sample back from the
 /// device, with one wait.
 ///
 /// # Data types
