@@ -63,6 +63,15 @@ pub(crate) struct Directions {
 }
 
 impl Directions {
+    /// Of rows whose squares neither overflow nor vanish.
+    pub fn unscaled(rows: Tensor<2>) -> Self {
+        let norms = sum_dim(rows.clone() * rows.clone(), 1).sqrt();
+        Self {
+            units: rows / no_zero(norms.clone()),
+            norms,
+        }
+    }
+
     pub fn of(rows: Tensor<2>) -> Self {
         let Scaled {
             rows,

@@ -64,7 +64,12 @@ pub(super) fn pairs(
     wide: DType,
 ) -> TargetAngles {
     let dtype = features.dtype();
-    let [x, w] = [features, centers].map(|rows| Directions::of(rows.cast(wide)));
+    // In f64 no square of an f32 overflows or vanishes.
+    let has_room = wide == DType::F64 && dtype != DType::F64;
+    let [x, w] = [features, centers].map(|rows| match has_room {
+        true => Directions::unscaled(rows.cast(wide)),
+        false => Directions::of(rows.cast(wide)),
+    });
     let is_zero = (x.norms.clone().equal_elem(0.0)).bool_or(w.norms.clone().equal_elem(0.0));
     // Two unit rows at a right angle have a difference and a sum of this norm.
     let right_angle = std::f64::consts::SQRT_2;
