@@ -1,21 +1,13 @@
 //! [`EvaluationMetric`] against the functions that it shows, and each of its errors.
 
+use crate::center_metric::metadata;
 use crate::devices::devices;
 use crate::integers::typed_labels;
 use crate::tensors::{labels, matrix, typed_matrix};
-use burn::data::dataloader::Progress;
 use burn::tensor::{DType, Device};
-use burn::train::metric::{Metric, MetricAttributes, MetricMetadata, Numeric, NumericEntry};
+use burn::train::metric::{Metric, MetricAttributes, Numeric, NumericEntry};
 use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve, all_pair_scores};
 use burn_center_loss::{EvaluationInput, EvaluationMetric, KnnMetric};
-
-fn metadata() -> MetricMetadata {
-    MetricMetadata {
-        progress: Progress::new(1, 1, None),
-        iteration: None,
-        lr: None,
-    }
-}
 
 fn features(count: usize) -> (Vec<Vec<f32>>, Vec<i64>) {
     let value = |at: usize| ((at * 37) % 101) as f32 / 10.0;
@@ -60,36 +52,48 @@ fn of_epoch(
 fn values_of_an_epoch_are_those_of_all_its_batches() {
     let (rows, names) = features(30);
     for device in devices() {
+        let mut metric_names = Vec::new();
         for distance in [KnnMetric::Euclidean, KnnMetric::Cosine] {
-            let set = RetrievalSet::new(matrix(&rows, &device), labels(&names, &device));
+            let (x, y) = (matrix(&rows, &device), labels(&names, &device));
+            let set = RetrievalSet::new(x.clone(), y.clone());
             let config = RetrievalConfig::new().with_metric(distance);
             let means = config.evaluate(&set).unwrap().means().unwrap();
-            let pairs =
-                all_pair_scores(matrix(&rows, &device), labels(&names, &device), distance).unwrap();
+            let pairs = all_pair_scores(x, y, distance).unwrap();
             let curve = RocCurve::new(&pairs.scores, &pairs.same).unwrap();
-            for (metric, expected) in [
+            let precision = means.precision_at[0];
+            let error_rate = curve.equal_error_rate();
+            for (metric, expected, better) in [
+                (EvaluationMetric::precision_at_1(distance), precision, true),
                 (
-                    EvaluationMetric::precision_at_1(distance),
-                    means.precision_at[0],
+                    EvaluationMetric::r_precision(distance),
+                    means.r_precision,
+                    true,
                 ),
-                (EvaluationMetric::r_precision(distance), means.r_precision),
-                (EvaluationMetric::map_at_r(distance), means.map_at_r),
+                (EvaluationMetric::map_at_r(distance), means.map_at_r, true),
                 (
                     EvaluationMetric::equal_error_rate(distance),
-                    curve.equal_error_rate(),
+                    error_rate,
+                    false,
                 ),
-                (EvaluationMetric::auroc(distance), curve.auc()),
+                (EvaluationMetric::auroc(distance), curve.auc(), true),
             ] {
                 let name = metric.name();
                 for device in [device.clone(), device.clone().autodiff()] {
                     let found = of_epoch(metric.clone(), &rows, &names, &device);
-                    assert!(
-                        (found - 100.0 * expected).abs() < 1e-9,
-                        "{name}: {found}, {expected}"
-                    );
+                    let error = (found - 100.0 * expected).abs();
+                    assert!(error < 1e-9, "{name}: {found}, {expected}");
                 }
+                let MetricAttributes::Numeric(attributes) = metric.attributes() else {
+                    panic!("{:?}", metric.attributes());
+                };
+                assert_eq!(attributes.higher_is_better, better, "{name}");
+                assert_eq!(attributes.unit.as_deref(), Some("%"));
+                metric_names.push(name.to_string());
             }
         }
+        metric_names.sort();
+        metric_names.dedup();
+        assert_eq!(metric_names.len(), 10);
     }
 }
 
@@ -97,9 +101,9 @@ fn values_of_an_epoch_are_those_of_all_its_batches() {
 fn pairs_of_many_samples_are_those_of_evenly_spaced_ones() {
     let (rows, names) = features(25);
     for device in devices() {
-        let kept: Vec<usize> = (0..10).map(|place| place * 25 / 10).collect();
-        let kept_rows: Vec<Vec<f32>> = kept.iter().map(|at| rows[*at].clone()).collect();
-        let kept_names: Vec<i64> = kept.iter().map(|at| names[*at]).collect();
+        let kept = (0..10).map(|place| place * 25 / 10);
+        let (kept_rows, kept_names): (Vec<_>, Vec<_>) =
+            kept.map(|at| (rows[at].clone(), names[at])).unzip();
         let metric = || EvaluationMetric::auroc(KnnMetric::Euclidean);
         let expected = of_epoch(metric(), &kept_rows, &kept_names, &device);
         let found = of_epoch(metric().with_max_samples(10), &rows, &names, &device);
@@ -108,42 +112,16 @@ fn pairs_of_many_samples_are_those_of_evenly_spaced_ones() {
 }
 
 #[test]
-fn names_differ_and_directions_are_told() {
-    let mut names = Vec::new();
-    for distance in [KnnMetric::Euclidean, KnnMetric::Cosine] {
-        for (metric, better) in [
-            (EvaluationMetric::precision_at_1(distance), true),
-            (EvaluationMetric::r_precision(distance), true),
-            (EvaluationMetric::map_at_r(distance), true),
-            (EvaluationMetric::equal_error_rate(distance), false),
-            (EvaluationMetric::auroc(distance), true),
-        ] {
-            let MetricAttributes::Numeric(attributes) = metric.attributes() else {
-                panic!("{:?}", metric.attributes());
-            };
-            assert_eq!(attributes.higher_is_better, better, "{}", metric.name());
-            assert_eq!(attributes.unit.as_deref(), Some("%"));
-            names.push(metric.name().to_string());
-        }
-    }
-    names.sort();
-    names.dedup();
-    assert_eq!(names.len(), 10);
-}
-
-#[test]
-fn an_undefined_value_is_an_error() {
+fn undefined_values_and_batches_that_do_not_fit_are_errors() {
     let device = Device::flex();
-    let message = |mut metric: EvaluationMetric, batches: &[EvaluationInput]| {
-        for batch in batches {
-            metric.update(batch, &metadata()).unwrap();
-        }
-        metric.compute().unwrap_err().to_string()
-    };
     let map = || EvaluationMetric::map_at_r(KnnMetric::Euclidean);
-    let error_rate = || EvaluationMetric::equal_error_rate(KnnMetric::Euclidean);
-    let rows = [vec![0.0], vec![1.0]];
-    for (metric, batches, expected) in [
+    let batch = |rows: &[&[f32]], names: &[i64]| {
+        let rows: Vec<Vec<f32>> = rows.iter().map(|row| row.to_vec()).collect();
+        input(&rows, names, &device)
+    };
+    let of_pair = |names: [i64; 2]| vec![batch(&[&[0.0], &[1.0]], &names)];
+    let nan = vec![batch(&[&[f32::NAN], &[0.0]], &[1, 1])];
+    for (mut metric, batches, expected) in [
         (
             map(),
             vec![],
@@ -151,21 +129,40 @@ fn an_undefined_value_is_an_error() {
         ),
         (
             map(),
-            vec![input(&rows, &[1, 2], &device)],
+            of_pair([1, 2]),
             "none of 2 queries has a reference with its label; at least 1 must have one",
         ),
         (
-            error_rate(),
-            vec![input(&rows, &[1, 1], &device)],
+            EvaluationMetric::equal_error_rate(KnnMetric::Euclidean),
+            of_pair([1, 1]),
             "same holds 1 times true and 0 times false; each must occur",
         ),
         (
             map(),
-            vec![input(&[vec![f32::NAN], vec![0.0]], &[1, 1], &device)],
+            nan,
             "features holds NaN in row 0, column 0; every value must be finite",
         ),
     ] {
-        let message = message(metric, &batches);
+        for batch in batches {
+            metric.update(&batch, &metadata()).unwrap();
+        }
+        let message = metric.compute().unwrap_err().to_string();
+        assert!(message.ends_with(expected), "{message}");
+    }
+    let mut metric = map();
+    let first = batch(&[&[0.0, 1.0]], &[1]);
+    metric.update(&first, &metadata()).unwrap();
+    for (batch, expected) in [
+        (
+            batch(&[&[0.0]], &[1]),
+            "features has 1 columns and those of the batches before have 2; the numbers must be equal",
+        ),
+        (
+            batch(&[&[0.0, 1.0]], &[1, 2]),
+            "labels has 2 entries and features has 1; the numbers must be equal",
+        ),
+    ] {
+        let message = metric.update(&batch, &metadata()).unwrap_err().to_string();
         assert!(message.ends_with(expected), "{message}");
     }
 }
@@ -214,28 +211,6 @@ fn batches_are_joined_whatever_their_device_and_types() {
             batch(at, device, if supported { of_batch } else { types[0] })
         }));
         assert_eq!(mixed, expected);
-    }
-}
-
-#[test]
-fn batches_that_do_not_fit_are_an_error() {
-    let device = Device::flex();
-    let mut metric = EvaluationMetric::map_at_r(KnnMetric::Euclidean);
-    metric
-        .update(&input(&[vec![0.0, 1.0]], &[1], &device), &metadata())
-        .unwrap();
-    for (batch, expected) in [
-        (
-            input(&[vec![0.0]], &[1], &device),
-            "features has 1 columns and those of the batches before have 2; the numbers must be equal",
-        ),
-        (
-            input(&[vec![0.0, 1.0]], &[1, 2], &device),
-            "labels has 2 entries and features has 1; the numbers must be equal",
-        ),
-    ] {
-        let message = metric.update(&batch, &metadata()).unwrap_err().to_string();
-        assert!(message.ends_with(expected), "{message}");
     }
 }
 
