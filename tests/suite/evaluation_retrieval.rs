@@ -1,7 +1,7 @@
 //! Retrieval against golden numbers, plain loops, its properties and each of its errors.
 
 use crate::devices::devices;
-use crate::fixtures::{assert_close, cases};
+use crate::fixtures::{Named, assert_close, assert_named, cases};
 use crate::messages::assert_messages;
 use crate::tensors::{labels, matrix};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -12,13 +12,9 @@ use burn_center_loss::evaluation::{
 };
 use proptest::prelude::*;
 use serde::Deserialize;
-use std::collections::HashMap;
 use std::ops::Range;
 
 const TOLERANCE: f64 = 1e-9;
-
-/// The values of a query or their means, by their names.
-type Named = HashMap<String, f64>;
 
 #[derive(Deserialize)]
 struct Case {
@@ -118,13 +114,12 @@ fn check_golden(case: &Case, report: &RetrievalReport, average_precision: bool) 
         (means, &case.pml),
         (of_classes, &case.pml_mean_of_class_means),
     ] {
-        let found = [means.precision_at[0], means.r_precision, means.map_at_r];
-        let names = [
-            "precision_at_1",
-            "r_precision",
-            "mean_average_precision_at_r",
+        let found = [
+            ("precision_at_1", means.precision_at[0]),
+            ("r_precision", means.r_precision),
+            ("mean_average_precision_at_r", means.map_at_r),
         ];
-        assert_close(name, &found, &names.map(|name| pml[name]), TOLERANCE);
+        assert_named(name, &found, pml, TOLERANCE);
     }
 }
 
