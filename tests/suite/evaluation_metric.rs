@@ -12,10 +12,7 @@ use burn_center_loss::{EvaluationInput, EvaluationMetric, KnnMetric};
 fn features(count: usize) -> (Vec<Vec<f32>>, Vec<i64>) {
     let value = |at: usize| ((at * 37) % 101) as f32 / 10.0;
     let row = |at: usize| vec![value(at), value(at * at + 3), (at % 3) as f32];
-    (
-        (0..count).map(row).collect(),
-        (0..count).map(|at| (at % 3) as i64).collect(),
-    )
+    (0..count).map(|at| (row(at), (at % 3) as i64)).unzip()
 }
 
 fn input(rows: &[Vec<f32>], names: &[i64], device: &Device) -> EvaluationInput {
@@ -23,21 +20,15 @@ fn input(rows: &[Vec<f32>], names: &[i64], device: &Device) -> EvaluationInput {
 }
 
 /// The value after an epoch of batches of four.
-fn of_epoch(
-    mut metric: EvaluationMetric,
-    rows: &[Vec<f32>],
-    names: &[i64],
-    device: &Device,
-) -> f64 {
+fn of_epoch(metric: &EvaluationMetric, rows: &[Vec<f32>], names: &[i64], device: &Device) -> f64 {
+    let mut metric = metric.clone();
     // A value of the epoch before must not remain.
-    metric
-        .update(&input(&rows[..2], &[9, 9], device), &metadata())
-        .unwrap();
+    let before = input(&rows[..2], &[9, 9], device);
+    metric.update(&before, &metadata()).unwrap();
     metric.clear();
     for (rows, names) in rows.chunks(4).zip(names.chunks(4)) {
-        let entry = metric
-            .update(&input(rows, names, device), &metadata())
-            .unwrap();
+        let batch = input(rows, names, device);
+        let entry = metric.update(&batch, &metadata()).unwrap();
         assert!(entry.is_not_available());
         assert!(metric.value().is_none() && metric.running_value().is_none());
     }
@@ -79,7 +70,7 @@ fn values_of_an_epoch_are_those_of_all_its_batches() {
             ] {
                 let name = metric.name();
                 for device in [device.clone(), device.clone().autodiff()] {
-                    let found = of_epoch(metric.clone(), &rows, &names, &device);
+                    let found = of_epoch(&metric, &rows, &names, &device);
                     let error = (found - 100.0 * expected).abs();
                     assert!(error < 1e-9, "{name}: {found}, {expected}");
                 }
@@ -104,9 +95,9 @@ fn pairs_of_many_samples_are_those_of_evenly_spaced_ones() {
         let kept = (0..10).map(|place| place * 25 / 10);
         let (kept_rows, kept_names): (Vec<_>, Vec<_>) =
             kept.map(|at| (rows[at].clone(), names[at])).unzip();
-        let metric = || EvaluationMetric::auroc(KnnMetric::Euclidean);
-        let expected = of_epoch(metric(), &kept_rows, &kept_names, &device);
-        let found = of_epoch(metric().with_max_samples(10), &rows, &names, &device);
+        let metric = EvaluationMetric::auroc(KnnMetric::Euclidean);
+        let expected = of_epoch(&metric, &kept_rows, &kept_names, &device);
+        let found = of_epoch(&metric.with_max_samples(10), &rows, &names, &device);
         assert_eq!(found, expected);
     }
 }
