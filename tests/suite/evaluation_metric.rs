@@ -3,11 +3,13 @@
 use crate::center_metric::metadata;
 use crate::devices::devices;
 use crate::integers::typed_labels;
+use crate::messages::assert_messages;
 use crate::tensors::{labels, matrix, typed_matrix};
 use burn::tensor::{DType, Device};
 use burn::train::metric::{Metric, MetricAttributes, Numeric, NumericEntry};
 use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve, all_pair_scores};
 use burn_center_loss::{EvaluationInput, EvaluationMetric, KnnMetric};
+use std::fmt::Display;
 
 fn features(count: usize) -> (Vec<Vec<f32>>, Vec<i64>) {
     let value = |at: usize| ((at * 37) % 101) as f32 / 10.0;
@@ -52,21 +54,14 @@ fn values_of_an_epoch_are_those_of_all_its_batches() {
             let pairs = all_pair_scores(x, y, distance).unwrap();
             let curve = RocCurve::new(&pairs.scores, &pairs.same).unwrap();
             let precision = means.precision_at[0];
-            let error_rate = curve.equal_error_rate();
+            let (r_precision, map) = (means.r_precision, means.map_at_r);
+            let (errors, area) = (curve.equal_error_rate(), curve.auc());
             for (metric, expected, better) in [
                 (EvaluationMetric::precision_at_1(distance), precision, true),
-                (
-                    EvaluationMetric::r_precision(distance),
-                    means.r_precision,
-                    true,
-                ),
-                (EvaluationMetric::map_at_r(distance), means.map_at_r, true),
-                (
-                    EvaluationMetric::equal_error_rate(distance),
-                    error_rate,
-                    false,
-                ),
-                (EvaluationMetric::auroc(distance), curve.auc(), true),
+                (EvaluationMetric::r_precision(distance), r_precision, true),
+                (EvaluationMetric::map_at_r(distance), map, true),
+                (EvaluationMetric::equal_error_rate(distance), errors, false),
+                (EvaluationMetric::auroc(distance), area, true),
             ] {
                 let name = metric.name();
                 for device in [device.clone(), device.clone().autodiff()] {
@@ -102,59 +97,42 @@ fn pairs_of_many_samples_are_those_of_evenly_spaced_ones() {
     }
 }
 
+/// The message of an error, without that of what wraps it.
+fn message(error: impl Display) -> String {
+    let whole = error.to_string();
+    whole.lines().last().unwrap().trim().to_string()
+}
+
 #[test]
 fn undefined_values_and_batches_that_do_not_fit_are_errors() {
     let device = Device::flex();
     let map = || EvaluationMetric::map_at_r(KnnMetric::Euclidean);
-    let batch = |rows: &[&[f32]], names: &[i64]| {
-        let rows: Vec<Vec<f32>> = rows.iter().map(|row| row.to_vec()).collect();
-        input(&rows, names, &device)
-    };
-    let of_pair = |names: [i64; 2]| vec![batch(&[&[0.0], &[1.0]], &names)];
-    let nan = vec![batch(&[&[f32::NAN], &[0.0]], &[1, 1])];
-    for (mut metric, batches, expected) in [
-        (
-            map(),
-            vec![],
-            "features is empty; it must hold at least 1 value",
-        ),
-        (
-            map(),
-            of_pair([1, 2]),
-            "none of 2 queries has a reference with its label; at least 1 must have one",
-        ),
-        (
-            EvaluationMetric::equal_error_rate(KnnMetric::Euclidean),
-            of_pair([1, 1]),
-            "same holds 1 times true and 0 times false; each must occur",
-        ),
-        (
-            map(),
-            nan,
-            "features holds NaN in row 0, column 0; every value must be finite",
-        ),
-    ] {
+    let error_rate = || EvaluationMetric::equal_error_rate(KnnMetric::Euclidean);
+    let of_pair = |first: f32, names: [i64; 2]| input(&[vec![first], vec![1.0]], &names, &device);
+    let undefined = |mut metric: EvaluationMetric, batches: &[EvaluationInput]| {
         for batch in batches {
-            metric.update(&batch, &metadata()).unwrap();
+            metric.update(batch, &metadata()).unwrap();
         }
-        let message = metric.compute().unwrap_err().to_string();
-        assert!(message.ends_with(expected), "{message}");
-    }
-    let mut metric = map();
-    let first = batch(&[&[0.0, 1.0]], &[1]);
-    metric.update(&first, &metadata()).unwrap();
-    for (batch, expected) in [
-        (
-            batch(&[&[0.0]], &[1]),
-            "features has 1 columns and those of the batches before have 2; the numbers must be equal",
-        ),
-        (
-            batch(&[&[0.0, 1.0]], &[1, 2]),
-            "labels has 2 entries and features has 1; the numbers must be equal",
-        ),
-    ] {
-        let message = metric.update(&batch, &metadata()).unwrap_err().to_string();
-        assert!(message.ends_with(expected), "{message}");
+        metric.compute().map_err(message)
+    };
+    let mut started = map();
+    let first = input(&[vec![0.0, 1.0]], &[1], &device);
+    started.update(&first, &metadata()).unwrap();
+    let mut update = |row: Vec<f32>, names: &[i64]| {
+        let batch = input(&[row], names, &device);
+        started.update(&batch, &metadata()).map_err(message)
+    };
+    assert_messages! {
+        undefined(map(), &[]) => "features is empty; it must hold at least 1 value";
+        undefined(map(), &[of_pair(0.0, [1, 2])]) =>
+            "none of 2 queries has a reference with its label; at least 1 must have one";
+        undefined(error_rate(), &[of_pair(0.0, [1, 1])]) =>
+            "same holds 1 times true and 0 times false; each must occur";
+        undefined(map(), &[of_pair(f32::NAN, [1, 1])]) =>
+            "features holds NaN in row 0, column 0; every value must be finite";
+        update(vec![0.0], &[1]) =>
+            "features has 1 columns and those of the batches before have 2; the numbers must be equal";
+        update(vec![0.0, 1.0], &[1, 2]) => "labels has 2 entries and features has 1; the numbers must be equal";
     }
 }
 
@@ -162,9 +140,8 @@ fn undefined_values_and_batches_that_do_not_fit_are_errors() {
 #[test]
 fn batches_are_joined_whatever_their_device_and_types() {
     // Small integers are numbers of every float type.
-    let rows: Vec<Vec<f64>> = (0..40)
-        .map(|at| vec![(at * 7 % 11).into(), (at % 5).into()])
-        .collect();
+    let row = |at: i32| vec![f64::from(at * 7 % 11), f64::from(at % 5)];
+    let rows: Vec<Vec<f64>> = (0..40).map(row).collect();
     let names: Vec<i128> = (0..40).map(|at| at % 4).collect();
     let types = [
         (DType::F32, DType::I64),
@@ -174,10 +151,8 @@ fn batches_are_joined_whatever_their_device_and_types() {
     ];
     let batch = |at: usize, device: &Device, (float, int): (DType, DType)| {
         let range = at * 4..(at + 1) * 4;
-        EvaluationInput::new(
-            typed_matrix(&rows[range.clone()], float, device),
-            typed_labels(&names[range], int, device),
-        )
+        let features = typed_matrix(&rows[range.clone()], float, device);
+        EvaluationInput::new(features, typed_labels(&names[range], int, device))
     };
     for make in [
         EvaluationMetric::map_at_r as fn(KnnMetric) -> EvaluationMetric,

@@ -49,14 +49,10 @@ fn numbers(values: &RetrievalValues) -> Vec<f64> {
 fn compare(name: &str, found: &RetrievalValues, expected: &Named) {
     let found = numbers(found);
     let at_ks = |what: &str| KS.map(|k| expected[&format!("{what}_at_{k}")]);
-    let others = [
-        "r_precision",
-        "map_at_r",
-        "average_precision",
-        "reciprocal_rank",
-    ];
-    let others = others.map(|name| expected[name]);
-    let expected = [at_ks("precision"), at_ks("recall"), others].concat();
+    let of_relevant = ["r_precision", "map_at_r"].map(|name| expected[name]);
+    let of_all_ranks = ["average_precision", "reciprocal_rank"].map(|name| expected[name]);
+    let at_ks = [at_ks("precision"), at_ks("recall")].concat();
+    let expected = [&at_ks[..], &of_relevant, &of_all_ranks].concat();
     assert_close(name, &found, &expected[..found.len()], TOLERANCE);
 }
 
@@ -110,10 +106,8 @@ fn check_golden(case: &Case, report: &RetrievalReport, average_precision: bool) 
     }
     let (means, of_classes) = (report.means().unwrap(), report.means_of_classes().unwrap());
     compare(name, &means, &case.means);
-    for (means, pml) in [
-        (means, &case.pml),
-        (of_classes, &case.pml_mean_of_class_means),
-    ] {
+    let pml = [&case.pml, &case.pml_mean_of_class_means];
+    for (means, pml) in [means, of_classes].into_iter().zip(pml) {
         let found = [
             ("precision_at_1", means.precision_at[0]),
             ("r_precision", means.r_precision),
@@ -144,10 +138,8 @@ fn samples(count: Range<usize>, values: i8, classes: i64) -> impl Strategy<Value
 
 /// Features, labels and keys on a device.
 fn tensors(samples: &[Sample], device: &Device) -> (Tensor<2>, Tensor<1, Int>, Tensor<1, Int>) {
-    let features: Vec<_> = samples
-        .iter()
-        .map(|sample| sample.features.clone())
-        .collect();
+    let features = samples.iter().map(|sample| sample.features.clone());
+    let features: Vec<_> = features.collect();
     let [names, keys] = [|sample: &Sample| sample.label, |sample: &Sample| sample.key]
         .map(|of| labels(&samples.iter().map(of).collect::<Vec<_>>(), device));
     (matrix(&features, device), names, keys)
@@ -178,15 +170,14 @@ fn naive(
     let sample = &queries[query];
     let others = references.unwrap_or(queries).iter().enumerate();
     let takes_part = |(index, other): &(usize, &Sample)| {
+        // A duplicate of the query stays.
         let is_itself = references.is_none() && *index == query;
         let is_near_copy = with_keys && other.label == sample.label && other.key == sample.key;
         !is_itself && !is_near_copy
     };
     let order = nearest_first(sample, others.filter(takes_part).map(|(_, other)| other));
-    let hit: Vec<bool> = order
-        .iter()
-        .map(|(_, other)| other.label == sample.label)
-        .collect();
+    let is_relevant = |(_, other): &(f64, &Sample)| other.label == sample.label;
+    let hit: Vec<bool> = order.iter().map(is_relevant).collect();
     let first = hit.iter().position(|hit| *hit)? + 1;
     let hits = |depth: usize| hit.iter().take(depth).filter(|hit| **hit).count() as f64;
     let relevant = hits(hit.len());
@@ -313,11 +304,9 @@ fn labels_keep_their_value() {
         RetrievalSet::new(matrix(&rows, &device), labels)
     };
     let config = RetrievalConfig::new();
-    for values in [
-        vec![1 << 24, (1 << 24) + 1, 1 << 24],
-        vec![u64::MAX, u64::MAX - 1, u64::MAX],
-    ] {
-        let report = config.evaluate(&set(values, DType::U64)).unwrap();
+    for (label, other) in [(1 << 24, (1 << 24) + 1), (u64::MAX, u64::MAX - 1)] {
+        let set = set(vec![label, other, label], DType::U64);
+        let report = config.evaluate(&set).unwrap();
         assert_eq!(report.queries_with_match(), 2);
         assert_eq!(report.means().unwrap().reciprocal_rank, Some(0.5));
     }

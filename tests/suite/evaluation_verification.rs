@@ -122,13 +122,6 @@ fn naive_eer(points: &[(f64, f64)]) -> f64 {
     unreachable!("the last point accepts everything")
 }
 
-fn naive_min_cost(points: &[(f64, f64)], prior: f64, miss: f64, false_accept: f64) -> f64 {
-    points
-        .iter()
-        .map(|(far, tar)| miss * (1.0 - tar) * prior + false_accept * far * (1.0 - prior))
-        .fold(f64::INFINITY, f64::min)
-}
-
 /// Scores with many ties, and which pairs are genuine; both kinds occur.
 fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
     let score = prop_oneof![
@@ -136,11 +129,10 @@ fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
         1 => -3.0..3.0,
         1 => Just(-0.0),
     ];
-    prop::collection::vec((score, any::<bool>()), 2..60)
-        .prop_map(|pairs| pairs.into_iter().unzip())
-        .prop_filter("both kinds", |(_, same): &(Vec<f64>, Vec<bool>)| {
-            same.contains(&true) && same.contains(&false)
-        })
+    let pairs = prop::collection::vec((score, any::<bool>()), 2..60);
+    let both = |(_, same): &(Vec<f64>, Vec<bool>)| same.contains(&true) && same.contains(&false);
+    let unzipped = pairs.prop_map(|pairs| pairs.into_iter().unzip());
+    unzipped.prop_filter("both kinds", both)
 }
 
 proptest! {
@@ -148,11 +140,8 @@ proptest! {
     fn against_plain_loops((scores, same) in scored_pairs(), far in 0.0..=1.0) {
         let curve = RocCurve::new(&scores, &same).unwrap();
         let points = naive_points(&scores, &same);
-        let found: Vec<(f64, f64)> = curve
-            .points()
-            .map(|point| (point.false_accept_rate, point.true_accept_rate))
-            .collect();
-        prop_assert_eq!(&found, &points);
+        let found = curve.points().map(|point| (point.false_accept_rate, point.true_accept_rate));
+        prop_assert_eq!(&found.collect::<Vec<_>>(), &points);
         prop_assert!((curve.auc() - naive_auc(&scores, &same)).abs() < TOLERANCE);
         prop_assert!((curve.equal_error_rate() - naive_eer(&points)).abs() < TOLERANCE);
 
@@ -173,7 +162,8 @@ proptest! {
 
         let cost = DetectionCost::new().with_target_prior(0.2).with_miss_cost(3.0);
         let found = curve.min_detection_cost(&cost).unwrap();
-        let expected = naive_min_cost(&points, 0.2, 3.0, 1.0);
+        let costs = points.iter().map(|(far, tar)| 3.0 * (1.0 - tar) * 0.2 + far * (1.0 - 0.2));
+        let expected = costs.fold(f64::INFINITY, f64::min);
         prop_assert!((found.raw - expected).abs() < TOLERANCE);
         prop_assert!((found.normalized - expected / 0.6).abs() < TOLERANCE);
 
@@ -246,10 +236,8 @@ fn infinite_scores_are_ordinary_scores_and_nothing_accepted_has_no_threshold() {
     let found = curve.tar_at_far(0.5).unwrap();
     assert_eq!((found.tar, found.threshold), (0.0, None));
     assert_eq!(found.smallest_measurable_far, 1.0);
-    assert_eq!(
-        [0.0, 1.0].map(|tar| curve.far_at_tar(tar).unwrap()),
-        [0.0, 1.0]
-    );
+    let far = [0.0, 1.0].map(|tar| curve.far_at_tar(tar).unwrap());
+    assert_eq!(far, [0.0, 1.0]);
     assert_eq!((curve.genuine(), curve.impostors()), (1, 1));
 }
 
@@ -329,16 +317,15 @@ fn squared_distances_that_unit_rows_cannot_have_are_refused() {
 #[test]
 fn bad_pairs_are_named() {
     for device in devices() {
-        let one = || matrix(&[vec![1.0, 2.0]], &device);
-        let two = || matrix(&[vec![1.0, 2.0], vec![3.0, 4.0]], &device);
+        let rows = |count: usize| matrix(&vec![vec![1.0, 2.0]; count], &device);
         let nan = matrix(&[vec![1.0, f32::NAN]], &device);
-        let scores = |right| pair_scores(one(), right, KnnMetric::Cosine);
+        let scores = |right| pair_scores(rows(1), right, KnnMetric::Cosine);
         let all = |features| all_pair_scores(features, labels(&[1], &device), KnnMetric::Cosine);
         assert_messages! {
-            scores(two()) => "left has shape [1, 2] and right has shape [2, 2]; the shapes must be equal";
+            scores(rows(2)) => "left has shape [1, 2] and right has shape [2, 2]; the shapes must be equal";
             scores(nan) => "right holds NaN in row 0, column 1; every value must be finite";
-            all(two()) => "labels has 1 entries and features has 2; the numbers must be equal";
-            all(one()) => "pairs is empty; it must hold at least 1 value";
+            all(rows(2)) => "labels has 1 entries and features has 2; the numbers must be equal";
+            all(rows(1)) => "pairs is empty; it must hold at least 1 value";
         }
     }
 }
