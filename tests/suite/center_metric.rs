@@ -7,7 +7,7 @@ use burn_center_loss::{CenterLossConfig, CenterMetric, CenterStatistics};
 
 use crate::tensors::{labels, matrix};
 
-fn metadata() -> MetricMetadata {
+pub fn metadata() -> MetricMetadata {
     MetricMetadata {
         progress: Progress::new(1, 1, None),
         iteration: None,

@@ -1,7 +1,8 @@
 //! Open-set metrics and identification against golden numbers, plain loops, their properties and each of their errors.
 
 use crate::devices::devices;
-use crate::fixtures::{assert_close, cases};
+use crate::evaluation_verification::won;
+use crate::fixtures::{Named, assert_named, cases};
 use crate::messages::assert_messages;
 use crate::tensors::{labels, matrix};
 use burn_center_loss::evaluation::{
@@ -20,53 +21,42 @@ struct Case {
     known_scores: Vec<f32>,
     known_correct: Vec<u8>,
     unknown_scores: Vec<f32>,
-    auroc: f64,
-    average_precision_known: f64,
-    average_precision_unknown: f64,
-    fpr_at_tpr_95: f64,
-    open_auc: f64,
-    oscr_area: f64,
+    #[serde(flatten)]
+    values: Named,
 }
 
 /// The area under the OSCR curve by trapezoids, from its points.
 fn area(open_set: &OpenSet) -> f64 {
     let points: Vec<_> = open_set.oscr_curve().collect();
-    points
-        .windows(2)
-        .map(|pair| {
-            let width = pair[1].false_positive_rate - pair[0].false_positive_rate;
-            let [a, b] = [pair[0], pair[1]].map(|point| point.correct_classification_rate);
-            width * (a + b) / 2.0
-        })
-        .sum()
+    let trapezoids = points.windows(2).map(|pair| {
+        let width = pair[1].false_positive_rate - pair[0].false_positive_rate;
+        let [a, b] = [pair[0], pair[1]].map(|point| point.correct_classification_rate);
+        width * (a + b) / 2.0
+    });
+    trapezoids.sum()
 }
 
 #[test]
 fn golden_open_set() {
     for case in cases::<Case>("open_set.json") {
         let correct: Vec<bool> = case.known_correct.iter().map(|c| *c == 1).collect();
-        let open_set = OpenSet::new(&case.known_scores, &correct, &case.unknown_scores).unwrap();
-        assert_close(
-            &case.name,
-            &[
-                open_set.auroc(),
-                open_set.average_precision_known(),
-                open_set.average_precision_unknown(),
-                open_set.fpr_at_tpr(0.95).unwrap(),
-                open_set.open_auc(),
-                area(&open_set),
-            ],
-            &[
-                case.auroc,
-                case.average_precision_known,
-                case.average_precision_unknown,
-                case.fpr_at_tpr_95,
-                case.open_auc,
-                case.oscr_area,
-            ],
-            TOLERANCE,
-        );
+        let found = OpenSet::new(&case.known_scores, &correct, &case.unknown_scores).unwrap();
+        let of_unknown = found.average_precision_unknown();
+        let found = [
+            ("auroc", found.auroc()),
+            ("average_precision_known", found.average_precision_known()),
+            ("average_precision_unknown", of_unknown),
+            ("fpr_at_tpr_95", found.fpr_at_tpr(0.95).unwrap()),
+            ("open_auc", found.open_auc()),
+            ("oscr_area", area(&found)),
+        ];
+        assert_named(&case.name, &found, &case.values, TOLERANCE);
     }
+}
+
+/// The share of the scores that a threshold accepts.
+fn share(scores: &[f64], threshold: f64) -> f64 {
+    scores.iter().filter(|score| **score >= threshold).count() as f64 / scores.len() as f64
 }
 
 fn grid_scores(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<f64>> {
@@ -82,63 +72,48 @@ proptest! {
     ) {
         let (scores, correct): (Vec<f64>, Vec<bool>) = known.into_iter().unzip();
         let open_set = OpenSet::new(&scores, &correct, &unknown).unwrap();
-        let (mut open, mut order) = (0.0, 0.0);
-        for (score, correct) in scores.iter().zip(&correct) {
-            for other in &unknown {
-                let won = if score > other { 1.0 } else if score == other { 0.5 } else { 0.0 };
-                order += won;
-                if *correct {
-                    open += won;
-                }
-            }
-        }
-        let pairs = (scores.len() * unknown.len()) as f64;
-        prop_assert!((open_set.auroc() - order / pairs).abs() < TOLERANCE);
-        prop_assert!((open_set.open_auc() - open / pairs).abs() < TOLERANCE);
-        prop_assert!((area(&open_set) - open / pairs).abs() < TOLERANCE);
+        // Pairs in which a known sample has the larger score; for the open curve its class must be right too.
+        let of_samples = |counts: fn(bool) -> bool| -> f64 {
+            let samples = scores.iter().zip(&correct).filter(|(_, correct)| counts(**correct));
+            let won = samples.flat_map(|(score, _)| unknown.iter().map(|other| won(*score, *other)));
+            won.sum::<f64>() / (scores.len() * unknown.len()) as f64
+        };
+        let (order, open) = (of_samples(|_| true), of_samples(|correct| correct));
+        prop_assert!((open_set.auroc() - order).abs() < TOLERANCE);
+        prop_assert!((open_set.open_auc() - open).abs() < TOLERANCE);
+        prop_assert!((area(&open_set) - open).abs() < TOLERANCE);
 
         for point in open_set.oscr_curve() {
             let threshold = point.threshold.unwrap_or(f64::INFINITY);
             let accepted = scores.iter().zip(&correct).filter(|(s, c)| **c && **s >= threshold);
             let ccr = accepted.count() as f64 / scores.len() as f64;
-            let false_positives = unknown.iter().filter(|score| **score >= threshold).count();
             prop_assert_eq!(point.correct_classification_rate, ccr);
-            prop_assert_eq!(point.false_positive_rate, false_positives as f64 / unknown.len() as f64);
+            prop_assert_eq!(point.false_positive_rate, share(&unknown, threshold));
         }
 
-        let rates = |threshold: &f64| {
-            let share = |of: &[f64]| of.iter().filter(|s| **s >= *threshold).count() as f64 / of.len() as f64;
-            (share(&scores), share(&unknown))
-        };
-        let expected = scores
-            .iter()
-            .chain(&unknown)
-            .chain([&f64::INFINITY])
-            .map(rates)
-            .filter(|(true_rate, _)| *true_rate >= tpr)
-            .map(|(_, false_rate)| false_rate)
-            .fold(1.0, f64::min);
+        let thresholds = scores.iter().chain(&unknown).chain([&f64::INFINITY]);
+        let allowed = thresholds.filter(|threshold| share(&scores, **threshold) >= tpr);
+        let expected = allowed.map(|threshold| share(&unknown, *threshold)).fold(1.0, f64::min);
         prop_assert_eq!(open_set.fpr_at_tpr(tpr).unwrap(), expected);
 
         // A strictly monotone change of the scores changes nothing but thresholds.
         let change = |of: &[f64]| -> Vec<f64> { of.iter().map(|s| (s / 3.0).exp()).collect() };
         let changed = OpenSet::new(&change(&scores), &correct, &change(&unknown)).unwrap();
-        prop_assert_eq!(changed.open_auc(), open_set.open_auc());
-        prop_assert_eq!(changed.auroc(), open_set.auroc());
-        prop_assert_eq!(changed.average_precision_known(), open_set.average_precision_known());
-        prop_assert_eq!(changed.average_precision_unknown(), open_set.average_precision_unknown());
+        let values = |of: &OpenSet| {
+            [of.open_auc(), of.auroc(), of.average_precision_known(), of.average_precision_unknown()]
+        };
+        prop_assert_eq!(values(&changed), values(&open_set));
     }
 
     #[test]
     fn threshold_accepts_the_share_and_no_larger_known_score_does(
         scores in grid_scores(1..40),
-        share in 0.0..=1.0,
+        least in 0.0..=1.0,
     ) {
-        let threshold = threshold_for_known_share(&scores, share).unwrap();
-        let accepted = |t: f64| scores.iter().filter(|s| **s >= t).count() as f64 / scores.len() as f64;
-        prop_assert!(accepted(threshold) >= share);
+        let threshold = threshold_for_known_share(&scores, least).unwrap();
+        prop_assert!(share(&scores, threshold) >= least);
         for larger in scores.iter().filter(|score| **score > threshold) {
-            prop_assert!(accepted(*larger) < share);
+            prop_assert!(share(&scores, *larger) < least);
         }
     }
 
@@ -149,19 +124,16 @@ proptest! {
         fpir in 0.0..=1.0,
     ) {
         let mated: Vec<MatedProbe> =
-            mated.into_iter().map(|(score, rank)| MatedProbe { score, rank }).collect();
+            mated.into_iter().map(|(score, rank)| probe(score, rank)).collect();
         let result = Identification::new(&mated, &non_mated).unwrap();
         let rates = |threshold: f64| {
+            // False positives are a share of the non-mated probes, not of all probes as in an earlier tool.
             let found = mated.iter().filter(|p| p.rank == 1 && p.score >= threshold).count();
-            let wrong = non_mated.iter().filter(|score| **score >= threshold).count();
-            (found as f64 / mated.len() as f64, wrong as f64 / non_mated.len() as f64)
+            (found as f64 / mated.len() as f64, share(&non_mated, threshold))
         };
         let thresholds = mated.iter().map(|probe| probe.score).chain([f64::INFINITY]);
-        let expected = thresholds
-            .map(rates)
-            .filter(|(_, false_rate)| *false_rate <= fpir)
-            .map(|(true_rate, _)| true_rate)
-            .fold(0.0, f64::max);
+        let allowed = thresholds.map(rates).filter(|(_, false_rate)| *false_rate <= fpir);
+        let expected = allowed.map(|(true_rate, _)| true_rate).fold(0.0, f64::max);
         let best = result.tpir_at_fpir(fpir).unwrap();
         prop_assert_eq!(best.tpir, expected);
         prop_assert!(best.achieved_fpir <= fpir);
@@ -175,16 +147,8 @@ proptest! {
     }
 }
 
-/// Dividing false positives by all probes, as an earlier tool did, would allow none of them here.
-#[test]
-fn false_positives_are_divided_by_non_mated_probes() {
-    let mated = [MatedProbe {
-        score: 0.5,
-        rank: 1,
-    }; 8];
-    let result = Identification::new(&mated, &[0.9, 0.1]).unwrap();
-    assert_eq!(result.tpir_at_fpir(0.5).unwrap().tpir, 1.0);
-    assert_eq!(result.tpir_at_fpir(0.49).unwrap().tpir, 0.0);
+fn probe(score: f64, rank: usize) -> MatedProbe {
+    MatedProbe { score, rank }
 }
 
 #[test]
@@ -192,35 +156,32 @@ fn classifiers_give_scores() {
     for device in devices() {
         let references = || matrix(&[vec![0.0, 1.0], vec![0.0, 3.0], vec![4.0, 0.0]], &device);
         let queries = || matrix(&[vec![0.0, 0.0], vec![0.0, 5.0]], &device);
-        let by_position = NearestCenter::from_centers(references()).unwrap();
-        assert_eq!(
-            known_scores_by_center(&by_position, queries()).unwrap(),
-            [-1.0, -4.0]
-        );
-        let by_direction = NearestCenter::from_directions(references()).unwrap();
-        assert_eq!(
-            known_scores_by_center(&by_direction, queries()).unwrap(),
-            [0.0, 1.0]
-        );
+        for (centers, expected) in [
+            (NearestCenter::from_centers(references()), [-1.0, -4.0]),
+            (NearestCenter::from_directions(references()), [0.0, 1.0]),
+        ] {
+            let scores = known_scores_by_center(&centers.unwrap(), queries()).unwrap();
+            assert_eq!(scores, expected);
+        }
         for (metric, expected) in [
             (KnnMetric::SquaredEuclidean, [-9.0, -16.0]),
             (KnnMetric::Euclidean, [-3.0, -4.0]),
             (KnnMetric::Cosine, [0.0, 1.0]),
             (KnnMetric::InnerProduct, [0.0, 5.0]),
         ] {
-            let classifier = KnnClassifierConfig::new(2)
-                .with_metric(metric)
-                .fit(references(), labels(&[0, 1, 2], &device))
-                .unwrap();
-            let scores = known_scores_by_kth_neighbor(&classifier, queries()).unwrap();
+            let config = KnnClassifierConfig::new(2).with_metric(metric);
+            let classifier = config.fit(references(), labels(&[0, 1, 2], &device));
+            let scores = known_scores_by_kth_neighbor(&classifier.unwrap(), queries()).unwrap();
             assert_eq!(scores, expected, "{metric:?}");
         }
     }
 }
 
 #[test]
-fn bad_open_sets_are_named() {
+fn bad_open_sets_and_identifications_are_named() {
     let open_set = OpenSet::new(&[1.0], &[true], &[0.0]).unwrap();
+    let no_unknown = Identification::new::<f64>(&[probe(1.0, 1)], &[]).unwrap();
+    let no_known = Identification::new(&[], &[0.5]).unwrap();
     assert_messages! {
         OpenSet::new::<f64>(&[], &[], &[1.0]) => "known_scores is empty; it must hold at least 1 value";
         OpenSet::new(&[1.0], &[true], &[]) => "unknown_scores is empty; it must hold at least 1 value";
@@ -230,15 +191,6 @@ fn bad_open_sets_are_named() {
             "unknown_scores holds NaN at index 1; every value must be a number";
         open_set.fpr_at_tpr(2.0) => "tpr is 2; it must be in 0..=1";
         threshold_for_known_share(&[1.0], -0.1) => "share is -0.1; it must be in 0..=1";
-    }
-}
-
-#[test]
-fn bad_identifications_are_named() {
-    let probe = |score: f64, rank: usize| MatedProbe { score, rank };
-    let no_unknown = Identification::new::<f64>(&[probe(1.0, 1)], &[]).unwrap();
-    let no_known = Identification::new(&[], &[0.5]).unwrap();
-    assert_messages! {
         Identification::new(&[probe(1.0, 0)], &[0.5]) => "mated holds rank 0 at index 0; ranks start at 1";
         Identification::new(&[probe(1.0, 1), probe(f64::NAN, 1)], &[0.5]) =>
             "mated holds NaN at index 1; every value must be a number";

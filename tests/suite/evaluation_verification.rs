@@ -1,7 +1,7 @@
 //! Verification against golden numbers, plain loops, its properties and each of its errors.
 
 use crate::devices::devices;
-use crate::fixtures::{assert_close, cases};
+use crate::fixtures::{Named, assert_close, assert_named, cases};
 use crate::messages::assert_messages;
 use crate::tensors::{labels, matrix};
 use burn::tensor::Device;
@@ -11,6 +11,7 @@ use burn_center_loss::evaluation::{
 };
 use proptest::prelude::*;
 use serde::Deserialize;
+use std::collections::HashMap;
 
 const TOLERANCE: f64 = 1e-9;
 
@@ -19,20 +20,9 @@ struct Case {
     name: String,
     scores: Vec<f32>,
     same: Vec<u8>,
-    roc_auc: f64,
-    average_precision: f64,
-    eer: f64,
-    eer_argmin: f64,
-    tar_at_far: Vec<Tar>,
-    best_accuracy: f64,
-}
-
-#[derive(Deserialize)]
-struct Tar {
-    far: f64,
-    tar: f64,
-    achieved_far: f64,
-    threshold: Option<f64>,
+    tar_at_far: Vec<HashMap<String, Option<f64>>>,
+    #[serde(flatten)]
+    values: Named,
 }
 
 fn flags(numbers: &[u8]) -> Vec<bool> {
@@ -44,39 +34,24 @@ fn golden_verification() {
     for case in cases::<Case>("verification.json") {
         let name = &case.name;
         let curve = RocCurve::new(&case.scores, &flags(&case.same)).unwrap();
-        assert_close(
-            name,
-            &[
-                curve.auc(),
-                curve.average_precision(),
-                curve.equal_error_rate(),
-                curve.equal_error_rate_argmin(),
-                curve.best_accuracy().accuracy,
-            ],
-            &[
-                case.roc_auc,
-                case.average_precision,
-                case.eer,
-                case.eer_argmin,
-                case.best_accuracy,
-            ],
-            TOLERANCE,
-        );
+        let found = [
+            ("roc_auc", curve.auc()),
+            ("average_precision", curve.average_precision()),
+            ("eer", curve.equal_error_rate()),
+            ("eer_argmin", curve.equal_error_rate_argmin()),
+            ("best_accuracy", curve.best_accuracy().accuracy),
+        ];
+        assert_named(name, &found, &case.values, TOLERANCE);
         for expected in &case.tar_at_far {
-            let found = curve.tar_at_far(expected.far).unwrap();
-            assert_eq!(found.far, expected.far);
-            assert_close(
-                name,
-                &[found.tar, found.achieved_far],
-                &[expected.tar, expected.achieved_far],
-                TOLERANCE,
-            );
-            assert_eq!(
-                found.threshold.map(|threshold| threshold as f32),
-                expected.threshold.map(|threshold| threshold as f32),
-                "{name} at {}",
-                expected.far
-            );
+            let [far, tar, achieved] =
+                ["far", "tar", "achieved_far"].map(|name| expected[name].unwrap());
+            let found = curve.tar_at_far(far).unwrap();
+            assert_eq!(found.far, far);
+            let rates = [found.tar, found.achieved_far];
+            assert_close(name, &rates, &[tar, achieved], TOLERANCE);
+            let [found, expected] =
+                [found.threshold, expected["threshold"]].map(|t| t.map(|t| t as f32));
+            assert_eq!(found, expected, "{name} at {far}");
         }
     }
 }
@@ -89,26 +64,21 @@ struct FoldCase {
     right: Vec<Vec<f32>>,
     same: Vec<u8>,
     fold_accuracies: Vec<f64>,
-    accuracy_mean: f64,
-    accuracy_std: f64,
+    #[serde(flatten)]
+    values: Named,
 }
 
 #[test]
 fn golden_folds() {
     for case in cases::<FoldCase>("verification_folds.json") {
         for device in devices() {
-            let left = matrix(&case.left, &device);
-            let right = matrix(&case.right, &device);
+            let [left, right] = [&case.left, &case.right].map(|rows| matrix(rows, &device));
             let distances = pair_distances(left, right, KnnMetric::SquaredEuclidean).unwrap();
             let result = lfw_accuracy(&distances, &flags(&case.same), case.folds).unwrap();
             let accuracies: Vec<f64> = result.folds.iter().map(|fold| fold.accuracy).collect();
             assert_close(&case.name, &accuracies, &case.fold_accuracies, TOLERANCE);
-            assert_close(
-                &case.name,
-                &[result.mean, result.std],
-                &[case.accuracy_mean, case.accuracy_std],
-                TOLERANCE,
-            );
+            let found = [("accuracy_mean", result.mean), ("accuracy_std", result.std)];
+            assert_named(&case.name, &found, &case.values, TOLERANCE);
         }
     }
 }
@@ -123,29 +93,22 @@ fn naive_points(scores: &[f64], same: &[bool]) -> Vec<(f64, f64)> {
     let mut thresholds = scores.to_vec();
     thresholds.sort_by(|a, b| b.total_cmp(a));
     thresholds.dedup_by(|a, b| a == b);
-    let mut points = vec![(0.0, 0.0)];
-    points.extend(
-        thresholds
-            .iter()
-            .map(|threshold| (count(false, *threshold), count(true, *threshold))),
-    );
-    points
+    let rates = |threshold| (count(false, threshold), count(true, threshold));
+    let points = thresholds.into_iter().map(rates);
+    [(0.0, 0.0)].into_iter().chain(points).collect()
+}
+
+/// 1 if the score is above the other, a half if they are equal.
+pub fn won(score: f64, other: f64) -> f64 {
+    f64::from(u8::from(score > other) + u8::from(score >= other)) / 2.0
 }
 
 fn naive_auc(scores: &[f64], same: &[bool]) -> f64 {
-    let (mut right, mut pairs) = (0.0, 0.0);
-    for (genuine, _) in scores.iter().zip(same).filter(|(_, same)| **same) {
-        for (impostor, _) in scores.iter().zip(same).filter(|(_, same)| !**same) {
-            pairs += 1.0;
-            if genuine > impostor {
-                right += 1.0;
-            }
-            if genuine == impostor {
-                right += 0.5;
-            }
-        }
-    }
-    right / pairs
+    let of_kind = |kind: bool| (0..same.len()).filter(move |pair| same[*pair] == kind);
+    let against_all =
+        |genuine: usize| of_kind(false).map(move |at| won(scores[genuine], scores[at]));
+    let won: Vec<f64> = of_kind(true).flat_map(against_all).collect();
+    won.iter().sum::<f64>() / won.len() as f64
 }
 
 fn naive_eer(points: &[(f64, f64)]) -> f64 {
@@ -159,13 +122,6 @@ fn naive_eer(points: &[(f64, f64)]) -> f64 {
     unreachable!("the last point accepts everything")
 }
 
-fn naive_min_cost(points: &[(f64, f64)], prior: f64, miss: f64, false_accept: f64) -> f64 {
-    points
-        .iter()
-        .map(|(far, tar)| miss * (1.0 - tar) * prior + false_accept * far * (1.0 - prior))
-        .fold(f64::INFINITY, f64::min)
-}
-
 /// Scores with many ties, and which pairs are genuine; both kinds occur.
 fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
     let score = prop_oneof![
@@ -173,11 +129,10 @@ fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
         1 => -3.0..3.0,
         1 => Just(-0.0),
     ];
-    prop::collection::vec((score, any::<bool>()), 2..60)
-        .prop_map(|pairs| pairs.into_iter().unzip())
-        .prop_filter("both kinds", |(_, same): &(Vec<f64>, Vec<bool>)| {
-            same.contains(&true) && same.contains(&false)
-        })
+    let pairs = prop::collection::vec((score, any::<bool>()), 2..60);
+    let both = |(_, same): &(Vec<f64>, Vec<bool>)| same.contains(&true) && same.contains(&false);
+    let unzipped = pairs.prop_map(|pairs| pairs.into_iter().unzip());
+    unzipped.prop_filter("both kinds", both)
 }
 
 proptest! {
@@ -185,11 +140,8 @@ proptest! {
     fn against_plain_loops((scores, same) in scored_pairs(), far in 0.0..=1.0) {
         let curve = RocCurve::new(&scores, &same).unwrap();
         let points = naive_points(&scores, &same);
-        let found: Vec<(f64, f64)> = curve
-            .points()
-            .map(|point| (point.false_accept_rate, point.true_accept_rate))
-            .collect();
-        prop_assert_eq!(&found, &points);
+        let found = curve.points().map(|point| (point.false_accept_rate, point.true_accept_rate));
+        prop_assert_eq!(&found.collect::<Vec<_>>(), &points);
         prop_assert!((curve.auc() - naive_auc(&scores, &same)).abs() < TOLERANCE);
         prop_assert!((curve.equal_error_rate() - naive_eer(&points)).abs() < TOLERANCE);
 
@@ -201,18 +153,17 @@ proptest! {
         let best = curve.tar_at_far(far).unwrap();
         let within = points.iter().filter(|(f, _)| *f <= far).map(|(_, t)| *t);
         prop_assert_eq!(best.tar, within.fold(0.0, f64::max));
-        let strictest = points.iter().position(|(_, t)| *t == best.tar).unwrap();
-        prop_assert_eq!(best.achieved_far, points[strictest].0);
-        let accepted = |threshold: f64| scores.iter().filter(|score| **score >= threshold).count();
-        let expected = (points[strictest].0 + points[strictest].1 > 0.0).then_some(());
-        prop_assert_eq!(best.threshold.map(|_| ()), expected);
+        let strictest = points.iter().find(|(_, t)| *t == best.tar).unwrap();
+        prop_assert_eq!(best.achieved_far, strictest.0);
+        prop_assert_eq!(best.threshold.is_some(), strictest.0 + strictest.1 > 0.0);
         if let Some(threshold) = best.threshold {
-            prop_assert!(accepted(threshold) > 0);
+            prop_assert!(scores.iter().any(|score| *score >= threshold));
         }
 
         let cost = DetectionCost::new().with_target_prior(0.2).with_miss_cost(3.0);
         let found = curve.min_detection_cost(&cost).unwrap();
-        let expected = naive_min_cost(&points, 0.2, 3.0, 1.0);
+        let costs = points.iter().map(|(far, tar)| 3.0 * (1.0 - tar) * 0.2 + far * (1.0 - 0.2));
+        let expected = costs.fold(f64::INFINITY, f64::min);
         prop_assert!((found.raw - expected).abs() < TOLERANCE);
         prop_assert!((found.normalized - expected / 0.6).abs() < TOLERANCE);
 
@@ -227,23 +178,11 @@ proptest! {
     #[test]
     fn order_and_scale_change_nothing((scores, same) in scored_pairs(), shift in 0_usize..60) {
         let values = |curve: &RocCurve| {
-            let tar = [0.0, 0.01, 0.1, 1.0].map(|far| {
-                let found = curve.tar_at_far(far).unwrap();
-                (found.tar, found.achieved_far)
-            });
+            let tar = [0.0, 0.01, 0.1, 1.0].map(|far| curve.tar_at_far(far).unwrap());
             let cost = curve.min_detection_cost(&DetectionCost::new()).unwrap();
-            (
-                [
-                    curve.auc(),
-                    curve.average_precision(),
-                    curve.equal_error_rate(),
-                    curve.equal_error_rate_argmin(),
-                    curve.best_accuracy().accuracy,
-                    cost.raw,
-                    cost.normalized,
-                ],
-                tar,
-            )
+            let errors = [curve.equal_error_rate(), curve.equal_error_rate_argmin(), cost.raw, cost.normalized];
+            let right = [curve.auc(), curve.average_precision(), curve.best_accuracy().accuracy];
+            [&errors[..], &right, &tar.map(|at| at.tar), &tar.map(|at| at.achieved_far)].concat()
         };
         let curve = RocCurve::new(&scores, &same).unwrap();
 
@@ -270,15 +209,12 @@ proptest! {
         for (fold, found) in result.folds.iter().enumerate() {
             let size = same.len() / folds + usize::from(fold < same.len() % folds);
             let inside = start..start + size;
-            let mut best = (0, 0.0);
-            for number in 0..400 {
-                let threshold = f64::from(number) * 0.01;
+            let thresholds = (0..400).map(|number| f64::from(number) * 0.01);
+            let of_others = thresholds.map(|threshold| {
                 let outside = (0..same.len()).filter(|pair| !inside.contains(pair));
-                let hits = outside.filter(|pair| right(*pair, threshold)).count();
-                if number == 0 || hits > best.0 {
-                    best = (hits, threshold);
-                }
-            }
+                (outside.filter(|pair| right(*pair, threshold)).count(), threshold)
+            });
+            let best = of_others.reduce(|best, next| if next.0 > best.0 { next } else { best }).unwrap();
             let hits = inside.clone().filter(|pair| right(*pair, best.1)).count();
             prop_assert_eq!(found.threshold, best.1);
             prop_assert_eq!(found.accuracy, hits as f64 / size as f64);
@@ -289,29 +225,24 @@ proptest! {
 }
 
 #[test]
-fn infinite_scores_are_ordinary_scores() {
+fn infinite_scores_are_ordinary_scores_and_nothing_accepted_has_no_threshold() {
     let scores = [f64::INFINITY, 1.0, f64::NEG_INFINITY];
     let curve = RocCurve::new(&scores, &[true, false, false]).unwrap();
     assert_eq!(curve.auc(), 1.0);
-    assert_eq!(
-        curve.tar_at_far(0.0).unwrap().threshold,
-        Some(f64::INFINITY)
-    );
-}
+    let strictest = curve.tar_at_far(0.0).unwrap();
+    assert_eq!(strictest.threshold, Some(f64::INFINITY));
 
-#[test]
-fn nothing_accepted_has_no_threshold() {
     let curve = RocCurve::from_groups(&[0.1], &[0.9]).unwrap();
     let found = curve.tar_at_far(0.5).unwrap();
     assert_eq!((found.tar, found.threshold), (0.0, None));
     assert_eq!(found.smallest_measurable_far, 1.0);
-    assert_eq!(curve.far_at_tar(0.0).unwrap(), 0.0);
-    assert_eq!(curve.far_at_tar(1.0).unwrap(), 1.0);
+    let far = [0.0, 1.0].map(|tar| curve.far_at_tar(tar).unwrap());
+    assert_eq!(far, [0.0, 1.0]);
     assert_eq!((curve.genuine(), curve.impostors()), (1, 1));
 }
 
 #[test]
-fn scores_of_pairs_by_every_metric() {
+fn scores_of_pairs_by_every_metric_and_of_all_pairs_in_order() {
     for device in devices() {
         let left = || matrix(&[vec![3.0, 4.0], vec![0.0, 0.0]], &device);
         let right = || matrix(&[vec![6.0, 8.0], vec![1.0, 0.0]], &device);
@@ -324,22 +255,20 @@ fn scores_of_pairs_by_every_metric() {
             assert_eq!(pair_distances(left(), right(), metric).unwrap(), distances);
             assert_eq!(pair_scores(left(), right(), metric).unwrap(), scores);
         }
-    }
-}
-
-#[test]
-fn all_pairs_of_a_set_in_order() {
-    for device in devices() {
         let features = matrix(&[vec![0.0], vec![1.0], vec![3.0]], &device);
-        let pairs =
-            all_pair_scores(features, labels(&[1, 2, 1], &device), KnnMetric::Euclidean).unwrap();
+        let names = labels(&[1, 2, 1], &device);
+        let pairs = all_pair_scores(features, names, KnnMetric::Euclidean).unwrap();
         assert_eq!(pairs.scores, [-1.0, -3.0, -2.0]);
         assert_eq!(pairs.same, [false, true, false]);
     }
 }
 
 #[test]
-fn bad_scores_are_named() {
+fn bad_scores_settings_and_folds_are_named() {
+    let curve = RocCurve::from_groups(&[1.0], &[0.0]).unwrap();
+    let cost = DetectionCost::new();
+    let at_prior = |prior| curve.min_detection_cost(&cost.with_target_prior(prior));
+    let folds = |folds| lfw_accuracy(&[0.1, 0.2, 0.3], &[true, false, true], folds);
     assert_messages! {
         RocCurve::new::<f64>(&[], &[]) => "scores is empty; it must hold at least 1 value";
         RocCurve::new(&[1.0, 2.0], &[true]) => "scores has 2 entries and same has 1; the numbers must be equal";
@@ -348,15 +277,6 @@ fn bad_scores_are_named() {
         RocCurve::new(&[1.0, 2.0], &[true, true]) => "same holds 2 times true and 0 times false; each must occur";
         RocCurve::from_groups(&[1.0], &[]) => "impostors is empty; it must hold at least 1 value";
         RocCurve::from_groups(&[f32::NAN], &[1.0]) => "genuine holds NaN at index 0; every value must be a number";
-    }
-}
-
-#[test]
-fn bad_settings_are_named() {
-    let curve = RocCurve::from_groups(&[1.0], &[0.0]).unwrap();
-    let cost = DetectionCost::new();
-    let at_prior = |prior| curve.min_detection_cost(&cost.with_target_prior(prior));
-    assert_messages! {
         curve.tar_at_far(1.5) => "far is 1.5; it must be in 0..=1";
         curve.tar_at_far(f64::NAN) => "far is NaN; it must be in 0..=1";
         curve.far_at_tar(-0.5) => "tar is -0.5; it must be in 0..=1";
@@ -366,13 +286,6 @@ fn bad_settings_are_named() {
         curve.min_detection_cost(&cost.with_miss_cost(0.0)) => "miss_cost is 0; it must be finite and above 0";
         curve.min_detection_cost(&cost.with_false_accept_cost(f64::INFINITY)) =>
             "false_accept_cost is inf; it must be finite and above 0";
-    }
-}
-
-#[test]
-fn bad_folds_are_named() {
-    let folds = |folds| lfw_accuracy(&[0.1, 0.2, 0.3], &[true, false, true], folds);
-    assert_messages! {
         folds(1) => "folds is 1; it must be at least 2 and at most 3, the number of pairs";
         folds(4) => "folds is 4; it must be at least 2 and at most 3, the number of pairs";
         lfw_accuracy(&[0.1, 0.2], &[true], 2) =>
@@ -404,16 +317,15 @@ fn squared_distances_that_unit_rows_cannot_have_are_refused() {
 #[test]
 fn bad_pairs_are_named() {
     for device in devices() {
-        let one = || matrix(&[vec![1.0, 2.0]], &device);
-        let two = || matrix(&[vec![1.0, 2.0], vec![3.0, 4.0]], &device);
+        let rows = |count: usize| matrix(&vec![vec![1.0, 2.0]; count], &device);
         let nan = matrix(&[vec![1.0, f32::NAN]], &device);
-        let scores = |right| pair_scores(one(), right, KnnMetric::Cosine);
+        let scores = |right| pair_scores(rows(1), right, KnnMetric::Cosine);
         let all = |features| all_pair_scores(features, labels(&[1], &device), KnnMetric::Cosine);
         assert_messages! {
-            scores(two()) => "left has shape [1, 2] and right has shape [2, 2]; the shapes must be equal";
+            scores(rows(2)) => "left has shape [1, 2] and right has shape [2, 2]; the shapes must be equal";
             scores(nan) => "right holds NaN in row 0, column 1; every value must be finite";
-            all(two()) => "labels has 1 entries and features has 2; the numbers must be equal";
-            all(one()) => "pairs is empty; it must hold at least 1 value";
+            all(rows(2)) => "labels has 1 entries and features has 2; the numbers must be equal";
+            all(rows(1)) => "pairs is empty; it must hold at least 1 value";
         }
     }
 }

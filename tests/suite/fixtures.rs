@@ -1,7 +1,11 @@
 //! Reads the golden numbers under `tests/fixtures`, or under `CENTER_LOSS_FIXTURES` if that is set.
 
 use serde::de::DeserializeOwned;
+use std::collections::HashMap;
 use std::path::PathBuf;
+
+/// Numbers of a fixture by their names.
+pub type Named = HashMap<String, f64>;
 
 /// The cases of one fixture file, whatever their names and however many there are.
 ///
@@ -44,4 +48,11 @@ pub fn assert_close(name: &str, actual: &[f64], expected: &[f64], tolerance: f64
             "{name}[{i}]: {a} is not {e} within {tolerance} of {scale}"
         );
     }
+}
+
+/// As [`assert_close`], against the numbers of the same names.
+pub fn assert_named(name: &str, actual: &[(&str, f64)], expected: &Named, tolerance: f64) {
+    let (names, actual): (Vec<&str>, Vec<f64>) = actual.iter().copied().unzip();
+    let expected: Vec<f64> = names.into_iter().map(|name| expected[name]).collect();
+    assert_close(name, &actual, &expected, tolerance);
 }
