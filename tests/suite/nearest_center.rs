@@ -6,7 +6,7 @@ use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
 use crate::messages::{assert_message, assert_messages, extreme_rows};
 use crate::plain::{rows_of, squared_distance};
 use crate::tensors::{ints, labels, matrix, typed_matrix};
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn_center_loss::{CenterDistance, CenterLossConfig, NearestCenter, NearestCenterData};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -35,20 +35,23 @@ impl Given {
     /// All answers, of which none may carry a graph.
     fn new(classifier: &NearestCenter, queries: &Tensor<2>) -> Self {
         let classes = classifier.predict(queries.clone()).unwrap();
-        let squared = classifier.squared_distances(queries.clone()).unwrap();
-        let distances = classifier.distances(queries.clone()).unwrap();
-        let shares = classifier.predict_proba(queries.clone()).unwrap();
         assert!(!classes.device().is_autodiff());
-        assert!(
-            ![&squared, &distances, &shares]
-                .iter()
-                .any(|answer| answer.is_autodiff())
-        );
+        let [squared, distances, shares] = [
+            classifier.squared_distances(queries.clone()),
+            classifier.distances(queries.clone()),
+            classifier.predict_proba(queries.clone()),
+        ]
+        .map(|answer| {
+            let answer = answer.unwrap();
+            assert!(!answer.is_autodiff());
+            rows_of(answer)
+        });
+        let classes = ints(classes);
         Self {
-            classes: ints(classes),
-            squared: rows_of(squared),
-            distances: rows_of(distances),
-            shares: rows_of(shares),
+            classes,
+            squared,
+            distances,
+            shares,
         }
     }
 }
@@ -74,6 +77,11 @@ fn golden_predictions_and_distances() {
                         "{name}: margin of {sorted:?}"
                     );
                 }
+                // Shares are a softmin of squared distances.
+                let weights: Vec<f64> = row.iter().map(|d| (sorted[0] - d).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                let expected: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
+                assert_close(&name, &given.shares[query], &expected, 1e-5);
                 if case.exact_tie_count[query] > 1 {
                     let ties = row.iter().filter(|d| **d == sorted[0]).count();
                     assert_eq!(ties, case.exact_tie_count[query], "{name}: ties");
@@ -105,26 +113,6 @@ fn f64_keeps_its_precision_and_half_precision_is_taken_as_f32() {
     }
 }
 
-#[test]
-fn probabilities_are_a_softmin_of_squared_distances() {
-    let centers = [vec![0.0, 0.5], vec![1.0, -1.0], vec![2.0, 0.25]];
-    let queries = [vec![0.5, 0.5], vec![3.0, -2.0]];
-    let shares = queries.iter().flat_map(|query| {
-        let weights = centers
-            .each_ref()
-            .map(|center| (-squared_distance(query, center)).exp());
-        weights.map(|weight| weight / weights.iter().sum::<f64>())
-    });
-    let expected: Vec<f64> = shares.collect();
-    for device in devices() {
-        let [centers, queries] =
-            [&centers[..], &queries].map(|rows| typed_matrix(rows, DType::F32, &device));
-        let classifier = NearestCenter::from_centers(centers).unwrap();
-        let actual = values(classifier.predict_proba(queries).unwrap());
-        assert_close("probabilities", &actual, &expected, 1e-5);
-    }
-}
-
 /// More pairs and differences than are held at one time.
 #[test]
 fn many_queries_are_answered_in_parts() {
@@ -132,28 +120,22 @@ fn many_queries_are_answered_in_parts() {
     let row = |row: usize| -> Vec<f64> { (0..4).map(|column| value(row, column)).collect() };
     let queries: Vec<Vec<f64>> = (0..4000).map(row).collect();
     let centers: Vec<Vec<f64>> = (500_000..500_300).map(row).collect();
-    let of_query = |query: &Vec<f64>| -> Vec<f64> {
-        centers
-            .iter()
-            .map(|center| squared_distance(query, center))
-            .collect()
-    };
-    let expected: Vec<Vec<f64>> = queries.iter().map(of_query).collect();
-    let nearest = expected.iter().map(|row| {
-        let smallest = row.iter().copied().fold(f64::INFINITY, f64::min);
-        row.iter().position(|d| *d == smallest).unwrap() as i64
-    });
-    let nearest: Vec<i64> = nearest.collect();
     for device in devices() {
-        let [centers, queries] =
+        let [centers_on, queries_on] =
             [&centers, &queries].map(|rows| typed_matrix(rows, DType::F32, &device));
-        let classifier = NearestCenter::from_centers(centers).unwrap();
-        assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), nearest);
-        // Integers below 2^24, exact in f32.
-        assert_eq!(
-            rows_of(classifier.squared_distances(queries).unwrap()),
-            expected
+        let given = Given::new(
+            &NearestCenter::from_centers(centers_on).unwrap(),
+            &queries_on,
         );
+        for (query, row) in queries.iter().enumerate() {
+            let squared = centers.iter().map(|center| squared_distance(row, center));
+            let expected: Vec<f64> = squared.collect();
+            // Integers below 2^24, exact in f32.
+            assert_eq!(given.squared[query], expected);
+            let nearest = given.classes[query] as usize;
+            assert!(expected[..nearest].iter().all(|d| *d > expected[nearest]));
+            assert!(expected.iter().all(|d| *d >= expected[nearest]));
+        }
     }
 }
 
@@ -232,62 +214,45 @@ fn a_center_loss_is_classified_by_what_it_measures() {
             let shares = values(classifier.predict_proba(query()).unwrap());
             assert!(shares[class as usize] > 0.5, "{shares:?}");
         }
-        let directions = NearestCenter::from_directions(centers()).unwrap();
-        let cosines = [1.0, 2.0].map(|x| x / f64::sqrt(5.0));
-        let expected = cosines.map(|cosine| 2.0 * (1.0 - cosine));
-        let squared = values(directions.squared_distances(query()).unwrap());
-        assert_close("squared distances", &squared, &expected, 1e-6);
     }
 }
 
 /// With autodiff and without.
 #[test]
 fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
-    let rows = [
-        [1.0, 0.0],
-        [10.0, 10.0],
-        [3.0, 4.0],
-        [20.0, 20.0],
-        [90.0, 90.0],
-    ];
-    let means = [[15.0, 15.0], [2.0, 2.0], [90.0, 90.0]];
+    let means = [15.0, 2.0, 90.0].map(|mean| vec![mean]);
+    let rows = [1.0, 10.0, 3.0, 20.0, 90.0].map(|value| vec![value]);
     for dtype in INTEGER_TYPES {
         let plain = devices_with(dtype).into_iter();
         for device in plain.flat_map(|device| [device.clone(), device.autodiff()]) {
-            let mut features = matrix(&rows.map(Vec::from), &device);
-            if device.is_autodiff() {
-                features = features.require_grad();
-            }
-            let classifier =
-                NearestCenter::from_centers(matrix(&means.map(Vec::from), &device)).unwrap();
-            assert_eq!(Given::new(&classifier, &features).classes, [1, 0, 1, 0, 2]);
+            let [features, centers] = [&rows[..], &means].map(|rows| matrix(rows, &device));
+            let features = if device.is_autodiff() {
+                features.require_grad()
+            } else {
+                features
+            };
+            let classifier = NearestCenter::from_centers(centers).unwrap();
+            let given = Given::new(&classifier, &features);
+            assert_eq!(given.classes, [1, 0, 1, 0, 2]);
             for value in extreme_values(dtype) {
                 let labels = typed_labels(&[1, 0, 1, 0, value], dtype, &device);
                 let fitted = NearestCenter::fit(features.clone(), labels.clone(), 3);
                 let score = classifier.score(features.clone(), labels).unwrap();
                 let right = if value == 2 { 5.0 } else { 4.0 };
                 assert_eq!(score, right / 5.0, "{value} {dtype:?}");
-                match value {
-                    0 | 1 => assert_message(
-                        fitted,
-                        "labels holds no sample of class 2; each of the 3 classes needs one",
-                    ),
+                let message = match value {
                     2 => {
                         let fitted = fitted.unwrap();
-                        assert_eq!(
-                            values(fitted.centers()),
-                            means.map(|mean| mean.map(f64::from)).concat()
-                        );
-                        assert_eq!(
-                            Given::new(&fitted, &features),
-                            Given::new(&classifier, &features)
-                        );
+                        assert_eq!(values(fitted.centers()), [15.0, 2.0, 90.0]);
+                        assert_eq!(Given::new(&fitted, &features), given);
+                        continue;
                     }
-                    _ => assert_message(
-                        fitted,
-                        format!("labels holds {value} at index 4; it must be in 0..3"),
-                    ),
-                }
+                    0 | 1 => {
+                        "labels holds no sample of class 2; each of the 3 classes needs one".into()
+                    }
+                    _ => format!("labels holds {value} at index 4; it must be in 0..3"),
+                };
+                assert_message(fitted, message);
             }
         }
     }
@@ -302,43 +267,27 @@ fn centers_and_queries(dtype: DType) -> impl Strategy<Value = (Vec<Vec<f64>>, Ve
 fn classifiers(rows: &Tensor<2>) -> [NearestCenter; 3] {
     let samples = rows.dims()[0];
     let alternating: Vec<i64> = (0..samples as i64).map(|i| i % 2).collect();
+    let labels = labels(&alternating, &rows.device());
     [
         NearestCenter::from_centers(rows.clone()),
         NearestCenter::from_directions(rows.clone()),
-        NearestCenter::fit(
-            rows.clone(),
-            labels(&alternating, &rows.device()),
-            samples.min(2),
-        ),
+        NearestCenter::fit(rows.clone(), labels, samples.min(2)),
     ]
     .map(Result::unwrap)
 }
 
 /// Asserts that all answers are numbers and agree with each other.
-fn check_numbers(centers: &[Vec<f64>], queries: &[Vec<f64>], dtype: DType) {
-    for device in devices_with(dtype) {
-        let [centers, queries] = [centers, queries].map(|rows| typed_matrix(rows, dtype, &device));
-        for classifier in classifiers(&centers) {
-            let name = format!("{classifier:?} {dtype:?} on {device:?}");
-            let centers = values(classifier.centers());
-            assert!(
-                centers.iter().all(|value| value.is_finite()),
-                "{name}: {centers:?}"
-            );
-            let given = Given::new(&classifier, &queries);
-            for (query, class) in given.classes.into_iter().enumerate() {
-                let (squared, shares) = (&given.squared[query], &given.shares[query]);
-                let name = format!("{name}: {squared:?} {shares:?}");
-                let least = squared.iter().copied().fold(f64::INFINITY, f64::min);
-                assert_eq!(squared[class as usize], least, "{name}");
-                let mut numbers = squared.iter().chain(&given.distances[query]);
-                assert!(numbers.all(|value| *value >= 0.0), "{name}");
-                let most = shares.iter().copied().fold(0.0, f64::max);
-                assert_eq!(shares[class as usize], most, "{name}");
-                let sum: f64 = shares.iter().sum();
-                assert!((sum - 1.0).abs() < 1e-5, "{name}");
-            }
-        }
+fn check_numbers(name: &str, given: &Given) {
+    for (query, class) in given.classes.iter().enumerate() {
+        let (squared, shares) = (&given.squared[query], &given.shares[query]);
+        let name = format!("{name}: {squared:?} {shares:?}");
+        let least = squared.iter().copied().fold(f64::INFINITY, f64::min);
+        assert_eq!(squared[*class as usize], least, "{name}");
+        let mut numbers = squared.iter().chain(&given.distances[query]);
+        assert!(numbers.all(|value| *value >= 0.0), "{name}");
+        let most = shares.iter().copied().fold(0.0, f64::max);
+        assert_eq!(shares[*class as usize], most, "{name}");
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{name}");
     }
 }
 
@@ -346,33 +295,29 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_answer_to_values_of_any_size_is_nan(
+    fn answers_to_values_of_any_size_are_numbers_and_the_same_from_a_stored_classifier_on_every_device(
         rows in centers_and_queries(DType::F32),
         wide_rows in centers_and_queries(DType::F64),
     ) {
-        for ((centers, queries), dtype) in [(rows, DType::F32), (wide_rows, DType::F64)] {
-            check_numbers(&centers, &queries, dtype);
-        }
-    }
-
-    #[test]
-    fn a_stored_classifier_answers_the_same_on_every_device(
-        (centers, queries) in centers_and_queries(DType::F32),
-    ) {
-        for dtype in [DType::F32, DType::F64] {
+        for ((centers, queries), dtype, query_dtype) in [
+            (&rows, DType::F32, DType::F32),
+            (&rows, DType::F64, DType::F32),
+            (&wide_rows, DType::F64, DType::F64),
+        ] {
             for device in devices_with(dtype) {
-                for classifier in classifiers(&typed_matrix(&centers, dtype, &device)) {
-                    // As text, which tells every number from every other, and zeros by their signs.
-                    let answers = |classifier: &NearestCenter, device: &Device| {
-                        let given = Given::new(classifier, &typed_matrix(&queries, DType::F32, device));
-                        format!("{given:?} {:?}", values(classifier.centers()))
-                    };
-                    let expected = answers(&classifier, &device);
+                for classifier in classifiers(&typed_matrix(centers, dtype, &device)) {
+                    let centers = values(classifier.centers());
+                    prop_assert!(centers.iter().all(|value| value.is_finite()), "{:?}", centers);
+                    let given = Given::new(&classifier, &typed_matrix(queries, query_dtype, &device));
+                    check_numbers(&format!("{classifier:?} {dtype:?} on {device:?}"), &given);
                     let stored = serde_json::to_string(&classifier.to_data()).unwrap();
                     for other in devices_with(dtype) {
                         let data: NearestCenterData = serde_json::from_str(&stored).unwrap();
                         let loaded = NearestCenter::from_data(data, &other.clone().autodiff()).unwrap();
-                        prop_assert_eq!(&answers(&loaded, &other), &expected);
+                        let again = Given::new(&loaded, &typed_matrix(queries, query_dtype, &other));
+                        let again = format!("{again:?} {:?}", values(loaded.centers()));
+                        // As text, which tells every number from every other, and zeros by their signs.
+                        prop_assert_eq!(again, format!("{given:?} {centers:?}"));
                         prop_assert_eq!(loaded.to_data(), classifier.to_data());
                     }
                 }
