@@ -4,8 +4,8 @@ use crate::devices::{devices, devices_with, values};
 use crate::fixtures::{assert_close, cases};
 use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
 use crate::messages::{assert_message, assert_messages, extreme_rows};
-use crate::plain::{rows_of, squared_distance};
-use crate::tensors::{ints, labels, matrix, typed_matrix};
+use crate::plain::{answered, squared_distance};
+use crate::tensors::{ints, labels, matrix, tracked, typed_matrix};
 use burn::tensor::{DType, Tensor, TensorData};
 use burn_center_loss::{CenterDistance, CenterLossConfig, NearestCenter, NearestCenterData};
 use proptest::prelude::*;
@@ -36,22 +36,11 @@ impl Given {
     fn new(classifier: &NearestCenter, queries: &Tensor<2>) -> Self {
         let classes = classifier.predict(queries.clone()).unwrap();
         assert!(!classes.device().is_autodiff());
-        let [squared, distances, shares] = [
-            classifier.squared_distances(queries.clone()),
-            classifier.distances(queries.clone()),
-            classifier.predict_proba(queries.clone()),
-        ]
-        .map(|answer| {
-            let answer = answer.unwrap();
-            assert!(!answer.is_autodiff());
-            rows_of(answer)
-        });
-        let classes = ints(classes);
         Self {
-            classes,
-            squared,
-            distances,
-            shares,
+            classes: ints(classes),
+            squared: answered(classifier.squared_distances(queries.clone())),
+            distances: answered(classifier.distances(queries.clone())),
+            shares: answered(classifier.predict_proba(queries.clone())),
         }
     }
 }
@@ -72,10 +61,7 @@ fn golden_predictions_and_distances() {
                 if let [first, second, ..] = sorted[..] {
                     let expected = case.margin_to_second_squared_distance[query];
                     let error = (second - first - expected).abs();
-                    assert!(
-                        error <= 1e-5 * second.max(1.0),
-                        "{name}: margin of {sorted:?}"
-                    );
+                    assert!(error <= 1e-5 * second.max(1.0), "{name}: {sorted:?}");
                 }
                 // Shares are a softmin of squared distances.
                 let weights: Vec<f64> = row.iter().map(|d| (sorted[0] - d).exp()).collect();
@@ -123,10 +109,8 @@ fn many_queries_are_answered_in_parts() {
     for device in devices() {
         let [centers_on, queries_on] =
             [&centers, &queries].map(|rows| typed_matrix(rows, DType::F32, &device));
-        let given = Given::new(
-            &NearestCenter::from_centers(centers_on).unwrap(),
-            &queries_on,
-        );
+        let classifier = NearestCenter::from_centers(centers_on).unwrap();
+        let given = Given::new(&classifier, &queries_on);
         for (query, row) in queries.iter().enumerate() {
             let squared = centers.iter().map(|center| squared_distance(row, center));
             let expected: Vec<f64> = squared.collect();
@@ -171,8 +155,7 @@ fn errors_name_value_and_rule() {
             classifier.distances(wide.clone()) => wrong_shape;
             classifier.predict_proba(wide) => wrong_shape;
             classifier.predict(no_rows) => "queries has 0 rows; it must have at least 1";
-            classifier.predict_proba(infinite) =>
-                "queries holds inf in row 1, column 1; every value must be finite";
+            classifier.predict_proba(infinite) => "queries holds inf in row 1, column 1; every value must be finite";
             classifier.score(features.clone(), labels(&[1])) =>
                 "labels has 1 entries and queries has 2 rows; the numbers must be equal";
         }
@@ -185,10 +168,9 @@ fn tensors_on_different_devices_are_an_error() {
     for (first, second) in devices.iter().zip(devices.iter().skip(1)) {
         let centers = || matrix(&[vec![0.0]], first);
         let labels = || labels(&[0], second);
+        let rule = "the devices must be equal";
         let message = |name: &str, other: &str| {
-            format!(
-                "{name} is on {second:?} and {other} is on {first:?}; the devices must be equal"
-            )
+            format!("{name} is on {second:?} and {other} is on {first:?}; {rule}")
         };
         let classifier = NearestCenter::from_centers(centers()).unwrap();
         assert_messages! {
@@ -203,16 +185,14 @@ fn tensors_on_different_devices_are_an_error() {
 fn a_center_loss_is_classified_by_what_it_measures() {
     for device in devices() {
         let centers = || matrix(&[vec![1.0, 0.0], vec![0.0, 100.0]], &device);
-        let query = || matrix(&[vec![1.0, 2.0]], &device);
+        let query = matrix(&[vec![1.0, 2.0]], &device);
         for (distance, class) in [(CenterDistance::Euclidean, 0), (CenterDistance::Cosine, 1)] {
-            let loss = CenterLossConfig::new(2, 2)
-                .with_distance(distance)
-                .init_with_centers(centers())
-                .unwrap();
+            let config = CenterLossConfig::new(2, 2).with_distance(distance);
+            let loss = config.init_with_centers(centers()).unwrap();
             let classifier = loss.nearest_center().unwrap();
-            assert_eq!(ints(classifier.predict(query()).unwrap()), [class]);
-            let shares = values(classifier.predict_proba(query()).unwrap());
-            assert!(shares[class as usize] > 0.5, "{shares:?}");
+            let given = Given::new(&classifier, &query);
+            assert_eq!(given.classes, [class]);
+            assert!(given.shares[0][class as usize] > 0.5, "{given:?}");
         }
     }
 }
@@ -220,17 +200,13 @@ fn a_center_loss_is_classified_by_what_it_measures() {
 /// With autodiff and without.
 #[test]
 fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
-    let means = [15.0, 2.0, 90.0].map(|mean| vec![mean]);
-    let rows = [1.0, 10.0, 3.0, 20.0, 90.0].map(|value| vec![value]);
+    let means = [15.0, 2.0, 90.0].map(|mean| vec![mean, -mean]);
+    let rows = [1.0, 10.0, 3.0, 20.0, 90.0].map(|value| vec![value, -value]);
     for dtype in INTEGER_TYPES {
         let plain = devices_with(dtype).into_iter();
         for device in plain.flat_map(|device| [device.clone(), device.autodiff()]) {
             let [features, centers] = [&rows[..], &means].map(|rows| matrix(rows, &device));
-            let features = if device.is_autodiff() {
-                features.require_grad()
-            } else {
-                features
-            };
+            let features = tracked(features);
             let classifier = NearestCenter::from_centers(centers).unwrap();
             let given = Given::new(&classifier, &features);
             assert_eq!(given.classes, [1, 0, 1, 0, 2]);
@@ -243,7 +219,10 @@ fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
                 let message = match value {
                     2 => {
                         let fitted = fitted.unwrap();
-                        assert_eq!(values(fitted.centers()), [15.0, 2.0, 90.0]);
+                        assert_eq!(
+                            values(fitted.centers()),
+                            [15.0, -15.0, 2.0, -2.0, 90.0, -90.0]
+                        );
                         assert_eq!(Given::new(&fitted, &features), given);
                         continue;
                     }
@@ -357,17 +336,10 @@ fn zero_rows_have_no_direction() {
     for device in devices() {
         let centers = [vec![-1.0, 0.0], vec![0.0, 0.0], vec![3.0, 4.0]];
         let classifier = NearestCenter::from_directions(matrix(&centers, &device)).unwrap();
-        let queries = [
-            vec![0.0, 0.0],
-            vec![0.5, 0.0],
-            vec![-0.1, -9.0],
-            vec![0.0, 2.0],
-        ];
-        let queries = matrix(&queries, &device);
-        let predictions = ints(classifier.predict(queries.clone()).unwrap());
-        assert_eq!(predictions, [0, 2, 0, 2]);
-        let squared = values(classifier.squared_distances(queries).unwrap());
-        assert_close("zero query", &squared[..3], &[2.0; 3], 0.0);
-        assert_close("other", &squared[3..6], &[4.0, 2.0, 0.8], 1e-6);
+        let queries = [[0.0, 0.0], [0.5, 0.0], [-0.1, -9.0], [0.0, 2.0]].map(Vec::from);
+        let given = Given::new(&classifier, &matrix(&queries, &device));
+        assert_eq!(given.classes, [0, 2, 0, 2]);
+        assert_close("zero query", &given.squared[0], &[2.0; 3], 0.0);
+        assert_close("other", &given.squared[1], &[4.0, 2.0, 0.8], 1e-6);
     }
 }

@@ -236,3 +236,10 @@ pub fn rows_of(matrix: Tensor<2>) -> Vec<Vec<f64>> {
         .map(<[f64]>::to_vec)
         .collect()
 }
+
+/// The rows of an answer, which must carry no graph.
+pub fn answered<E: std::fmt::Debug>(answer: Result<Tensor<2>, E>) -> Vec<Vec<f64>> {
+    let answer = answer.unwrap();
+    assert!(!answer.is_autodiff());
+    rows_of(answer)
+}
