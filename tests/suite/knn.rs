@@ -284,8 +284,8 @@ fn check_worked(
 }
 
 macro_rules! check_worked {
-    ($($dtype:ident to $answer:ident $metric:ident $votes:ident: [$($reference:expr),*] labelled $labels:expr, queries [$($query:expr),*]
-        => $indices:expr, at $distances:expr, shares $shares:expr, within $tolerances:expr;)*) => {
+    ($($dtype:ident to $answer:ident $metric:ident $votes:ident: [$($reference:expr),*] labelled $labels:expr,
+        queries [$($query:expr),*] => $indices:expr, at $distances:expr, shares $shares:expr, within $tolerances:expr;)*) => {
         $(check_worked(
             (DType::$dtype, DType::$answer, $metric, $votes), (&[$($reference.to_vec()),*], &$labels),
             &[$($query.to_vec()),*], (&$indices, &$distances, &$shares), $tolerances,
@@ -401,14 +401,16 @@ proptest! {
         {
             let values = chosen[..references.len()].iter().map(|index| *index.get(&extreme_values(label_dtype)));
             let values: Vec<i128> = values.collect();
-            for (device, (metric, votes)) in devices_with(dtype).iter().flat_map(|d| settings().into_iter().map(move |s| (d, s))) {
+            let devices = devices_with(dtype);
+            let settings_of = |device| settings().into_iter().map(move |setting| (device, setting));
+            for (device, (metric, votes)) in devices.iter().flat_map(settings_of) {
                 let config = config(1 + share.index(references.len()), metric, votes).with_max_pairs(max_pairs);
                 let labels = typed_labels(&values, label_dtype, device);
                 let classifier = config.fit(typed_matrix(&references, dtype, device), labels).unwrap();
                 let given = Given::new(&classifier, &typed_matrix(&queries, dtype, device));
                 check_numbers(&format!("{config} {dtype:?} on {device:?}"), metric, &given);
                 let stored = stored(&classifier);
-                for other in devices_with(dtype).iter().filter(|other| other.supports_dtype(label_dtype)) {
+                for other in devices.iter().filter(|other| other.supports_dtype(label_dtype)) {
                     let loaded = loaded(&stored, &other.clone().autodiff()).unwrap();
                     prop_assert_eq!(loaded.classes(), classifier.classes());
                     // As text, which tells every number from every other, and zeros by their signs.
