@@ -4,8 +4,9 @@ use crate::devices::{devices, devices_with, values};
 use crate::fixtures::{assert_close, cases};
 use crate::integers::{INTEGER_TYPES, extreme_values, typed_labels};
 use crate::messages::{assert_message, assert_messages, extreme_rows};
-use crate::tensors::{ints, matrix, typed_matrix};
-use burn::tensor::{DType, Device, Int, Tensor, TensorData};
+use crate::plain::{answered, squared_distance};
+use crate::tensors::{ints, labels, matrix, tracked, typed_matrix};
+use burn::tensor::{DType, Tensor, TensorData};
 use burn_center_loss::{CenterDistance, CenterLossConfig, NearestCenter, NearestCenterData};
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -21,37 +22,52 @@ struct Case {
     margin_to_second_squared_distance: Vec<f64>,
 }
 
+/// What a classifier answers: the nearest class of each query; squared distances, distances and shares of all classes.
+#[derive(Debug, PartialEq)]
+struct Given {
+    classes: Vec<i64>,
+    squared: Vec<Vec<f64>>,
+    distances: Vec<Vec<f64>>,
+    shares: Vec<Vec<f64>>,
+}
+
+impl Given {
+    /// All answers, of which none may carry a graph.
+    fn new(classifier: &NearestCenter, queries: &Tensor<2>) -> Self {
+        let classes = classifier.predict(queries.clone()).unwrap();
+        assert!(!classes.device().is_autodiff());
+        Self {
+            classes: ints(classes),
+            squared: answered(classifier.squared_distances(queries.clone())),
+            distances: answered(classifier.distances(queries.clone())),
+            shares: answered(classifier.predict_proba(queries.clone())),
+        }
+    }
+}
+
 #[test]
 fn golden_predictions_and_distances() {
     for case in cases::<Case>("nearest_center.json") {
         for device in devices() {
             let classifier = NearestCenter::from_centers(matrix(&case.centers, &device)).unwrap();
-            let queries = matrix(&case.queries, &device);
-
-            let predictions = ints(classifier.predict(queries.clone()).unwrap());
-            assert_eq!(predictions, case.predictions, "{} {device:?}", case.name);
-
-            let squared = values(classifier.squared_distances(queries).unwrap());
-            let classes = case.centers.len();
-            for (query, row) in squared.chunks(classes).enumerate() {
-                let mut sorted = row.to_vec();
-                sorted.sort_by(f64::total_cmp);
+            let given = Given::new(&classifier, &matrix(&case.queries, &device));
+            assert_eq!(given.classes, case.predictions, "{} {device:?}", case.name);
+            for (query, row) in given.squared.iter().enumerate() {
                 let name = format!("{} query {query} on {device:?}", case.name);
-                assert_close(
-                    &name,
-                    &sorted[..1],
-                    &[case.min_squared_distance[query]],
-                    1e-5,
-                );
-                if classes > 1 {
-                    let scale = sorted[1].max(1.0);
-                    let margin = sorted[1] - sorted[0];
-                    assert!(
-                        (margin - case.margin_to_second_squared_distance[query]).abs()
-                            <= 1e-5 * scale,
-                        "{name}: margin {margin}"
-                    );
+                let mut sorted = row.clone();
+                sorted.sort_by(f64::total_cmp);
+                let least = case.min_squared_distance[query];
+                assert_close(&name, &sorted[..1], &[least], 1e-5);
+                if let [first, second, ..] = sorted[..] {
+                    let expected = case.margin_to_second_squared_distance[query];
+                    let error = (second - first - expected).abs();
+                    assert!(error <= 1e-5 * second.max(1.0), "{name}: {sorted:?}");
                 }
+                // Shares are a softmin of squared distances.
+                let weights: Vec<f64> = row.iter().map(|d| (sorted[0] - d).exp()).collect();
+                let sum: f64 = weights.iter().sum();
+                let expected: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
+                assert_close(&name, &given.shares[query], &expected, 1e-5);
                 if case.exact_tie_count[query] > 1 {
                     let ties = row.iter().filter(|d| **d == sorted[0]).count();
                     assert_eq!(ties, case.exact_tie_count[query], "{name}: ties");
@@ -62,142 +78,59 @@ fn golden_predictions_and_distances() {
 }
 
 #[test]
-fn fit_takes_class_means_whatever_the_label_type() {
-    for dtype in [DType::I64, DType::I32, DType::U8] {
-        for device in devices_with(dtype) {
-            let features = Tensor::<2>::from_floats(
-                [[1.0, 0.0], [10.0, 10.0], [3.0, 4.0], [20.0, 20.0]],
-                &device,
-            );
-            let labels = Tensor::<1, Int>::from_data([1, 0, 1, 0], (&device, dtype));
-            let classifier = NearestCenter::fit(features.clone(), labels.clone(), 2).unwrap();
-            assert_eq!(values(classifier.centers()), [15.0, 15.0, 2.0, 2.0]);
-            assert_eq!(
-                ints(classifier.predict(features.clone()).unwrap()),
-                [1, 0, 1, 0]
-            );
-            assert_eq!(classifier.score(features, labels).unwrap(), 1.0);
-        }
-    }
-}
-
-#[test]
-fn exact_ties_go_to_the_lowest_class() {
-    for device in devices() {
-        let centers =
-            Tensor::<2>::from_floats([[9.0, 9.0], [1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]], &device);
-        let classifier = NearestCenter::from_centers(centers).unwrap();
-        let queries =
-            Tensor::<2>::from_floats([[0.0, 0.0], [-1.0, 1.0], [0.0, 5.0], [5.0, 5.0]], &device);
-        assert_eq!(ints(classifier.predict(queries).unwrap()), [1, 2, 3, 0]);
-    }
-}
-
-#[test]
-fn f64_centers_keep_their_precision() {
-    for device in devices_with(DType::F64) {
-        let rows = TensorData::from([[1e6], [1e6 + 1e-7]]);
-        let centers = Tensor::<2>::from_data(rows.clone(), (&device, DType::F64));
-        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
-        assert_eq!(ints(classifier.predict(centers.clone()).unwrap()), [0, 1]);
-        let squared = classifier.squared_distances(centers).unwrap();
-        assert_eq!(squared.dtype(), DType::F64);
-        assert!((values(squared)[1] - 1e-14).abs() < 1e-16);
-    }
-}
-
-#[test]
-fn half_precision_queries_are_taken_as_f32() {
-    for device in devices_with(DType::F16) {
-        let centers = Tensor::<2>::from_data([[0.0, 300.0], [0.0, 0.0]], (&device, DType::F16));
-        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
-        let squared = classifier.squared_distances(centers).unwrap();
-        assert_eq!(squared.dtype(), DType::F32);
+fn f64_keeps_its_precision_and_half_precision_is_taken_as_f32() {
+    for (dtype, answer_dtype, centers, expected, tolerance) in [
+        (DType::F64, DType::F64, [1e6, 1e6 + 1e-7], 1e-14, 1e-16),
         // 90 000 is beyond f16.
-        assert_eq!(values(squared), [0.0, 90_000.0, 90_000.0, 0.0]);
-    }
-}
-
-#[test]
-fn probabilities_are_a_softmin_of_squared_distances() {
-    for device in devices() {
-        let centers = [[0.0_f64, 0.5], [1.0, -1.0], [2.0, 0.25]];
-        let queries = [[0.5_f64, 0.5], [3.0, -2.0]];
-        let classifier =
-            NearestCenter::from_centers(Tensor::from_data(centers, (&device, DType::F32))).unwrap();
-        let actual = classifier
-            .predict_proba(Tensor::from_data(queries, (&device, DType::F32)))
-            .unwrap();
-        let mut expected = Vec::new();
-        for query in queries {
-            let weights = centers.map(|center| {
-                let squared: f64 = (0..2).map(|d| (query[d] - center[d]).powi(2)).sum();
-                (-squared).exp()
-            });
-            expected.extend(weights.map(|w| w / weights.iter().sum::<f64>()));
+        (DType::F16, DType::F32, [0.0, 300.0], 90_000.0, 0.0),
+    ] {
+        for device in devices_with(dtype) {
+            let centers = typed_matrix(&centers.map(|value| vec![value]), dtype, &device);
+            let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
+            assert_eq!(ints(classifier.predict(centers.clone()).unwrap()), [0, 1]);
+            let squared = classifier.squared_distances(centers).unwrap();
+            assert_eq!(squared.dtype(), answer_dtype);
+            let squared = values(squared);
+            assert_eq!([squared[0], squared[3]], [0.0; 2]);
+            for found in &squared[1..3] {
+                assert!((found - expected).abs() <= tolerance, "{squared:?}");
+            }
         }
-        assert_close("probabilities", &values(actual), &expected, 1e-5);
     }
 }
 
 /// More pairs and differences than are held at one time.
 #[test]
 fn many_queries_are_answered_in_parts() {
-    let (num_queries, num_classes, feature_dim) = (4000, 300, 4);
-    let value = |row: usize, column: usize| ((row * 7919 + column * 104_729) % 1009) as f32;
-    let rows = |count: usize, shift: usize| -> Vec<Vec<f32>> {
-        (0..count)
-            .map(|row| (0..feature_dim).map(|d| value(row + shift, d)).collect())
-            .collect()
-    };
-    let (centers, queries) = (rows(num_classes, 500_000), rows(num_queries, 0));
-    let expected: Vec<f64> = queries
-        .iter()
-        .flat_map(|q| centers.iter().map(|c| squared_distance(q, c)))
-        .collect();
-    let nearest: Vec<i64> = expected
-        .chunks(num_classes)
-        .map(|row| {
-            let smallest = row.iter().copied().fold(f64::INFINITY, f64::min);
-            row.iter().position(|d| *d == smallest).unwrap() as i64
-        })
-        .collect();
+    let value = |row: usize, column: usize| ((row * 7919 + column * 104_729) % 1009) as f64;
+    let row = |row: usize| -> Vec<f64> { (0..4).map(|column| value(row, column)).collect() };
+    let queries: Vec<Vec<f64>> = (0..4000).map(row).collect();
+    let centers: Vec<Vec<f64>> = (500_000..500_300).map(row).collect();
     for device in devices() {
-        let classifier = NearestCenter::from_centers(matrix(&centers, &device)).unwrap();
-        let queries = matrix(&queries, &device);
-        assert_eq!(ints(classifier.predict(queries.clone()).unwrap()), nearest);
-        let squared = values(classifier.squared_distances(queries).unwrap());
-        // Integers below 2^24, exact in f32.
-        assert_eq!(squared, expected);
-    }
-}
-
-#[test]
-fn autodiff_tensors_are_accepted_and_answers_carry_no_graph() {
-    for device in devices() {
-        let device = device.autodiff();
-        let centers = Tensor::<2>::from_floats([[0.0], [10.0]], &device).require_grad();
-        let queries = Tensor::<2>::from_floats([[1.0], [9.0]], &device).require_grad();
-        let labels = Tensor::<1, Int>::from_ints([0, 1], &device);
-        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
-        let predictions = classifier.predict(queries.clone()).unwrap();
-        assert!(!predictions.device().is_autodiff());
-        assert_eq!(ints(predictions), [0, 1]);
-        assert!(!classifier.distances(queries.clone()).unwrap().is_autodiff());
-        let fitted = NearestCenter::fit(centers, labels.clone(), 2).unwrap();
-        assert_eq!(fitted.score(queries, labels).unwrap(), 1.0);
+        let [centers_on, queries_on] =
+            [&centers, &queries].map(|rows| typed_matrix(rows, DType::F32, &device));
+        let classifier = NearestCenter::from_centers(centers_on).unwrap();
+        let given = Given::new(&classifier, &queries_on);
+        for (query, row) in queries.iter().enumerate() {
+            let squared = centers.iter().map(|center| squared_distance(row, center));
+            let expected: Vec<f64> = squared.collect();
+            // Integers below 2^24, exact in f32.
+            assert_eq!(given.squared[query], expected);
+            let nearest = given.classes[query] as usize;
+            assert!(expected[..nearest].iter().all(|d| *d > expected[nearest]));
+            assert!(expected.iter().all(|d| *d >= expected[nearest]));
+        }
     }
 }
 
 #[test]
 fn errors_name_value_and_rule() {
     for device in devices() {
-        let features = Tensor::<2>::from_floats([[0.0, 0.0], [1.0, 1.0]], &device);
-        let labels = |labels: &[i32]| Tensor::<1, Int>::from_ints(labels, &device);
-        let fit = |indices: &[i32], num_classes| {
-            NearestCenter::fit(features.clone(), labels(indices), num_classes)
-        };
-        let infinite = Tensor::<2>::from_floats([[0.0, 0.0], [1.0, f32::INFINITY]], &device);
+        let features = matrix(&[vec![0.0, 0.0], vec![1.0, 1.0]], &device);
+        let labels = |values: &[i64]| labels(values, &device);
+        let fit =
+            |values: &[i64], classes| NearestCenter::fit(features.clone(), labels(values), classes);
+        let infinite = matrix(&[vec![0.0, 0.0], vec![1.0, f32::INFINITY]], &device);
         let no_rows = Tensor::<2>::zeros([0, 2], &device);
         let no_columns = Tensor::<2>::zeros([2, 0], &device);
 
@@ -222,8 +155,7 @@ fn errors_name_value_and_rule() {
             classifier.distances(wide.clone()) => wrong_shape;
             classifier.predict_proba(wide) => wrong_shape;
             classifier.predict(no_rows) => "queries has 0 rows; it must have at least 1";
-            classifier.predict_proba(infinite) =>
-                "queries holds inf in row 1, column 1; every value must be finite";
+            classifier.predict_proba(infinite) => "queries holds inf in row 1, column 1; every value must be finite";
             classifier.score(features.clone(), labels(&[1])) =>
                 "labels has 1 entries and queries has 2 rows; the numbers must be equal";
         }
@@ -234,76 +166,72 @@ fn errors_name_value_and_rule() {
 fn tensors_on_different_devices_are_an_error() {
     let devices = devices();
     for (first, second) in devices.iter().zip(devices.iter().skip(1)) {
-        let centers = Tensor::<2>::zeros([1, 1], first);
-        let labels = Tensor::<1, Int>::zeros([1], second);
-        let message = |name: &str, expected: &str| {
-            format!(
-                "{name} is on {second:?} and {expected} is on {first:?}; the devices must be equal"
-            )
+        let centers = || matrix(&[vec![0.0]], first);
+        let labels = || labels(&[0], second);
+        let rule = "the devices must be equal";
+        let message = |name: &str, other: &str| {
+            format!("{name} is on {second:?} and {other} is on {first:?}; {rule}")
         };
-        let classifier = NearestCenter::from_centers(centers.clone()).unwrap();
-        let predicted = classifier.predict(Tensor::zeros([1, 1], second));
-        assert_message(predicted, message("queries", "centers"));
-        let fitted = NearestCenter::fit(centers.clone(), labels.clone(), 1);
-        assert_message(fitted, message("labels", "features"));
-        let score = classifier.score(centers, labels);
-        assert_message(score, message("labels", "centers"));
+        let classifier = NearestCenter::from_centers(centers()).unwrap();
+        assert_messages! {
+            classifier.predict(matrix(&[vec![0.0]], second)) => message("queries", "centers");
+            NearestCenter::fit(centers(), labels(), 1) => message("labels", "features");
+            classifier.score(centers(), labels()) => message("labels", "centers");
+        }
     }
-}
-
-fn squared_distance(x: &[f32], y: &[f32]) -> f64 {
-    x.iter()
-        .zip(y)
-        .map(|(x, y)| (f64::from(*x) - f64::from(*y)).powi(2))
-        .sum()
 }
 
 #[test]
 fn a_center_loss_is_classified_by_what_it_measures() {
     for device in devices() {
         let centers = || matrix(&[vec![1.0, 0.0], vec![0.0, 100.0]], &device);
-        let query = || matrix(&[vec![1.0, 2.0]], &device);
+        let query = matrix(&[vec![1.0, 2.0]], &device);
         for (distance, class) in [(CenterDistance::Euclidean, 0), (CenterDistance::Cosine, 1)] {
-            let loss = CenterLossConfig::new(2, 2)
-                .with_distance(distance)
-                .init_with_centers(centers())
-                .unwrap();
+            let config = CenterLossConfig::new(2, 2).with_distance(distance);
+            let loss = config.init_with_centers(centers()).unwrap();
             let classifier = loss.nearest_center().unwrap();
-            assert_eq!(ints(classifier.predict(query()).unwrap()), [class]);
-            let shares = values(classifier.predict_proba(query()).unwrap());
-            assert!(shares[class as usize] > 0.5, "{shares:?}");
+            let given = Given::new(&classifier, &query);
+            assert_eq!(given.classes, [class]);
+            assert!(given.shares[0][class as usize] > 0.5, "{given:?}");
         }
-        let directions = NearestCenter::from_directions(centers()).unwrap();
-        let cosines = [1.0, 2.0].map(|x| x / f64::sqrt(5.0));
-        let expected = cosines.map(|cosine| 2.0 * (1.0 - cosine));
-        let squared = values(directions.squared_distances(query()).unwrap());
-        assert_close("squared distances", &squared, &expected, 1e-6);
     }
 }
 
+/// With autodiff and without.
 #[test]
 fn labels_of_every_value_of_every_integer_type_are_compared_or_refused() {
+    let means = [15.0, 2.0, 90.0].map(|mean| vec![mean, -mean]);
+    let rows = [1.0, 10.0, 3.0, 20.0, 90.0].map(|value| vec![value, -value]);
     for dtype in INTEGER_TYPES {
-        for device in devices_with(dtype) {
-            let features = Tensor::<2>::from_floats([[0.0], [10.0], [20.0]], &device);
-            let classifier = NearestCenter::from_centers(features.clone()).unwrap();
+        let plain = devices_with(dtype).into_iter();
+        for device in plain.flat_map(|device| [device.clone(), device.autodiff()]) {
+            let [features, centers] = [&rows[..], &means].map(|rows| matrix(rows, &device));
+            let features = tracked(features);
+            let classifier = NearestCenter::from_centers(centers).unwrap();
+            let given = Given::new(&classifier, &features);
+            assert_eq!(given.classes, [1, 0, 1, 0, 2]);
             for value in extreme_values(dtype) {
-                let labels = typed_labels(&[0, 1, value], dtype, &device);
+                let labels = typed_labels(&[1, 0, 1, 0, value], dtype, &device);
                 let fitted = NearestCenter::fit(features.clone(), labels.clone(), 3);
                 let score = classifier.score(features.clone(), labels).unwrap();
-                let right = if value == 2 { 3.0 } else { 2.0 };
-                assert_eq!(score, right / 3.0, "{value} {dtype:?}");
-                match value {
-                    0 | 1 => assert_message(
-                        fitted,
-                        "labels holds no sample of class 2; each of the 3 classes needs one",
-                    ),
-                    2 => assert_eq!(values(fitted.unwrap().centers()), [0.0, 10.0, 20.0]),
-                    _ => assert_message(
-                        fitted,
-                        format!("labels holds {value} at index 2; it must be in 0..3"),
-                    ),
-                }
+                let right = if value == 2 { 5.0 } else { 4.0 };
+                assert_eq!(score, right / 5.0, "{value} {dtype:?}");
+                let message = match value {
+                    2 => {
+                        let fitted = fitted.unwrap();
+                        assert_eq!(
+                            values(fitted.centers()),
+                            [15.0, -15.0, 2.0, -2.0, 90.0, -90.0]
+                        );
+                        assert_eq!(Given::new(&fitted, &features), given);
+                        continue;
+                    }
+                    0 | 1 => {
+                        "labels holds no sample of class 2; each of the 3 classes needs one".into()
+                    }
+                    _ => format!("labels holds {value} at index 4; it must be in 0..3"),
+                };
+                assert_message(fitted, message);
             }
         }
     }
@@ -314,47 +242,31 @@ fn centers_and_queries(dtype: DType) -> impl Strategy<Value = (Vec<Vec<f64>>, Ve
     extreme_rows(dtype, prop_oneof![1_usize..5, 30_usize..40].boxed())
 }
 
+/// Classifiers of the rows as centers, as directions and as features of up to two classes.
+fn classifiers(rows: &Tensor<2>) -> [NearestCenter; 3] {
+    let samples = rows.dims()[0];
+    let alternating: Vec<i64> = (0..samples as i64).map(|i| i % 2).collect();
+    let labels = labels(&alternating, &rows.device());
+    [
+        NearestCenter::from_centers(rows.clone()),
+        NearestCenter::from_directions(rows.clone()),
+        NearestCenter::fit(rows.clone(), labels, samples.min(2)),
+    ]
+    .map(Result::unwrap)
+}
+
 /// Asserts that all answers are numbers and agree with each other.
-fn check_numbers(centers: &[Vec<f64>], queries: &[Vec<f64>], dtype: DType) {
-    let classes = centers.len();
-    for device in devices_with(dtype) {
-        let centers = typed_matrix(centers, dtype, &device);
-        let queries = typed_matrix(queries, dtype, &device);
-        for (name, classifier) in [
-            ("positions", NearestCenter::from_centers(centers.clone())),
-            (
-                "directions",
-                NearestCenter::from_directions(centers.clone()),
-            ),
-        ] {
-            let name = format!("{name} {dtype:?} on {device:?}");
-            let classifier = classifier.unwrap();
-            let predictions = ints(classifier.predict(queries.clone()).unwrap());
-            let squared = values(classifier.squared_distances(queries.clone()).unwrap());
-            let distances = values(classifier.distances(queries.clone()).unwrap());
-            let shares = values(classifier.predict_proba(queries.clone()).unwrap());
-            assert!(
-                values(classifier.centers())
-                    .iter()
-                    .all(|value| value.is_finite())
-            );
-            for (query, class) in predictions.into_iter().enumerate() {
-                let row = query * classes..(query + 1) * classes;
-                let (squared, distances) = (&squared[row.clone()], &distances[row.clone()]);
-                let least = squared.iter().copied().fold(f64::INFINITY, f64::min);
-                assert_eq!(squared[class as usize], least, "{name}: {squared:?}");
-                let numbers = squared.iter().chain(distances);
-                assert!(
-                    numbers.clone().all(|value| *value >= 0.0),
-                    "{name}: {squared:?}"
-                );
-                let shares = &shares[row];
-                let most = shares.iter().copied().fold(0.0, f64::max);
-                assert_eq!(shares[class as usize], most, "{name}: {shares:?}");
-                let sum: f64 = shares.iter().sum();
-                assert!((sum - 1.0).abs() < 1e-5, "{name}: {shares:?}");
-            }
-        }
+fn check_numbers(name: &str, given: &Given) {
+    for (query, class) in given.classes.iter().enumerate() {
+        let (squared, shares) = (&given.squared[query], &given.shares[query]);
+        let name = format!("{name}: {squared:?} {shares:?}");
+        let least = squared.iter().copied().fold(f64::INFINITY, f64::min);
+        assert_eq!(squared[*class as usize], least, "{name}");
+        let mut numbers = squared.iter().chain(&given.distances[query]);
+        assert!(numbers.all(|value| *value >= 0.0), "{name}");
+        let most = shares.iter().copied().fold(0.0, f64::max);
+        assert_eq!(shares[*class as usize], most, "{name}");
+        assert!((shares.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{name}");
     }
 }
 
@@ -362,73 +274,35 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn no_answer_to_values_of_any_size_is_nan(
+    fn answers_to_values_of_any_size_are_numbers_and_the_same_from_a_stored_classifier_on_every_device(
         rows in centers_and_queries(DType::F32),
         wide_rows in centers_and_queries(DType::F64),
     ) {
-        for ((centers, queries), dtype) in [(rows, DType::F32), (wide_rows, DType::F64)] {
-            check_numbers(&centers, &queries, dtype);
-        }
-    }
-
-    #[test]
-    fn means_of_features_of_any_size_are_finite((features, _) in centers_and_queries(DType::F64)) {
-        for device in devices_with(DType::F64) {
-            let labels: Vec<i128> = (0..features.len() as i128).map(|i| i % 2).collect();
-            let classes = features.len().min(2);
-            let fitted = NearestCenter::fit(
-                typed_matrix(&features, DType::F64, &device),
-                typed_labels(&labels, DType::I64, &device),
-                classes,
-            );
-            let centers = values(fitted.unwrap().centers());
-            prop_assert!(centers.iter().all(|value| value.is_finite()));
-        }
-    }
-
-    #[test]
-    fn a_stored_classifier_answers_the_same_on_every_device(
-        (centers, queries) in centers_and_queries(DType::F32),
-    ) {
-        for dtype in [DType::F32, DType::F64] {
+        for ((centers, queries), dtype, query_dtype) in [
+            (&rows, DType::F32, DType::F32),
+            (&rows, DType::F64, DType::F32),
+            (&wide_rows, DType::F64, DType::F64),
+        ] {
             for device in devices_with(dtype) {
-                let centers = typed_matrix(&centers, dtype, &device);
-                for classifier in [
-                    NearestCenter::from_centers(centers.clone()).unwrap(),
-                    NearestCenter::from_directions(centers.clone()).unwrap(),
-                ] {
-                    let expected = answers(&classifier, &queries, &device);
+                for classifier in classifiers(&typed_matrix(centers, dtype, &device)) {
+                    let centers = values(classifier.centers());
+                    prop_assert!(centers.iter().all(|value| value.is_finite()), "{:?}", centers);
+                    let given = Given::new(&classifier, &typed_matrix(queries, query_dtype, &device));
+                    check_numbers(&format!("{classifier:?} {dtype:?} on {device:?}"), &given);
                     let stored = serde_json::to_string(&classifier.to_data()).unwrap();
                     for other in devices_with(dtype) {
                         let data: NearestCenterData = serde_json::from_str(&stored).unwrap();
                         let loaded = NearestCenter::from_data(data, &other.clone().autodiff()).unwrap();
-                        prop_assert_eq!(&answers(&loaded, &queries, &other), &expected);
+                        let again = Given::new(&loaded, &typed_matrix(queries, query_dtype, &other));
+                        let again = format!("{again:?} {:?}", values(loaded.centers()));
+                        // As text, which tells every number from every other, and zeros by their signs.
+                        prop_assert_eq!(again, format!("{given:?} {centers:?}"));
                         prop_assert_eq!(loaded.to_data(), classifier.to_data());
                     }
                 }
             }
         }
     }
-}
-
-/// Classes; distances, shares and centers, as bits.
-fn answers(
-    classifier: &NearestCenter,
-    queries: &[Vec<f64>],
-    device: &Device,
-) -> (Vec<i64>, Vec<u64>) {
-    let queries = typed_matrix(queries, DType::F32, device);
-    let bits = [
-        classifier.squared_distances(queries.clone()).unwrap(),
-        classifier.distances(queries.clone()).unwrap(),
-        classifier.predict_proba(queries.clone()).unwrap(),
-        classifier.centers(),
-    ]
-    .map(|tensor| values(tensor).into_iter().map(f64::to_bits));
-    (
-        ints(classifier.predict(queries).unwrap()),
-        bits.into_iter().flatten().collect(),
-    )
 }
 
 #[test]
@@ -462,17 +336,10 @@ fn zero_rows_have_no_direction() {
     for device in devices() {
         let centers = [vec![-1.0, 0.0], vec![0.0, 0.0], vec![3.0, 4.0]];
         let classifier = NearestCenter::from_directions(matrix(&centers, &device)).unwrap();
-        let queries = [
-            vec![0.0, 0.0],
-            vec![0.5, 0.0],
-            vec![-0.1, -9.0],
-            vec![0.0, 2.0],
-        ];
-        let queries = matrix(&queries, &device);
-        let predictions = ints(classifier.predict(queries.clone()).unwrap());
-        assert_eq!(predictions, [0, 2, 0, 2]);
-        let squared = values(classifier.squared_distances(queries).unwrap());
-        assert_close("zero query", &squared[..3], &[2.0; 3], 0.0);
-        assert_close("other", &squared[3..6], &[4.0, 2.0, 0.8], 1e-6);
+        let queries = [[0.0, 0.0], [0.5, 0.0], [-0.1, -9.0], [0.0, 2.0]].map(Vec::from);
+        let given = Given::new(&classifier, &matrix(&queries, &device));
+        assert_eq!(given.classes, [0, 2, 0, 2]);
+        assert_close("zero query", &given.squared[0], &[2.0; 3], 0.0);
+        assert_close("other", &given.squared[1], &[4.0, 2.0, 0.8], 1e-6);
     }
 }

@@ -205,6 +205,10 @@ pub fn dot(x: &[f64], y: &[f64]) -> f64 {
     x.iter().zip(y).map(|(x, y)| x * y).sum()
 }
 
+pub fn squared_distance(x: &[f64], y: &[f64]) -> f64 {
+    x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum()
+}
+
 pub fn norm(x: &[f64]) -> f64 {
     dot(x, x).sqrt()
 }
@@ -231,4 +235,11 @@ pub fn rows_of(matrix: Tensor<2>) -> Vec<Vec<f64>> {
         .chunks(columns)
         .map(<[f64]>::to_vec)
         .collect()
+}
+
+/// The rows of an answer, which must carry no graph.
+pub fn answered<E: std::fmt::Debug>(answer: Result<Tensor<2>, E>) -> Vec<Vec<f64>> {
+    let answer = answer.unwrap();
+    assert!(!answer.is_autodiff());
+    rows_of(answer)
 }

@@ -14,6 +14,14 @@ pub fn typed_matrix(rows: &[Vec<f64>], dtype: DType, device: &Device) -> Tensor<
     Tensor::from_data(TensorData::new(rows.concat(), shape), (device, dtype))
 }
 
+/// A matrix whose gradient is wanted, where the device has autodiff.
+pub fn tracked(matrix: Tensor<2>) -> Tensor<2> {
+    if matrix.device().is_autodiff() {
+        return matrix.require_grad();
+    }
+    matrix
+}
+
 /// Labels in the device's own integer type.
 pub fn labels(labels: &[i64], device: &Device) -> Tensor<1, Int> {
     Tensor::from_data(TensorData::new(labels.to_vec(), [labels.len()]), device)
