@@ -120,16 +120,21 @@ impl CheckedBatch {
             each = each * class_weights.select(0, self.classes.clone());
         }
         let mut factor = weighing.lambda;
-        match weighing.reduction {
-            Some(Reduction::Mean | Reduction::Auto) => {
-                each = each.clone() / no_zero(each.sum());
+        let total = match weighing.reduction {
+            Some(Reduction::Mean | Reduction::Auto) => Some(no_zero(each.clone().sum())),
+            Some(Reduction::BatchMean) => {
+                factor /= count;
+                None
             }
-            Some(Reduction::BatchMean) => factor /= count,
-            Some(Reduction::Sum) | None => {}
-        }
+            Some(Reduction::Sum) | None => None,
+        };
+        // First by the class, so that a small share of a large sum is not rounded away in between.
         if weighing.class_balance == ClassBalance::Histogram {
             let totals = class_totals(&self.classes, weights, self.rules.num_classes);
             each = each / no_zero(totals);
+        }
+        if let Some(total) = total {
+            each = each / total;
         }
         (Some(each), factor)
     }
