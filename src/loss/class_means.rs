@@ -1,6 +1,6 @@
 use burn::tensor::{DType, IndexingUpdateOp, Int, Tensor};
 
-use super::surface::LossConfig;
+use super::common::LossConfig;
 use crate::batch::{Checking, LabelledBatch, Weighing};
 use crate::centers::Centers;
 use crate::distance::{CenterDistance, no_zero, unit_rows};

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::surface::{Call, LossConfig};
+use super::common::{Call, LossConfig};
 use crate::batch::{BatchRules, Checking, LabelledBatch};
 use crate::centers::Centers;
 use crate::error::LossError;
@@ -75,8 +75,8 @@ macro_rules! logits_methods {
                 &self,
                 batch: impl Into<crate::LabelledBatch>,
             ) -> Result<(burn::tensor::Tensor<1>, burn::tensor::Tensor<2>), crate::LossError> {
+                use crate::loss::common::Call;
                 use crate::loss::logits::LossWithLogits;
-                use crate::loss::surface::Call;
                 let (value, logits) = self.value_and_logits(batch.into(), Call::FORWARD, true)?;
                 Ok((value, logits.expect("the logits are wanted")))
             }

@@ -1,6 +1,7 @@
 //! The losses, one file each, and what they have alike.
 
 mod class_means;
+pub(crate) mod common;
 pub(crate) mod display;
 pub(crate) mod logits;
 pub(crate) mod statistics;

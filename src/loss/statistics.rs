@@ -2,7 +2,7 @@ use std::fmt;
 
 use burn::tensor::{Int, Tensor};
 
-use super::surface::LossConfig;
+use super::common::LossConfig;
 use crate::batch::{Checking, LabelledBatch, Weighing, check_finite};
 use crate::centers::Centers;
 use crate::distance::{CenterDistance, norms, squared_euclidean, unit_rows};

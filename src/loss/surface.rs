@@ -1,144 +1,7 @@
 //! The parts that all losses have alike: common settings, construction, calls and accessors.
 //!
-//! A loss is one file with its own settings, its fields and its formula. It implements [`LossConfig`] and [`Loss`],
-//! and the macros here write the rest.
-
-use std::sync::Arc;
-
-use burn::tensor::{Device, Tensor};
-
-use crate::batch::{BatchRules, Checking, LabelledBatch};
-use crate::centers::{CenterDType, Centers};
-use crate::distance::CenterDistance;
-use crate::error::{LossError, at_least_one};
-
-/// The manner of a call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Call {
-    /// Whether centers, schedules and statistics may change, and the centers may get gradients.
-    pub may_train: bool,
-    /// Whether the losses of the samples become one value.
-    pub is_reduced: bool,
-}
-
-impl Call {
-    pub const FORWARD: Self = Self {
-        may_train: true,
-        is_reduced: true,
-    };
-    pub const NO_REDUCTION: Self = Self {
-        may_train: true,
-        is_reduced: false,
-    };
-    pub const EVALUATE: Self = Self {
-        may_train: false,
-        is_reduced: true,
-    };
-}
-
-/// The settings that all losses have.
-pub(crate) struct CommonSettings {
-    pub num_classes: usize,
-    pub feature_dim: usize,
-    pub ignore_label: Option<i64>,
-    pub dtype: CenterDType,
-}
-
-/// The configuration of a loss.
-pub(crate) trait LossConfig: Clone {
-    type Loss;
-
-    /// Written by `loss_config!`.
-    fn common(&self) -> CommonSettings;
-
-    /// Checks the class weights. Written by `loss_config!`.
-    fn check_class_weights(&self) -> Result<(), LossError>;
-
-    /// Checks the settings that only this loss has.
-    fn check_own(&self) -> Result<(), LossError>;
-
-    /// The loss around its centers, at its first step.
-    fn assemble(&self, centers: Centers) -> Self::Loss;
-
-    /// The number of centers of a class. They follow one another.
-    fn sub_centers(&self) -> usize {
-        1
-    }
-
-    /// Whether an optimizer moves the centers.
-    fn is_trainable(&self) -> bool {
-        true
-    }
-
-    /// The distance of statistics, class means and the classifier of centers.
-    fn distance(&self) -> CenterDistance {
-        CenterDistance::Cosine
-    }
-
-    /// Whether the loss takes exponentials, logarithms or angles.
-    fn has_functions(&self) -> bool {
-        true
-    }
-
-    /// The same settings after `num_classes` has grown.
-    fn extended(self) -> Self {
-        self
-    }
-
-    /// The shape of the centers.
-    fn shape(&self) -> [usize; 2] {
-        let CommonSettings {
-            num_classes,
-            feature_dim,
-            ..
-        } = self.common();
-        [num_classes * self.sub_centers(), feature_dim]
-    }
-
-    /// Checks all settings.
-    fn check(&self, device: &Device) -> Result<(), LossError> {
-        let common = self.common();
-        at_least_one("num_classes", common.num_classes as u64)?;
-        at_least_one("feature_dim", common.feature_dim as u64)?;
-        at_least_one("sub_centers", self.sub_centers() as u64)?;
-        self.check_class_weights()?;
-        self.check_own()?;
-        if self.has_functions() {
-            common.dtype.check_functions(device)?;
-        }
-        Ok(())
-    }
-
-    /// The demands on a batch.
-    fn rules(&self, checking: Checking) -> BatchRules {
-        let common = self.common();
-        BatchRules {
-            num_classes: common.num_classes,
-            feature_dim: common.feature_dim,
-            ignore_label: common.ignore_label,
-            checking,
-        }
-    }
-
-    /// Centers that are given.
-    fn given(&self, centers: Tensor<2>, shape: [usize; 2]) -> Result<Centers, LossError> {
-        let dtype = self.common().dtype.into();
-        Centers::given(centers, shape, self.is_trainable(), dtype)
-    }
-}
-
-/// A loss with a vector, or several, for each class.
-pub(crate) trait Loss {
-    type Config: LossConfig;
-
-    /// The weighed losses of a batch, `[batch_size]`, or their sum, `[1]`.
-    fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError>;
-
-    /// The loss with other centers, and with settings of another number of classes if there are any. The rest
-    /// stays: rates, gradients, freezing and counts. Updates that wait for other centers of the same classes
-    /// go.
-    fn with_centers(self, centers: Centers, config: Option<Arc<Self::Config>>) -> Self;
-}
+//! A loss is one file with its own settings, its fields and its formula. It implements
+//! [`LossConfig`](super::common::LossConfig) and [`Loss`](super::common::Loss), and the macros here write the rest.
 
 /// Declares the configuration of a loss: its own settings and those that all losses have. `per sample` adds the
 /// settings of a loss that is a sum over samples.
@@ -179,7 +42,7 @@ macro_rules! loss_config {
                 &'a self,
                 lambda: f64,
                 class_weights: Option<&'a burn::tensor::Tensor<1>>,
-                call: crate::loss::surface::Call,
+                call: crate::loss::common::Call,
             ) -> crate::batch::Weighing<'a> {
                 crate::batch::Weighing {
                     lambda,
@@ -253,8 +116,8 @@ macro_rules! loss_config {
 /// The items of [`LossConfig`] that every configuration has alike.
 macro_rules! common_settings {
     () => {
-        fn common(&self) -> crate::loss::surface::CommonSettings {
-            crate::loss::surface::CommonSettings {
+        fn common(&self) -> crate::loss::common::CommonSettings {
+            crate::loss::common::CommonSettings {
                 num_classes: self.num_classes,
                 feature_dim: self.feature_dim,
                 ignore_label: self.ignore_label,
@@ -305,7 +168,7 @@ macro_rules! loss_methods {
                 &self,
                 batch: impl Into<crate::LabelledBatch>,
             ) -> Result<burn::tensor::Tensor<1>, crate::LossError> {
-                use crate::loss::surface::{Call, Loss};
+                use crate::loss::common::{Call, Loss};
                 self.value(batch.into(), Call::NO_REDUCTION)
             }
         }
@@ -334,7 +197,7 @@ macro_rules! loss_methods {
                 &self,
                 device: &burn::tensor::Device,
             ) -> Result<$Loss, crate::LossError> {
-                use crate::loss::surface::LossConfig;
+                use crate::loss::common::LossConfig;
                 self.check(device)?;
                 Ok(self.assemble(crate::centers::Centers::drawn(
                     self.shape(),
@@ -360,7 +223,7 @@ macro_rules! loss_methods {
                 &self,
                 centers: burn::tensor::Tensor<2>,
             ) -> Result<$Loss, crate::LossError> {
-                use crate::loss::surface::LossConfig;
+                use crate::loss::common::LossConfig;
                 self.check(&centers.device())?;
                 Ok(self.assemble(self.given(centers, self.shape())?))
             }
@@ -401,7 +264,7 @@ macro_rules! loss_methods {
                 &self,
                 batch: impl Into<crate::LabelledBatch>,
             ) -> Result<burn::tensor::Tensor<1>, crate::LossError> {
-                use crate::loss::surface::{Call, Loss};
+                use crate::loss::common::{Call, Loss};
                 self.value(batch.into(), Call::FORWARD)
             }
 
@@ -434,7 +297,7 @@ macro_rules! loss_methods {
                 &self,
                 batch: impl Into<crate::LabelledBatch>,
             ) -> Result<burn::tensor::Tensor<1>, crate::LossError> {
-                use crate::loss::surface::{Call, Loss};
+                use crate::loss::common::{Call, Loss};
                 self.value(batch.into(), Call::EVALUATE)
             }
 
@@ -507,7 +370,7 @@ macro_rules! loss_methods {
                 >,
             ) -> Result<Self, crate::LossError> {
                 use crate::loss::class_means::class_means;
-                use crate::loss::surface::Loss;
+                use crate::loss::common::Loss;
                 self.centers.check_present()?;
                 let means = class_means(&*self.config, &self.centers, batches)?;
                 let centers = self.centers.clone().with_values(means);
@@ -527,7 +390,7 @@ macro_rules! loss_methods {
                 &self,
                 centers: burn::tensor::Tensor<2>,
             ) -> Result<Self, crate::LossError> {
-                use crate::loss::surface::{Loss, LossConfig, check_added};
+                use crate::loss::common::{Loss, LossConfig, check_added};
                 self.centers.check_present()?;
                 let new_classes = check_added(&*self.config, &centers)?;
                 let mut config = (*self.config).clone();
@@ -578,7 +441,7 @@ macro_rules! loss_methods {
             /// As [`centers`](Self::centers).
             pub fn nearest_center(&self) -> Result<crate::NearestCenter, crate::KnnError> {
                 use crate::CenterDistance;
-                use crate::loss::surface::LossConfig;
+                use crate::loss::common::LossConfig;
                 match self.config.distance() {
                     CenterDistance::Euclidean => {
                         crate::NearestCenter::from_centers(self.centers())
@@ -591,24 +454,6 @@ macro_rules! loss_methods {
             }
         }
     };
-}
-
-/// The number of classes that given centers are of.
-pub(crate) fn check_added<C: LossConfig>(
-    config: &C,
-    centers: &Tensor<2>,
-) -> Result<usize, LossError> {
-    let found = centers.dims();
-    let [rows, _] = found;
-    let (sub_centers, [_, feature_dim]) = (config.sub_centers(), config.shape());
-    let new_classes = rows / sub_centers;
-    if rows == new_classes * sub_centers {
-        return Ok(new_classes);
-    }
-    Err(LossError::CentersShape {
-        found,
-        expected: [(new_classes + 1) * sub_centers, feature_dim],
-    })
 }
 
 pub(crate) use {common_settings, loss_config, loss_methods};

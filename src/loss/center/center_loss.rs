@@ -15,7 +15,8 @@ use crate::distance::{CenterDistance, beyond, half_squares, unit_rows};
 use crate::error::{LossError, not_negative};
 #[cfg(feature = "flex")]
 use crate::host;
-use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
+use crate::loss::common::{Call, Loss, LossConfig};
+use crate::loss::surface::{common_settings, loss_config, loss_methods};
 use crate::schedule::{RateState, Rates, Schedule};
 
 loss_config! {

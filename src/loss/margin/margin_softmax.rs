@@ -9,9 +9,10 @@ use super::{AdaFace, ArcFace, BeyondPi, Margin, MarginGradient, SphereFace};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::error::{LossError, fraction, not_negative, positive};
+use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::{LossWithLogits, checked_features, logits_methods};
-use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
+use crate::loss::surface::{common_settings, loss_config, loss_methods};
 use crate::schedule::{RateState, Rates, Schedule};
 use crate::softmax::{Softmax, TargetAngles, logits, target_angles};
 

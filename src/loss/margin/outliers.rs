@@ -3,7 +3,7 @@ use burn::tensor::{Int, Tensor};
 use super::margin_softmax::MarginSoftmax;
 use crate::batch::{Checking, LabelledBatch, Weighing, check_finite, index};
 use crate::error::{LossError, radians};
-use crate::loss::surface::LossConfig;
+use crate::loss::common::LossConfig;
 use crate::softmax::target_angles;
 
 /// The samples that [`MarginSoftmax::outliers`] finds.

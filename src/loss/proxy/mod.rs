@@ -7,7 +7,7 @@ mod soft_triple;
 
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::surface::{Call, LossConfig};
+use super::common::{Call, LossConfig};
 use crate::batch::{CheckedBatch, Checking, LabelledBatch, row_magnitudes};
 use crate::centers::Centers;
 use crate::error::LossError;

@@ -7,9 +7,10 @@ use super::{NO_EXPONENT, check, is_target_class, magnitudes, scaled_cosines};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter, Weighing};
 use crate::centers::Centers;
 use crate::error::{LossError, not_negative, within};
+use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::checked_features;
-use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
+use crate::loss::surface::{common_settings, loss_config, loss_methods};
 use crate::reduce::{max_dim, sum_dim};
 
 loss_config! {

@@ -8,9 +8,10 @@ use super::{NO_EXPONENT, check, is_target_class, log_sum_exp, scaled_cosines, ta
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::error::{LossError, positive, within};
+use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::{LossWithLogits, checked_features, logits_methods};
-use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
+use crate::loss::surface::{common_settings, loss_config, loss_methods};
 use crate::softmax::{Scale, Softmax, TargetScores, target_angles};
 
 /// The proxies in the denominator of a [`ProxyNca`].

@@ -7,9 +7,10 @@ use super::{check, is_target_class, log_sum_exp, scaled_cosines, target_scores};
 use crate::batch::{LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::error::{LossError, not_negative, positive};
+use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::checked_features;
-use crate::loss::surface::{Call, Loss, LossConfig, common_settings, loss_config, loss_methods};
+use crate::loss::surface::{common_settings, loss_config, loss_methods};
 use crate::reduce::{max_dim, sum_dim};
 
 loss_config! {
