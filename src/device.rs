@@ -4,6 +4,10 @@
 
 #[cfg(any(feature = "flex", feature = "ndarray", feature = "remote"))]
 use burn::backend::DispatchDevice;
+#[cfg(feature = "flex")]
+use burn::backend::{Flex, tensor::FloatTensor};
+#[cfg(feature = "flex")]
+use burn::tensor::Tensor;
 use burn::tensor::{DType, Device};
 
 /// Whether this crate's loops over host memory serve a device, which is one without autodiff.
@@ -13,6 +17,16 @@ pub(crate) fn is_flex(device: &Device) -> bool {
         DispatchDevice::Flex(_) => true,
         _ => false,
     }
+}
+
+/// The memory of a tensor without autodiff, with no gaps between its rows, if it is on flex.
+#[cfg(feature = "flex")]
+pub(crate) fn flex_memory(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
+    let primitive = tensor.try_into_primitive::<Flex>().ok()?;
+    Some(match primitive.is_contiguous() {
+        true => primitive,
+        false => primitive.to_contiguous(),
+    })
 }
 
 /// Whether the host computes on this device's memory: whole `f32` factors in a matrix product, and

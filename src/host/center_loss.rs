@@ -9,6 +9,7 @@ use num_traits::Float;
 use crate::backward::{Derivative, custom_backward};
 use crate::batch::{BatchRules, ClassBalance, LabelKind, LabelledBatch, Weighing, read_labels};
 use crate::centers::Normalization;
+use crate::device::flex_memory;
 use crate::error::is_weight;
 use crate::loops::{Loops, for_each_part, threads, vectorized};
 
@@ -57,8 +58,8 @@ fn measure<T: Element + Float>(
 ) -> Option<(Tensor<1>, Option<Step>)> {
     let [batch_size, dim] = input.dims();
     let is_autodiff = input.is_autodiff();
-    let features = contiguous(input.clone().without_autodiff())?;
-    let centers = contiguous(problem.centers.clone())?;
+    let features = flex_memory(input.clone().without_autodiff())?;
+    let centers = flex_memory(problem.centers.clone())?;
     let groups = Groups::new(problem)?;
     let coefficients = groups.coefficients(&problem.weighing)?;
 
@@ -397,15 +398,6 @@ fn classes(rules: &BatchRules, labels: &Tensor<1, Int>) -> Option<Vec<usize>> {
         LabelKind::Unknown => None,
     };
     labels.into_iter().map(known).collect()
-}
-
-/// The tensor without gaps between its rows, if it is on flex.
-fn contiguous(tensor: Tensor<2>) -> Option<FloatTensor<Flex>> {
-    let primitive = tensor.try_into_primitive::<Flex>().ok()?;
-    Some(match primitive.is_contiguous() {
-        true => primitive,
-        false => primitive.to_contiguous(),
-    })
 }
 
 fn tensor<T: Element, const D: usize>(values: Vec<T>, shape: [usize; D]) -> FloatTensor<Flex> {

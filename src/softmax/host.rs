@@ -12,7 +12,7 @@ use super::problem::Softmax;
 use super::score_rows::{ScoreRows, dot, exp_of_negative, norm, sum_of};
 use super::target_angles::TargetAngles;
 use crate::backward::Derivative;
-use crate::device::is_flex;
+use crate::device::{flex_memory, is_flex};
 use crate::distance::Directions;
 use crate::loops::{Loops, for_each_part, vectorized};
 
@@ -422,16 +422,8 @@ fn matrix<E: Element>(values: Vec<E>, width: usize) -> Tensor<2> {
     Tensor::from_primitive::<Flex>(values)
 }
 
-/// The tensor's memory, without gaps between its rows.
 fn primitive(tensor: Tensor<2>) -> FloatTensor<Flex> {
-    let primitive = tensor
-        .try_into_primitive::<Flex>()
-        .expect("a tensor on flex is one of flex");
-    if primitive.is_contiguous() {
-        primitive
-    } else {
-        primitive.to_contiguous()
-    }
+    flex_memory(tensor).expect("a tensor on flex is one of flex")
 }
 
 fn values(tensor: &FloatTensor<Flex>) -> &[f32] {

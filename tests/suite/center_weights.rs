@@ -7,14 +7,8 @@ use proptest::prelude::*;
 use crate::center_plain::{Formulas, direct_rules};
 use crate::contract::Case;
 use crate::devices::{autodiff_devices, f64_devices, property_cases, values};
-use crate::fixtures;
+use crate::fixtures::assert_close;
 use crate::plain::{Plain, Weighing};
-
-/// Asserts that values are close. Shares of far larger weights may vanish.
-fn assert_close(name: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
-    let [actual, expected] = [actual, expected].map(|values| [values, &[1e-30]].concat());
-    fixtures::assert_close(name, &actual, &expected, tolerance);
-}
 
 /// A batch of which everything but the weights is ordinary.
 #[derive(Clone, Debug)]
