@@ -97,8 +97,8 @@ pub(crate) struct Weights {
     factor: f64,
     resting: Option<Tensor<1, Bool>>,
     pub is_reduced: bool,
-    /// Under deferred checking `[6]`: the samples by their standing.
-    pub skipped: Option<Tensor<1, Int>>,
+    /// Under deferred checking, the standing of each sample, `[batch_size]`.
+    pub skipped: Option<Tensor<1>>,
 }
 
 impl CheckedBatch {
@@ -123,16 +123,6 @@ impl CheckedBatch {
                 self.skip_losses([Some(losses.clone()), step].into_iter().flatten())
             }
         }
-        let skipped = self.standing.clone().map(|standing| {
-            let reasons = standing.int();
-            let ones = reasons.ones_like();
-            Tensor::zeros([6], &self.device()).select_assign(
-                0,
-                reasons,
-                ones,
-                IndexingUpdateOp::Add,
-            )
-        });
         let is_plain = self.resting.is_none() && self.weights.is_none();
         let [batch_size] = losses.dims();
         let common = weighing.common_factor(batch_size).filter(|_| is_plain);
@@ -149,7 +139,7 @@ impl CheckedBatch {
             factor,
             resting: self.resting.clone(),
             is_reduced: weighing.reduction.is_some(),
-            skipped,
+            skipped: self.standing.clone(),
         })
     }
 
@@ -227,6 +217,11 @@ impl CheckedBatch {
 }
 
 impl Weights {
+    /// Whether a sample may take no part.
+    pub fn may_rest(&self) -> bool {
+        self.resting.is_some()
+    }
+
     /// The factor of each sample's loss, `[batch_size]`, like `losses`.
     pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<1> {
         match &self.each {

@@ -80,7 +80,7 @@ impl Kernels for HostLoops {
         Self {
             classes: classes.iter::<i64>().map(|class| class as usize).collect(),
             values: numbers(softmax.target.value.clone()),
-            scales: numbers(softmax.scales()),
+            scales: numbers(softmax.scaled(softmax.target.value.ones_like().unsqueeze_dim(1))),
         }
     }
 
@@ -355,6 +355,7 @@ pub(super) fn pairs(features: Tensor<2>, centers: Tensor<2>, rows: Tensor<1, Int
         norms,
         by_features: matrix(by_features, width),
         by_centers: matrix(by_centers, width),
+        directions: None,
     }
 }
 
