@@ -21,8 +21,7 @@ use super::pk_batches::PkBatches;
 ///
 /// `to_device` and `slice` give loaders that go on from the epoch that this one has reached, and then count by
 /// themselves. `slice` rounds both ends down to whole batches. So the parts that Burn gives to several devices have each
-/// batch of an epoch once, and differ by at most one batch. Under distributed data parallel let the number of batches be
-/// a multiple of the number of devices.
+/// batch of an epoch once. Their sizes are equal if the number of batches is a multiple of the number of devices.
 ///
 /// `num_items` is the number of batches times P * K. Items are read and batched in the thread that asks for them. A dataset
 /// error takes the place of its batch, which counts as processed. Batches are made on the default device until
