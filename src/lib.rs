@@ -24,6 +24,7 @@
 //! | each class equally often, and several samples of it in a batch | [`PkBatches`], and `PkDataLoader` for Burn's `Learner` |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
 //! | the class of most of the nearest samples | [`KnnClassifier`] |
+//! | the same with samples that count more or less | [`KnnClassifierConfig::fit_weighted`] |
 //! | how good the features are: retrieval, verification, open set, clustering | [`evaluation`] |
 //!
 //! # Which margin when
