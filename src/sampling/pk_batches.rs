@@ -67,11 +67,13 @@ use super::passes::{Passes, SplitMix64};
 pub struct PkBatches {
     /// The label of each class that is drawn, and its samples.
     classes: BTreeMap<i128, Vec<usize>>,
+    /// The labels of the classes that are too small, ascending.
     skipped: Vec<i128>,
     /// The number of labels, ignored and skipped ones included.
     labels: usize,
     classes_per_batch: usize,
     samples_per_class: usize,
+    /// The number of batches of an epoch, if it is not the default.
     batches: Option<usize>,
     seed: u64,
 }
