@@ -45,6 +45,14 @@
 //! distinguishable from none, while the scale made a difference of several points: choose the scale first. Published
 //! comparisons of ArcFace and CosFace differ by less than a point either way.
 //!
+//! If a margin loss does not converge, log [`MarginSoftmax::angle_statistics`]:
+//!
+//! | the loss | cause | remedy |
+//! |---|---|---|
+//! | stays above 0, and no sample violates the margin | the scale is too small for so many classes | [`margin::SuggestedScale`], or [`MarginSoftmaxConfig::adacos`] |
+//! | stays high, and most samples violate the margin | the margin is larger than features of this width can meet | [`Margin::largest`] |
+//! | does not fall from its start | the margin is too large for untrained features | start without it ([`margin_schedule`](MarginSoftmaxConfig::margin_schedule)), with a small scale ([`margin::ScaleSchedule`]), or from a model trained with cross-entropy |
+//!
 //! # Example
 //!
 //! A training step, written by hand. [`training`] has the same for Burn's `Learner`, the gradient rule, gradient

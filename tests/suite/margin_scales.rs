@@ -374,7 +374,7 @@ fn a_margin_that_no_feature_can_meet() {
         assert_eq!(statistics.violating_share, Some(1.0));
         assert_eq!(
             statistics.to_string(),
-            "own 0.00 (0.00), other 0.63, violating 100 %, margin 0.2 of at most 0.19: no training meets it"
+            "own 0.00 (0.00), other 0.63, violating 100 %, margin 0.2 of at most 0.19: not all features can meet it"
         );
     }
 }
