@@ -21,8 +21,10 @@
 //! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_skipped`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
+//! | each class equally often, and several samples of it in a batch | [`PkBatches`], and `PkDataLoader` for Burn's `Learner` |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
 //! | the class of most of the nearest samples | [`KnnClassifier`] |
+//! | the same with samples that count more or less | [`KnnClassifierConfig::fit_weighted`] |
 //! | how good the features are: retrieval, verification, open set, clustering | [`evaluation`] |
 //!
 //! # Which margin when
@@ -102,8 +104,8 @@
 //!
 //! `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector instructions of
 //! the processor at run time. `wgpu` and `ndarray` (deprecated by Burn in favour of `flex`) turn on Burn's backends of these
-//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric`, `AngleMetric` and `EvaluationMetric` for Burn's
-//! `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
+//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric`, `AngleMetric`, `EvaluationMetric` and
+//! `PkDataLoader` for Burn's `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
@@ -124,6 +126,7 @@ mod metric;
 mod neighbors;
 mod reads;
 mod reduce;
+mod sampling;
 mod schedule;
 mod softmax;
 
@@ -143,6 +146,9 @@ pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnWeights,
     NearestCenter, NearestCenterData, Neighbors,
 };
+#[cfg(feature = "train")]
+pub use sampling::PkDataLoader;
+pub use sampling::{PkBatches, SamplingError};
 pub use schedule::Schedule;
 
 /// Settings of the rules that move the centers of a [`CenterLoss`].

@@ -32,6 +32,9 @@ mod messages;
 #[path = "../models/mod.rs"]
 mod models;
 mod nearest_center;
+mod pk_batches;
+#[cfg(feature = "train")]
+mod pk_data_loader;
 mod plain;
 mod proxy_golden;
 mod proxy_losses;
