@@ -100,6 +100,12 @@ impl Case {
     }
 }
 
+/// The inputs of the file are those of `f32`.
+fn single(rows: &[Vec<f64>]) -> Vec<Vec<f64>> {
+    let row = |row: &Vec<f64>| row.iter().map(|value| f64::from(*value as f32)).collect();
+    rows.iter().map(row).collect()
+}
+
 #[test]
 fn center_relatives() {
     let types = [
@@ -109,10 +115,10 @@ fn center_relatives() {
     for case in cases::<Case>("center_relatives.json") {
         let (loss, each) = case.loss();
         let plain = Plain {
-            features: case.features.clone(),
+            features: single(&case.features),
             labels: case.labels.clone(),
             weights: None,
-            centers: case.centers.clone(),
+            centers: single(&case.centers),
         };
         for (center_dtype, dtype, devices, tolerance) in &types {
             let mut loss = loss.in_type(*center_dtype);

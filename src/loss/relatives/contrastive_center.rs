@@ -3,7 +3,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-use super::value::{check, offsets, squares, weigh};
+use super::value::{check, nan_unless_finite, offsets, squares, weigh};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::distance::CenterDistance;
@@ -188,7 +188,10 @@ fn losses(batch: &CheckedBatch, centers: Tensor<2>, delta: f64) -> Tensor<1> {
         centers.clone().select(0, batch.classes.clone()),
     ));
     let others = squares_to_others(batch, centers, own.clone());
-    (own / others.add_scalar(delta).mul_scalar(2.0)).squeeze_dim(1)
+    let others = others.add_scalar(delta).mul_scalar(2.0);
+    // A ratio to infinity would pass for a loss of 0.
+    let bad = nan_unless_finite(&others);
+    (own / others + bad).squeeze_dim(1)
 }
 
 /// The sum of the squared distances to the centers of other classes, `[batch_size, 1]`. `own` is that to the center
@@ -201,17 +204,16 @@ fn squares_to_others(batch: &CheckedBatch, centers: Tensor<2>, own: Tensor<2>) -
     let [num_classes, _] = centers.dims();
     let count = (num_classes - 1) as f64;
     let constant = centers.clone().without_autodiff();
-    let sum = sum_dim(constant.clone(), 0);
-    let farthest = farthest(&constant, sum.clone().div_scalar(num_classes as f64));
-    let farthest_center = constant.select(0, farthest.clone());
-    let origin = (sum - farthest_center).div_scalar(count.max(1.0));
-
+    let farthest = farthest(&constant);
     let is_farthest = Tensor::<1, Int>::arange(0..num_classes as i64, &farthest.device())
         .cast(farthest.dtype())
         .equal(farthest.clone().expand([num_classes]));
-    let from_origin = centers.clone() - origin.clone();
-    let shape = from_origin.dims();
-    let near = from_origin.mask_fill(is_farthest.unsqueeze_dim::<2>(1).expand(shape), 0.0);
+    let but_farthest = |rows: Tensor<2>| {
+        let shape = rows.dims();
+        rows.mask_fill(is_farthest.clone().unsqueeze_dim::<2>(1).expand(shape), 0.0)
+    };
+    let origin = sum_dim(but_farthest(constant), 0).div_scalar(count.max(1.0));
+    let near = but_farthest(centers.clone() - origin.clone());
     let spread = sum_dim(squares(near.clone()), 0);
     let features = offsets(batch, origin);
     let across = sum_dim(features.clone() * sum_dim(near, 0), 1);
@@ -229,7 +231,9 @@ fn squares_to_others(batch: &CheckedBatch, centers: Tensor<2>, own: Tensor<2>) -
 }
 
 /// The class whose center is farthest from the mean, `[1]`.
-fn farthest(centers: &Tensor<2>, mean: Tensor<2>) -> Tensor<1, Int> {
+fn farthest(centers: &Tensor<2>) -> Tensor<1, Int> {
+    let [num_classes, _] = centers.dims();
+    let mean = sum_dim(centers.clone(), 0).div_scalar(num_classes as f64);
     let squares = squares(centers.clone() - mean).squeeze_dim::<1>(1);
     fusion_barrier(squares).argmax(0)
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::value::{check, offsets, weigh};
+use super::value::{check, nan_unless_finite, offsets, weigh};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::device::is_host;
@@ -218,8 +218,10 @@ fn losses(
     } else {
         0.0
     };
-    let beyond = difference.add_scalar(margin).squeeze_dim::<1>(1);
-    // NaN is not masked, and no gradient passes at exactly 0.
+    // A difference of minus infinity would pass for a loss of 0, as NaN does not.
+    let bad = nan_unless_finite(&difference);
+    let beyond = (difference.add_scalar(margin) + bad).squeeze_dim::<1>(1);
+    // No gradient passes at exactly 0.
     let is_satisfied = beyond.clone().lower_equal_elem(0.0);
     beyond.mask_fill(is_satisfied, 0.0)
 }

@@ -59,3 +59,8 @@ pub(super) fn offsets(batch: &CheckedBatch, rows: Tensor<2>) -> Tensor<2> {
 pub(super) fn squares(rows: Tensor<2>) -> Tensor<2> {
     sum_dim(rows.clone() * rows, 1)
 }
+
+/// Zeros, with NaN where a number is not finite. Without autodiff.
+pub(super) fn nan_unless_finite(numbers: &Tensor<2>) -> Tensor<2> {
+    numbers.clone().without_autodiff().mul_scalar(0.0)
+}
