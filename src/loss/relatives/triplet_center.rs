@@ -235,7 +235,7 @@ fn nearest_others(batch: &CheckedBatch, centers: &Tensor<2>) -> Tensor<1, Int> {
         true => by_search(features.clone(), classes, centers),
         false => None,
     };
-    found.unwrap_or_else(|| by_blocks(features, classes, centers))
+    found.unwrap_or_else(|| by_blocks(features, classes, centers, MAX_ELEMENTS))
 }
 
 /// [`nearest_others`] by the exact search. `None` if a feature or a center is not finite.
@@ -266,8 +266,14 @@ fn by_search(
 /// Distances and coordinate differences that exist at one time.
 const MAX_ELEMENTS: usize = 1 << 22;
 
-/// [`nearest_others`] by all distances, one block of classes after the other.
-fn by_blocks(features: Tensor<2>, classes: &Tensor<1, Int>, centers: &Tensor<2>) -> Tensor<1, Int> {
+/// [`nearest_others`] by all distances, one block of classes after the other. A block has at most `max_elements`
+/// distances and coordinate differences, or those of one class.
+fn by_blocks(
+    features: Tensor<2>,
+    classes: &Tensor<1, Int>,
+    centers: &Tensor<2>,
+    max_elements: usize,
+) -> Tensor<1, Int> {
     let [batch_size, feature_dim] = features.dims();
     let [num_classes, _] = centers.dims();
     let device = centers.device();
@@ -281,11 +287,11 @@ fn by_blocks(features: Tensor<2>, classes: &Tensor<1, Int>, centers: &Tensor<2>)
     let mut others = first_other
         .clamp_max(num_classes as i64 - 1)
         .unsqueeze_dim::<2>(1);
-    let width = (MAX_ELEMENTS / batch_size.max(feature_dim)).max(1);
+    let width = (max_elements / batch_size.max(feature_dim)).max(1);
     for first in (0..num_classes).step_by(width) {
         let width = width.min(num_classes - first);
         let block = centers.clone().narrow(0, first, width);
-        let distances = squared_euclidean(features.clone(), block, MAX_ELEMENTS);
+        let distances = squared_euclidean(features.clone(), block, max_elements);
         let shape = distances.dims();
         let in_block = Tensor::<1, Int>::arange(0..width as i64, &device).cast(classes.dtype());
         let in_block = in_block.unsqueeze_dim::<2>(0);
@@ -310,4 +316,60 @@ fn by_blocks(features: Tensor<2>, classes: &Tensor<1, Int>, centers: &Tensor<2>)
         least = least.mask_where(is_nearer, nearest);
     }
     others.squeeze_dim(1)
+}
+
+#[cfg(all(test, feature = "flex"))]
+mod tests {
+    use super::*;
+    use burn::tensor::{Device, Distribution};
+
+    /// Points of a grid, many of which are equally near or equal.
+    fn on_grid(rows: usize, feature_dim: usize) -> Tensor<2> {
+        let shape = [rows, feature_dim];
+        Tensor::<2>::random(shape, Distribution::Uniform(-2.0, 2.0), &Device::flex()).round()
+    }
+
+    fn numbers(classes: Tensor<1, Int>) -> Vec<i64> {
+        classes.into_data().iter::<i64>().collect()
+    }
+
+    #[test]
+    fn blocks_of_any_size_find_what_the_search_finds() {
+        for (num_classes, feature_dim) in [(1, 2), (2, 1), (3, 2), (50, 2), (70, 10)] {
+            let (features, centers) = (on_grid(20, feature_dim), on_grid(num_classes, feature_dim));
+            let classes = Tensor::<1, Int>::arange(0..20, &Device::flex()) % num_classes as i64;
+            // A feature on its center.
+            let own = centers.clone().narrow(0, 0, 1);
+            let features = features.slice_assign([0..1, 0..feature_dim], own);
+            let expected = by_search(features.clone(), &classes, &centers).unwrap();
+            let expected = numbers(expected);
+            for max_elements in [1, 100, 1000, MAX_ELEMENTS] {
+                let found = by_blocks(features.clone(), &classes, &centers, max_elements);
+                assert_eq!(numbers(found), expected, "{num_classes}, {max_elements}");
+            }
+            for (other, class) in expected.iter().zip(numbers(classes)) {
+                assert_eq!(*other == class, num_classes == 1);
+            }
+        }
+    }
+
+    /// A center that is not finite is nobody's nearest, unless there is no other.
+    #[test]
+    fn centers_that_are_not_finite_are_passed_over() {
+        let device = Device::flex();
+        let features = Tensor::<2>::from_data([[1.0], [1.0]], &device);
+        let classes = Tensor::<1, Int>::from_data([0, 1], &device);
+        for (centers, expected) in [
+            ([1.0, f32::NAN, 9.0], [2, 0]),
+            ([f32::INFINITY, 1.0, 9.0], [1, 2]),
+            ([f32::NAN, f32::NAN, f32::INFINITY], [1, 0]),
+        ] {
+            let centers = Tensor::<1>::from_data(centers, &device).unsqueeze_dim::<2>(1);
+            assert!(by_search(features.clone(), &classes, &centers).is_none());
+            for max_elements in [1, MAX_ELEMENTS] {
+                let found = by_blocks(features.clone(), &classes, &centers, max_elements);
+                assert_eq!(numbers(found), expected);
+            }
+        }
+    }
 }
