@@ -107,9 +107,8 @@ impl LossConfig for ContrastiveCenterLossConfig {
 ///
 /// | | this loss | the paper | lyakaap (PyTorch) |
 /// |---|---|---|---|
-/// | batch | weighted mean of ratios | sum of ratios | ratio of the sums of the batch |
+/// | batch | weighted mean of the ratios | sum of the ratios | ratio of the sums of the batch, over `batch_size` and over 0.1 |
 /// | `delta` | 1 | 1 | 1e-6 |
-/// | the factor 1/2 | yes | yes | 1/2 of the batch mean |
 ///
 /// # Cost
 ///
@@ -119,7 +118,9 @@ impl LossConfig for ContrastiveCenterLossConfig {
 /// # Data types
 ///
 /// Features may be `f16`, `bf16`, `f32` or `f64`. The loss converts them to the data type of the centers
-/// ([`CenterDType`](crate::CenterDType)), and computes and returns in it. Labels may be of any integer type.
+/// ([`CenterDType`](crate::CenterDType)), and computes and returns in it. Labels may be of any integer type. The gradient
+/// of a feature has the type of the features, and falls with the distance from the centers: in `f16` it may vanish unless
+/// the loss is scaled up.
 ///
 /// # Example
 ///
@@ -198,13 +199,14 @@ fn losses(batch: &CheckedBatch, centers: Tensor<2>, delta: f64) -> Tensor<1> {
 /// of the class.
 ///
 /// With an origin `o` near the mean of `n` centers and `z_j = c_j - o`,
-/// `sum_j |x - c_j|^2 = n |x - o|^2 - 2 (x - o) . sum_j z_j + sum_j |z_j|^2`. The sum is over all centers but the
-/// farthest. Of two others or more, none is alone far away, so that the own distance can be subtracted.
+/// `sum_j |x - c_j|^2 = n |x - o|^2 - 2 (x - o) . sum_j z_j + sum_j |z_j|^2`. These are all centers but the farthest
+/// from the mean. A sample of another class takes its own distance off, and adds that to the farthest center. No digits
+/// are lost: if its own distance were far larger than the sum of all others, its own center would be the farthest.
 fn squares_to_others(batch: &CheckedBatch, centers: Tensor<2>, own: Tensor<2>) -> Tensor<2> {
     let [num_classes, _] = centers.dims();
     let count = (num_classes - 1) as f64;
     let constant = centers.clone().without_autodiff();
-    let farthest = farthest(&constant);
+    let farthest = farthest(&constant).cast(batch.classes.dtype());
     let is_farthest = Tensor::<1, Int>::arange(0..num_classes as i64, &farthest.device())
         .cast(farthest.dtype())
         .equal(farthest.clone().expand([num_classes]));

@@ -107,11 +107,10 @@ impl LossConfig for IslandLossConfig {
 ///
 /// # Differences from the references
 ///
-/// | | this loss | the paper | LeleFox (PyTorch) |
-/// |---|---|---|---|
-/// | distances | mean of `q / 2` | sum of `q / 2` | mean of `q` |
-/// | pairs | `P` | `P` | `P + num_classes`: it sets the cosine of a center with itself to 0, and adds 1 to it |
-/// | centers | gradient of the value | moved as in center loss, the pairs divided by `num_classes - 1` | gradient of the value |
+/// | | this loss | LeleFox (PyTorch) |
+/// |---|---|---|
+/// | distances | mean of `q / 2`, `q = |x - c|^2` | mean of `q` |
+/// | pairs | `P` | `P + num_classes`: the cosine of a center with itself is set to 0, and 1 is added to it |
 ///
 /// # Cost
 ///

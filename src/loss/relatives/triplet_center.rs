@@ -119,11 +119,13 @@ impl LossConfig for TripletCenterLossConfig {
 ///
 /// # Differences from the references
 ///
-/// | | this loss | the paper | xlliu7 (PyTorch) |
-/// |---|---|---|---|
-/// | distance | `q / 2`, or Euclidean | `q / 2` | Euclidean |
-/// | other centers | all classes | all classes | classes of the batch |
-/// | centers | gradient of the value | pull and push of a center each divided by 1 + the samples that cause it | gradient of the value |
+/// | | this loss | xlliu7 (PyTorch) |
+/// |---|---|---|
+/// | distance | `q / 2`, or Euclidean | Euclidean |
+/// | other centers | all classes | classes of the batch |
+///
+/// In the paper the centers have an update of their own, which divides pull and push of a center each by 1 + the number
+/// of samples that cause it. Here they follow the gradient of the value.
 ///
 /// # Cost
 ///

@@ -43,9 +43,9 @@ pub(super) fn weigh(
     };
     skipped.add(counts);
     // Samples whose loss is not finite are masked only now. If no sample is left, a center may be the cause.
-    let is_alone = max_dim(batch.weights(), 0).equal_elem(0.0);
+    let none_left = max_dim(batch.weights(), 0).equal_elem(0.0);
     let shape = centers.dims();
-    let centers = centers.mask_fill(is_alone.unsqueeze_dim::<2>(1).expand(shape), 0.0);
+    let centers = centers.mask_fill(none_left.unsqueeze_dim::<2>(1).expand(shape), 0.0);
     Ok(weights.apply(losses(&batch, centers)))
 }
 
