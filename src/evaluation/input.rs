@@ -94,13 +94,15 @@ pub(crate) fn read_scores<S: Copy + Into<f64>>(
     }
 }
 
-/// The scores of genuine pairs, for which `same` is true, and those of impostor pairs. Both must be there.
+/// The scores of genuine pairs, for which `same` is true, and those of impostor pairs. Both must be there. Errors call the
+/// scores `name`.
 pub(crate) fn read_pairs<S: Copy + Into<f64>>(
+    name: &'static str,
     scores: &[S],
     same: &[bool],
 ) -> Result<[Vec<f64>; 2], EvaluationError> {
-    let scores = read_scores("scores", scores)?;
-    check_lengths("scores", scores.len(), "same", same.len())?;
+    let scores = read_scores(name, scores)?;
+    check_lengths(name, scores.len(), "same", same.len())?;
     let [genuine, impostors] = [true, false].map(|kind| {
         let pairs = scores.iter().zip(same).filter(|(_, same)| **same == kind);
         pairs.map(|(score, _)| *score).collect::<Vec<f64>>()

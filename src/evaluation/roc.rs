@@ -74,7 +74,7 @@ impl RocCurve {
     /// [`EvaluationError`] if there are no scores, one is NaN, the lengths differ, or `same` is true throughout or
     /// false throughout.
     pub fn new<S: Copy + Into<f64>>(scores: &[S], same: &[bool]) -> Result<Self, EvaluationError> {
-        let [genuine, impostors] = read_pairs(scores, same)?;
+        let [genuine, impostors] = read_pairs("scores", scores, same)?;
         Ok(Self::of_groups(genuine, impostors))
     }
 

@@ -47,7 +47,7 @@ use std::f64::consts::LN_2;
 ///
 /// N. Brümmer, J. du Preez, *Application-independent evaluation of speaker detection*, Computer Speech & Language, 2006.
 pub fn cllr<S: Copy + Into<f64>>(llrs: &[S], same: &[bool]) -> Result<f64, EvaluationError> {
-    let [genuine, impostors] = read_pairs(llrs, same)?;
+    let [genuine, impostors] = read_pairs("llrs", llrs, same)?;
     let mean = |llrs: &[f64], sign: f64| {
         let costs = llrs.iter().map(|llr| softplus(sign * llr));
         costs.sum::<f64>() / llrs.len() as f64

@@ -71,7 +71,7 @@ impl IsotonicCalibration {
     /// [`EvaluationError`] if there are no scores, one is NaN, the lengths differ, or `same` is true throughout or false
     /// throughout.
     pub fn fit<S: Copy + Into<f64>>(scores: &[S], same: &[bool]) -> Result<Self, EvaluationError> {
-        let [genuine, impostors] = read_pairs(scores, same)?;
+        let [genuine, impostors] = read_pairs("scores", scores, same)?;
         let totals = [genuine.len() as f64, impostors.len() as f64];
         let sweep = ThresholdSweep::new(genuine, impostors);
         let score = |step| sweep.threshold(step).expect("step 0 is no end of a block");

@@ -154,7 +154,7 @@ fn read_finite_pairs<S: Copy + Into<f64>>(
     scores: &[S],
     same: &[bool],
 ) -> Result<[Vec<f64>; 2], EvaluationError> {
-    let pairs = read_pairs(scores, same)?;
+    let pairs = read_pairs("scores", scores, same)?;
     let values: Vec<f64> = scores.iter().map(|score| (*score).into()).collect();
     check_values(
         "scores",

@@ -101,6 +101,7 @@ impl fmt::Display for RetrievalReport {
         for (at, k) in self.ks.iter().enumerate() {
             let [precision, recall] = [means.precision_at[at], means.recall_at[at]];
             write!(f, ", precision@{k} {precision:.4}, recall@{k} {recall:.4}")?;
+            write!(f, ", nDCG@{k} {:.4}", means.ndcg_at[at])?;
         }
         for (name, value) in [
             ("R-precision", Some(means.r_precision)),
