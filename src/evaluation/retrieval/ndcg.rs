@@ -17,9 +17,8 @@ use crate::evaluation::input::{check_lengths, check_values, read_scores};
 ///
 /// # Differences from the references
 ///
-/// scikit-learn's `ndcg_score` treats ties alike, takes a k beyond the number of references, and gives 0 where no gain is
-/// above 0. TREC's tools and torchmetrics order ties in some way. Others take `2^grade - 1` as the gain of a grade;
-/// hand in such gains for their values.
+/// scikit-learn's `ndcg_score` treats ties in the same way, takes a k beyond the number of references, and gives 0 where no
+/// gain is above 0. Others take `2^grade - 1` as the gain of a grade; hand in such gains for their values.
 ///
 /// # Errors
 ///
