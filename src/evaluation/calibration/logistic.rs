@@ -60,7 +60,7 @@ impl LogisticCalibration {
     /// P = target_prior, t = ln(P / (1 - P)), softplus(v) = ln(1 + exp(v))
     /// ```
     ///
-    /// The prior 1/2 minimizes [`cllr`](super::cllr). Another one puts the weight on thresholds that suit it.
+    /// The prior 1/2 minimizes [`cllr`](fn@super::cllr). Another one puts the weight on thresholds that suit it.
     ///
     /// # Errors
     ///
