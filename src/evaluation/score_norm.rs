@@ -126,7 +126,7 @@ impl ScoreNormConfig {
         } else {
             let order = (0..cohort.len()).collect();
             let search = Search::new(cohort, order, METRIC, count, DEFAULT_MAX_PAIRS, device);
-            Cohort::Searched(search)
+            Cohort::Searched(Box::new(search))
         };
         Ok(ScoreNorm {
             cohort,
@@ -207,7 +207,7 @@ pub struct ScoreNorm {
 /// Rows of unit length.
 enum Cohort {
     Compared(Rows),
-    Searched(Search),
+    Searched(Box<Search>),
 }
 
 /// Mean and deviation of the largest cosines of a row with the cohort.
