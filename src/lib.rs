@@ -21,8 +21,13 @@
 //! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_skipped`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
+//! | each class equally often, and several samples of it in a batch | [`PkBatches`], and `PkDataLoader` for Burn's `Learner` |
+//! | centers that also push other classes away, beside cross-entropy | [`ContrastiveCenterLoss`] |
+//! | features nearer to their center than to any other by a margin | [`TripletCenterLoss`] |
+//! | centers in different directions, for few classes | [`IslandLoss`] |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
 //! | the class of most of the nearest samples | [`KnnClassifier`] |
+//! | the same with samples that count more or less | [`KnnClassifierConfig::fit_weighted`] |
 //! | how good the features are: retrieval, verification, open set, clustering | [`evaluation`] |
 //!
 //! # Which margin when
@@ -44,6 +49,14 @@
 //! Evidence that one margin is better than another is thin. In recent measurements with equal scales a margin was not always
 //! distinguishable from none, while the scale made a difference of several points: choose the scale first. Published
 //! comparisons of ArcFace and CosFace differ by less than a point either way.
+//!
+//! If a margin loss does not converge, log [`MarginSoftmax::angle_statistics`]:
+//!
+//! | the loss | cause | remedy |
+//! |---|---|---|
+//! | stays above 0, and no sample violates the margin | the scale is too small for so many classes | [`margin::SuggestedScale`], or [`MarginSoftmaxConfig::adacos`] |
+//! | stays high, and most samples violate the margin | the margin is larger than features of this width can meet | [`Margin::largest`] |
+//! | does not fall from its start | the margin is too large for untrained features | start without it ([`margin_schedule`](MarginSoftmaxConfig::margin_schedule)), with a small scale ([`margin::ScaleSchedule`]), or from a model trained with cross-entropy |
 //!
 //! # Example
 //!
@@ -94,8 +107,8 @@
 //!
 //! `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector instructions of
 //! the processor at run time. `wgpu` and `ndarray` (deprecated by Burn in favour of `flex`) turn on Burn's backends of these
-//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric` and `EvaluationMetric` for Burn's
-//! `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
+//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric`, `AngleMetric`, `EvaluationMetric` and
+//! `PkDataLoader` for Burn's `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
 
@@ -116,6 +129,7 @@ mod metric;
 mod neighbors;
 mod reads;
 mod reduce;
+mod sampling;
 mod schedule;
 mod softmax;
 
@@ -128,13 +142,20 @@ pub use loss::margin::{Margin, MarginSoftmax, MarginSoftmaxConfig};
 pub use loss::proxy::{
     ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
 };
+pub use loss::relatives::{
+    ContrastiveCenterLoss, ContrastiveCenterLossConfig, IslandLoss, IslandLossConfig,
+    TripletCenterLoss, TripletCenterLossConfig,
+};
 pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
-pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
+pub use metric::{AngleMetric, CenterMetric, EvaluationInput, EvaluationMetric, StatisticsMetric};
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnWeights,
     NearestCenter, NearestCenterData, Neighbors,
 };
+#[cfg(feature = "train")]
+pub use sampling::PkDataLoader;
+pub use sampling::{PkBatches, SamplingError};
 pub use schedule::Schedule;
 
 /// Settings of the rules that move the centers of a [`CenterLoss`].
@@ -146,14 +167,20 @@ pub mod center {
 /// The margins of a [`MarginSoftmax`], and what belongs to them.
 pub mod margin {
     pub use crate::loss::margin::{
-        AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient, NormStatistics,
-        Outliers, SphereFace, class_margins_from_counts,
+        AdaFace, AngleStatistics, AngleSummary, ArcFace, BeyondPi, ClosestClasses, CombinedMargin,
+        CosFace, MarginGradient, NormStatistics, Outliers, ScaleSchedule, SphereFace,
+        SuggestedScale, class_margins_from_counts, largest_angle, normface_bound,
     };
 }
 
 /// Settings of the proxy losses.
 pub mod proxy {
     pub use crate::loss::proxy::Denominator;
+}
+
+/// Settings of the relatives of center loss.
+pub mod relatives {
+    pub use crate::loss::relatives::TripletDistance;
 }
 
 #[doc = include_str!("../docs/training.md")]

@@ -302,12 +302,23 @@ impl CheckedBatch {
 const RESTS: f64 = 5.0;
 
 /// Burn's `is_finite` by one comparison, which its fusion knows.
-fn is_finite(numbers: Tensor<1>) -> Tensor<1, Bool> {
-    let largest = match numbers.dtype() {
+fn is_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D, Bool> {
+    let largest = largest(numbers.dtype());
+    numbers.abs().lower_equal_elem(largest)
+}
+
+fn largest(dtype: DType) -> f64 {
+    match dtype {
         DType::F64 => f64::MAX,
         _ => f64::from(f32::MAX),
-    };
-    numbers.abs().lower_equal_elem(largest)
+    }
+}
+
+/// The numbers, with the largest number of their type in place of those that are not finite. Those get no gradient.
+pub(crate) fn largest_if_not_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D> {
+    let constant = numbers.clone().without_autodiff();
+    let largest = numbers.full_like(largest(numbers.dtype()));
+    largest.mask_where(is_finite(constant), numbers)
 }
 
 /// The rows with zeros where `resting`, `[batch_size]`. No gradient passes there, whatever arrives.

@@ -5,7 +5,7 @@ mod labels;
 mod skipped;
 mod weigh;
 
-pub(crate) use check::{BatchRules, CheckedBatch, row_magnitudes};
+pub(crate) use check::{BatchRules, CheckedBatch, largest_if_not_finite, row_magnitudes};
 pub use check::{Checking, LabelledBatch};
 pub(crate) use labels::index;
 #[cfg(feature = "flex")]

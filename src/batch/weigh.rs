@@ -33,6 +33,51 @@ pub(crate) struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
+    /// The factor that all samples of weight 1 have, if it is one.
+    pub fn common_factor(&self, batch_size: usize) -> Option<f64> {
+        if self.class_weights.is_some() || self.class_balance == ClassBalance::Histogram {
+            return None;
+        }
+        Some(match self.reduction {
+            Some(Reduction::Mean | Reduction::Auto | Reduction::BatchMean) => {
+                self.lambda / batch_size as f64
+            }
+            Some(Reduction::Sum) | None => self.lambda,
+        })
+    }
+
+    /// The factors of samples with weights and classes, `[batch_size]`, and their common factor.
+    pub fn factors(
+        &self,
+        weights: Tensor<1>,
+        classes: &Tensor<1, Int>,
+        num_classes: usize,
+    ) -> (Tensor<1>, f64) {
+        let mut each = weights.clone();
+        if let Some(class_weights) = self.class_weights {
+            let class_weights = class_weights.clone().without_autodiff();
+            each = each * class_weights.select(0, classes.clone());
+        }
+        let mut factor = self.lambda;
+        let total = match self.reduction {
+            Some(Reduction::Mean | Reduction::Auto) => Some(no_zero(each.clone().sum())),
+            Some(Reduction::BatchMean) => {
+                factor /= weights.dims()[0] as f64;
+                None
+            }
+            Some(Reduction::Sum) | None => None,
+        };
+        // First by the class, so that a small share of a large sum is not rounded away in between.
+        if self.class_balance == ClassBalance::Histogram {
+            let totals = class_totals(classes, weights, num_classes);
+            each = each / no_zero(totals);
+        }
+        if let Some(total) = total {
+            each = each / total;
+        }
+        (each, factor)
+    }
+
     /// All samples count alike.
     pub fn plain() -> Self {
         Self {
@@ -52,8 +97,8 @@ pub(crate) struct Weights {
     factor: f64,
     resting: Option<Tensor<1, Bool>>,
     pub is_reduced: bool,
-    /// Under deferred checking `[6]`: the samples by their standing.
-    pub skipped: Option<Tensor<1, Int>>,
+    /// Under deferred checking, the standing of each sample, `[batch_size]`.
+    pub skipped: Option<Tensor<1>>,
 }
 
 impl CheckedBatch {
@@ -78,65 +123,24 @@ impl CheckedBatch {
                 self.skip_losses([Some(losses.clone()), step].into_iter().flatten())
             }
         }
-        let skipped = self.standing.clone().map(|standing| {
-            let reasons = standing.int();
-            let ones = reasons.ones_like();
-            Tensor::zeros([6], &self.device()).select_assign(
-                0,
-                reasons,
-                ones,
-                IndexingUpdateOp::Add,
-            )
-        });
-        let (each, factor) = self.factors(weighing);
+        let is_plain = self.resting.is_none() && self.weights.is_none();
+        let [batch_size] = losses.dims();
+        let common = weighing.common_factor(batch_size).filter(|_| is_plain);
+        let (each, factor) = match common {
+            Some(factor) => (None, factor),
+            None => {
+                let num_classes = self.rules.num_classes;
+                let (each, factor) = weighing.factors(self.weights(), &self.classes, num_classes);
+                (Some(each), factor)
+            }
+        };
         Ok(Weights {
             each,
             factor,
             resting: self.resting.clone(),
             is_reduced: weighing.reduction.is_some(),
-            skipped,
+            skipped: self.standing.clone(),
         })
-    }
-
-    /// The factors of the samples, `[batch_size]`, unless all are 1, and their common factor.
-    fn factors(&self, weighing: &Weighing) -> (Option<Tensor<1>>, f64) {
-        let [batch_size, _] = self.unmasked.dims();
-        let is_plain = self.resting.is_none() && self.weights.is_none();
-        let has_own = !is_plain
-            || weighing.class_weights.is_some()
-            || weighing.class_balance == ClassBalance::Histogram;
-        let count = batch_size as f64;
-        if !has_own {
-            let divisor = match weighing.reduction {
-                Some(Reduction::Mean | Reduction::Auto | Reduction::BatchMean) => count,
-                Some(Reduction::Sum) | None => 1.0,
-            };
-            return (None, weighing.lambda / divisor);
-        }
-        let weights = self.weights();
-        let mut each = weights.clone();
-        if let Some(class_weights) = weighing.class_weights {
-            let class_weights = class_weights.clone().without_autodiff();
-            each = each * class_weights.select(0, self.classes.clone());
-        }
-        let mut factor = weighing.lambda;
-        let total = match weighing.reduction {
-            Some(Reduction::Mean | Reduction::Auto) => Some(no_zero(each.clone().sum())),
-            Some(Reduction::BatchMean) => {
-                factor /= count;
-                None
-            }
-            Some(Reduction::Sum) | None => None,
-        };
-        // First by the class, so that a small share of a large sum is not rounded away in between.
-        if weighing.class_balance == ClassBalance::Histogram {
-            let totals = class_totals(&self.classes, weights, self.rules.num_classes);
-            each = each / no_zero(totals);
-        }
-        if let Some(total) = total {
-            each = each / total;
-        }
-        (Some(each), factor)
     }
 
     fn refuse_bad_samples(
@@ -213,6 +217,11 @@ impl CheckedBatch {
 }
 
 impl Weights {
+    /// Whether a sample may take no part.
+    pub fn may_rest(&self) -> bool {
+        self.resting.is_some()
+    }
+
     /// The factor of each sample's loss, `[batch_size]`, like `losses`.
     pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<1> {
         match &self.each {

@@ -10,6 +10,7 @@ mod nearest;
 mod nearest_center;
 mod product;
 mod rows;
+mod sample_weights;
 mod search;
 mod tree;
 

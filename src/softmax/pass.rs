@@ -141,7 +141,7 @@ fn attached(
     }
     let coefficients = weights.coefficients(&losses);
     if weights.is_reduced {
-        weights.apply(losses) + blocks.sum_on_graph(inputs, coefficients)
+        weights.apply(losses) + blocks.sum_on_graph(inputs, coefficients, weights.may_rest())
     } else {
         weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
     }

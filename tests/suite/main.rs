@@ -1,5 +1,6 @@
 //! The public API, checked from outside: every test runs on each backend the crate was built with.
 
+mod angle_statistics;
 mod center_accumulation;
 mod center_errors;
 mod center_golden;
@@ -27,16 +28,23 @@ mod margin_golden;
 mod margin_numbers;
 mod margin_outliers;
 mod margin_plain;
+mod margin_scales;
 mod margin_softmax;
 mod messages;
 #[path = "../models/mod.rs"]
 mod models;
 mod nearest_center;
+mod pk_batches;
+#[cfg(feature = "train")]
+mod pk_data_loader;
 mod plain;
 mod proxy_golden;
 mod proxy_losses;
 mod proxy_numbers;
 mod proxy_plain;
+mod relatives;
+mod relatives_golden;
+mod relatives_numbers;
 mod statistics;
 mod tensors;
 mod training;

@@ -8,7 +8,7 @@ use super::pending::Pending;
 use super::rule::{DirectRule, UpdateRule, UpdateTiming};
 use crate::batch::{
     CheckedBatch, Checking, ClassBalance, LabelledBatch, SkippedCounter, check_finite,
-    row_magnitudes,
+    largest_if_not_finite, row_magnitudes,
 };
 use crate::centers::{CenterUpdate, Centers};
 use crate::distance::{CenterDistance, beyond, half_squares, unit_rows};
@@ -459,24 +459,24 @@ impl CenterLoss {
             self.centers.constant()
         };
         let near = centers.select(0, batch.classes.clone());
-        let (mut offsets, mut differences) = match config.distance {
+        let (offsets, differences) = match config.distance {
             CenterDistance::Euclidean => {
-                let offsets = batch.masked(batch.features.clone() - near);
+                let offsets = batch.features.clone() - near;
                 (offsets.clone(), offsets.without_autodiff())
             }
             CenterDistance::Cosine => {
                 let units = unit_rows(batch.features.clone());
                 let (features, constant) = (units.clone(), near.clone().without_autodiff());
-                let differences = batch.masked(features.without_autodiff() - constant);
-                (batch.masked(units - unit_rows(near)), differences)
+                let differences = features.without_autodiff() - constant;
+                (units - unit_rows(near), differences)
             }
         };
-        let is_deferred = config.checking == Checking::Deferred;
-        let mut losses = if is_deferred {
-            half_squares(offsets.clone().without_autodiff(), config.radius)
-        } else {
-            half_squares(offsets.clone(), config.radius)
+        let offsets = match config.checking {
+            Checking::Strict => offsets,
+            // A difference that is not finite gives a loss that is not, and passes no gradient.
+            Checking::Deferred => largest_if_not_finite(offsets),
         };
+        let losses = half_squares(offsets.clone(), config.radius);
         let constant = losses.clone().without_autodiff();
         let step = rule.map(|rule| {
             // No entry of a difference is larger than 1 and the half of its square.
@@ -485,11 +485,6 @@ impl CenterLoss {
         });
         let weighing = config.weighing(self.lambda(), self.class_weights.as_ref(), call);
         let weights = batch.weigh(&constant, step, &weighing, &self.centers.constant())?;
-        if is_deferred {
-            // Samples whose loss is not finite take no part either, in the backward pass too.
-            (offsets, differences) = (batch.masked(offsets), batch.masked(differences));
-            losses = half_squares(offsets.clone(), config.radius);
-        }
         let value = weights.apply(losses);
         if let Some(skipped) = weights.skipped {
             self.skipped.add(skipped);
@@ -566,8 +561,7 @@ impl CenterLoss {
     }
 }
 
-/// The differences of a batch from its centers, `[batch_size, feature_dim]` without autodiff. A row is zero where a
-/// sample takes no part.
+/// The differences of a batch from its centers, `[batch_size, feature_dim]` without autodiff.
 struct Differences {
     batch: CheckedBatch,
     /// In the distance of the loss.
