@@ -12,6 +12,7 @@ mod center_weights;
 mod checkpoints;
 mod contract;
 mod devices;
+mod distance_golden;
 mod evaluation_clustering;
 #[cfg(feature = "train")]
 mod evaluation_metric;
