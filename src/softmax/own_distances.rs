@@ -81,7 +81,7 @@ impl OwnDistances {
             nearest,
             distances,
             shares: shares / total.clone(),
-            score: total.log() + largest,
+            score: total.log() + largest + positions.zero_if_finite().cast(wide),
             margin,
         }
     }

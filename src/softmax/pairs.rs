@@ -73,6 +73,12 @@ impl Positions {
         self.centers.dims()[0] / self.sub_centers
     }
 
+    /// Zero, or NaN if a center is not finite, `[1, 1]`.
+    pub fn zero_if_finite(&self) -> Tensor<2> {
+        let origin = self.origin.clone();
+        (origin.clone() - origin).sum().unsqueeze_dim(1)
+    }
+
     /// The rows of the centers of some classes.
     pub fn rows(&self, classes: &Range<usize>) -> Range<usize> {
         classes.start * self.sub_centers..classes.end * self.sub_centers
@@ -227,11 +233,8 @@ impl Pairs for PairOperations {
                 ]
             }
         };
-        // Without a finite origin no sample has a loss.
-        let is_bad = (origin.clone() - origin.clone())
-            .sum()
-            .is_nan()
-            .unsqueeze_dim::<2>(1);
+        // Then no sample has a loss.
+        let is_bad = self.positions.zero_if_finite().is_nan();
         let by_centers = by_centers.map(|gradient| {
             let is_bad = is_bad.expand(gradient.dims());
             gradient.mask_fill(is_bad, 0.0)

@@ -13,6 +13,7 @@ mod checkpoints;
 mod contract;
 mod devices;
 mod distance_golden;
+mod distance_numbers;
 mod evaluation_clustering;
 #[cfg(feature = "train")]
 mod evaluation_metric;
