@@ -22,8 +22,6 @@ pub(super) struct HostPairs {
     origin: Vec<f32>,
     /// The features less the origin, and a column of ones, `[batch_size, feature_dim + 1]`.
     features: Tensor<2>,
-    /// The same with a last column that brings products with centers to scores.
-    factors: Tensor<2>,
     /// The squared lengths of the features less the origin.
     squares: Vec<f32>,
 }
@@ -33,27 +31,18 @@ impl HostPairs {
         let classes = classes.to_data();
         let origin = numbers(positions.origin.clone());
         let (features, squares) = shifted(positions.features.clone(), &origin, |_| 1.0);
-        let factors = match positions.distance {
-            SoftmaxDistance::SquaredEuclidean => features.clone(),
-            SoftmaxDistance::Euclidean => shifted(positions.features.clone(), &origin, |_| 0.0).0,
-        };
         Self {
             classes: classes.iter::<i64>().map(|class| class as usize).collect(),
             positions,
             origin,
             features,
-            factors,
             squares,
         }
     }
 
-    /// The centers of a block less the origin, with a last column, `[rows, feature_dim + 1]`, and their squared
-    /// lengths. The last column is half of them, negative, under squared distances, and ones otherwise.
-    fn centers_of(&self, block: &Range<usize>) -> (Tensor<2>, Vec<f32>) {
-        let last = match self.positions.distance {
-            SoftmaxDistance::SquaredEuclidean => |square: f32| -0.5 * square,
-            SoftmaxDistance::Euclidean => |_| 1.0,
-        };
+    /// The centers of a block less the origin, and a last column of their squared lengths,
+    /// `[rows, feature_dim + 1]`; and the latter.
+    fn centers_of(&self, block: &Range<usize>, last: fn(f32) -> f32) -> (Tensor<2>, Vec<f32>) {
         shifted(self.positions.centers_of(block), &self.origin, last)
     }
 
@@ -76,11 +65,7 @@ impl HostPairs {
 }
 
 /// Rows less the origin, with a last column, and the squared lengths, of which `last` makes that column.
-fn shifted(
-    rows: Tensor<2>,
-    origin: &[f32],
-    last: impl Fn(f32) -> f32 + Copy + Send + Sync,
-) -> (Tensor<2>, Vec<f32>) {
+fn shifted(rows: Tensor<2>, origin: &[f32], last: fn(f32) -> f32) -> (Tensor<2>, Vec<f32>) {
     let [count, width] = rows.dims();
     let rows = primitive(rows);
     let rows = values(&rows);
@@ -102,15 +87,15 @@ fn shifted(
     (matrix(moved, width + 1), squares)
 }
 
-struct Shifting<'a, L> {
+struct Shifting<'a> {
     rows: &'a [f32],
     origin: &'a [f32],
-    last: L,
+    last: fn(f32) -> f32,
     moved: &'a mut [f32],
     squares: &'a mut [f32],
 }
 
-impl<L: Fn(f32) -> f32> Loops for Shifting<'_, L> {
+impl Loops for Shifting<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -130,9 +115,15 @@ impl<L: Fn(f32) -> f32> Loops for Shifting<'_, L> {
 
 impl Pairs for HostPairs {
     fn scores(&self, block: &Range<usize>) -> Tensor<2> {
-        let (centers, squares) = self.centers_of(block);
-        let products = self.factors.clone().matmul(centers.transpose());
-        if self.positions.distance == SoftmaxDistance::SquaredEuclidean {
+        let is_squared = self.positions.distance == SoftmaxDistance::SquaredEuclidean;
+        let last = if is_squared {
+            |square| -0.5 * square
+        } else {
+            |_| 0.0
+        };
+        let (centers, squares) = self.centers_of(block, last);
+        let products = self.features.clone().matmul(centers.transpose());
+        if is_squared {
             return products;
         }
         let mut products = primitive(products);
@@ -191,7 +182,7 @@ impl Pairs for HostPairs {
         let (pairs, width) = (self, self.origin.len());
         let log_sums = numbers(upstream.log_sum.clone());
         let gradients = numbers(upstream.gradient.clone());
-        let (centers, squares) = self.centers_of(block);
+        let (centers, squares) = self.centers_of(block, |_| 1.0);
         let mut near: Vec<Vec<(usize, f32)>> = vec![vec![]; gradients.len()];
         let mut slopes = primitive(scores);
         let scores = slopes.storage_mut();
@@ -208,11 +199,13 @@ impl Pairs for HostPairs {
             });
         });
         let slopes = Tensor::from_primitive::<Flex>(slopes);
-        // Under squared distances the last column of the centers has no meaning here.
-        let is_euclidean = self.positions.distance == SoftmaxDistance::Euclidean;
+        // Products with the ones are the totals of the slopes.
+        let factor = match self.positions.distance {
+            SoftmaxDistance::SquaredEuclidean => 0.0,
+            SoftmaxDistance::Euclidean => 1.0,
+        };
         let by_features = wants_features.then(|| {
             let products = slopes.clone().matmul(centers.clone());
-            let factor = if is_euclidean { 1.0 } else { 0.0 };
             less_multiples(products, factor, self.features.clone(), width)
         });
         let by_centers = wants_centers.then(|| {
