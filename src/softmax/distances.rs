@@ -239,6 +239,7 @@ impl DistanceBlocks {
         Upstream {
             gradient: gradient.mask_fill(is_zero, 0.0),
             log_sum: self.log_sum.clone(),
+            from: self.own.from(&self.positions),
         }
     }
 

@@ -200,19 +200,15 @@ impl Pairs for HostPairs {
         });
         let slopes = Tensor::from_primitive::<Flex>(slopes);
         // Products with the ones are the totals of the slopes.
-        let factor = match self.positions.distance {
-            SoftmaxDistance::SquaredEuclidean => 0.0,
-            SoftmaxDistance::Euclidean => 1.0,
-        };
         let by_features = wants_features.then(|| {
             let products = slopes.clone().matmul(centers.clone());
-            less_multiples(products, factor, self.features.clone(), width)
+            less_multiples(products, upstream.from.clone(), width)
         });
         let by_centers = wants_centers.then(|| {
             let products = slopes.transpose().matmul(self.features.clone());
             // Without a finite origin no sample has a loss.
             match self.origin.iter().all(|value| value.is_finite()) {
-                true => less_multiples(products, 1.0, centers, width),
+                true => less_multiples(products, centers, width),
                 false => vec![0.0; squares.len() * width],
             }
         });
@@ -255,21 +251,19 @@ impl HostPairs {
     }
 }
 
-/// The columns of products but the last one, less the rows times the last column and the factor.
-fn less_multiples(products: Tensor<2>, factor: f32, rows: Tensor<2>, width: usize) -> Vec<f32> {
+/// The columns of products but the last one, less the rows, which may be wider, times the last column.
+fn less_multiples(products: Tensor<2>, rows: Tensor<2>, width: usize) -> Vec<f32> {
+    let [_, row_width] = rows.dims();
     let [products, rows] = [products, rows].map(primitive);
     let (products, rows) = (values(&products), values(&rows));
     let mut found = vec![0.0; products.len() / (width + 1) * width];
     let mut places = vec![(); products.len() / (width + 1)];
     for_parts_of_rows(&mut found, width, &mut places, |first, found, _| {
-        let (products, rows) = (
-            &products[first * (width + 1)..],
-            &rows[first * (width + 1)..],
-        );
+        let (products, rows) = (&products[first * (width + 1)..], &rows[first * row_width..]);
         vectorized(Subtracting {
             products,
-            factor,
             rows,
+            row_width,
             found,
             width,
         });
@@ -279,8 +273,8 @@ fn less_multiples(products: Tensor<2>, factor: f32, rows: Tensor<2>, width: usiz
 
 struct Subtracting<'a> {
     products: &'a [f32],
-    factor: f32,
     rows: &'a [f32],
+    row_width: usize,
     found: &'a mut [f32],
     width: usize,
 }
@@ -291,9 +285,9 @@ impl Loops for Subtracting<'_> {
     #[inline(always)]
     fn run(self) {
         let sources = self.products.chunks_exact(self.width + 1);
-        let sources = sources.zip(self.rows.chunks_exact(self.width + 1));
+        let sources = sources.zip(self.rows.chunks_exact(self.row_width));
         for (found, (products, rows)) in self.found.chunks_exact_mut(self.width).zip(sources) {
-            let multiple = self.factor * products[self.width];
+            let multiple = products[self.width];
             for (found, (product, value)) in found.iter_mut().zip(products.iter().zip(rows)) {
                 *found = product - multiple * value;
             }

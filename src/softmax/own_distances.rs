@@ -86,9 +86,22 @@ impl OwnDistances {
         }
     }
 
+    /// The place, less the origin, that a feature comes from as the scores of other classes draw it to their centers:
+    /// under squared distances the center of its own class, and else the feature itself.
+    pub fn from(&self, positions: &Positions) -> Tensor<2> {
+        match positions.distance {
+            SoftmaxDistance::SquaredEuclidean => {
+                let shares = self.shares.clone().cast(self.centers.dtype());
+                sum_dim(self.centers.clone() * shares.unsqueeze_dim(2), 1).squeeze_dim(1)
+            }
+            SoftmaxDistance::Euclidean => positions.features.clone() - positions.origin.clone(),
+        }
+    }
+
     /// The gradients by the features, `[batch_size, feature_dim]`, and by the centers of their classes,
     /// `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`: `by_score` by
-    /// minus the score, and `by_nearest` by the distance to the nearest center, if it counts.
+    /// minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of the score
+    /// that is linear in the features is in [`from`](Self::from).
     pub fn gradients(
         &self,
         positions: &Positions,
@@ -108,29 +121,26 @@ impl OwnDistances {
             let others = self.is_nearest.clone().bool_not();
             by_distance = by_distance + by_nearest.expand(shares.dims()).mask_fill(others, 0.0);
         }
-        let column = |factors: Tensor<2>| factors.unsqueeze_dim::<3>(2);
-        let rows = |steps: Tensor<3>| steps.reshape([batch_size * sub_centers, feature_dim]);
-        let along = |steps: Tensor<3>| sum_dim(steps, 1).squeeze_dim::<2>(1);
-        let differences = self.differences.clone();
-        match positions.distance {
+        let (by_difference, by_product) = match positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
-                let direct = by_distance.mul_scalar(2.0);
-                let product = shares.mul_scalar(-positions.scale);
-                let by_features = differences.clone() * column(direct.clone())
-                    + self.centers.clone() * column(product.clone());
-                [
-                    along(by_features),
-                    rows(differences * column(product - direct)),
-                ]
+                let by_product = shares.mul_scalar(-positions.scale);
+                (by_distance.mul_scalar(2.0), Some(by_product))
             }
             SoftmaxDistance::Euclidean => {
                 let distances = self.distances.clone().cast(dtype);
                 let is_zero = distances.clone().equal_elem(0.0);
-                let direct = (by_distance / no_zero(distances)).mask_fill(is_zero, 0.0);
-                let steps = differences * column(direct);
-                [along(steps.clone()), rows(steps.neg())]
+                let by_difference = by_distance / no_zero(distances);
+                (by_difference.mask_fill(is_zero, 0.0), None)
             }
-        }
+        };
+        let steps = |factors: Tensor<2>| self.differences.clone() * factors.unsqueeze_dim::<3>(2);
+        let by_features = sum_dim(steps(by_difference.clone()), 1).squeeze_dim(1);
+        let to_centers = match by_product {
+            Some(by_product) => by_product - by_difference,
+            None => by_difference.neg(),
+        };
+        let by_centers = steps(to_centers).reshape([batch_size * sub_centers, feature_dim]);
+        [by_features, by_centers]
     }
 }
 

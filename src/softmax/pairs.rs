@@ -104,11 +104,15 @@ impl Positions {
     }
 }
 
-/// The derivatives of a loss, `[batch_size, 1]` each.
+/// The gradient that arrives for the scores of other classes.
 pub(super) struct Upstream {
-    /// By the logarithm of the sum of the exponentials of all other classes.
+    /// For the logarithm of the sum of their exponentials, `[batch_size, 1]`.
     pub gradient: Tensor<2>,
+    /// That logarithm, `[batch_size, 1]`.
     pub log_sum: Tensor<2>,
+    /// The place, less the origin, that features come from as they move towards the centers,
+    /// `[batch_size, feature_dim]`.
+    pub from: Tensor<2>,
 }
 
 /// The work on the pairs with the centers of a block of classes, where the time goes. All without autodiff.
@@ -120,7 +124,7 @@ pub(super) trait Pairs: Debug + Send + Sync {
     fn sums(&self, scores: Tensor<2>, block: &Range<usize>) -> (Tensor<2>, Sums);
 
     /// The gradients by the features and by the centers of the block, each if it is wanted, through the scores of
-    /// other classes. Those by the features lack a part that cancels out under squared distances.
+    /// other classes.
     fn gradients(
         &self,
         scores: Tensor<2>,
@@ -217,7 +221,10 @@ impl Pairs for PairOperations {
                 let features = features.clone() - origin.clone();
                 let centers = centers - origin.clone();
                 [
-                    wants_features.then(|| slopes.clone().matmul(centers.clone())),
+                    wants_features.then(|| {
+                        let total = sum_dim(slopes.clone(), 1);
+                        slopes.clone().matmul(centers.clone()) - upstream.from.clone() * total
+                    }),
                     wants_centers.then(|| {
                         let total = sum_dim(slopes.clone(), 0).transpose();
                         slopes.transpose().matmul(features) - centers * total

@@ -145,6 +145,30 @@ fn many_classes_in_single_precision() {
     }
 }
 
+/// Two groups of classes, far from each other and from the mean of the centers.
+#[test]
+fn neighbors_far_from_the_origin() {
+    for device in f64_devices() {
+        let mut plain = Plain::new(9, 6, 3, 2);
+        let rows = plain.features.iter_mut().zip(&plain.labels);
+        let rows = rows.map(|(row, label)| (row, *label));
+        for (row, class) in rows.chain(plain.centers.iter_mut().zip(0..)) {
+            for value in row.iter_mut() {
+                let at = if class < 3 { 3700.0 } else { 0.0 };
+                *value = f64::from((*value + at) as f32);
+            }
+        }
+        let config = DistanceSoftmaxConfig::new(6, 3)
+            .with_distance(SoftmaxDistance::Euclidean)
+            .with_margin(0.1)
+            .with_pull(0.05);
+        let exact = Case::new(config.clone().with_dtype(CenterDType::F64));
+        let exact = exact.run(&plain, &device);
+        let case = Case::new(config);
+        assert_same(&case.name(), &case.run(&plain, &device), &exact);
+    }
+}
+
 fn assert_same(name: &str, found: &Found, exact: &Found) {
     assert_close(name, &found.value, &exact.value, 1e-5);
     let [features, expected] = [found, exact].map(|run| run.features.concat());
