@@ -370,17 +370,17 @@ impl Loops for Adding<'_> {
                 *sums = [NO_SUM, 1.0];
                 continue;
             }
+            // Adaptors of arrays and iterators would not become a part of this loop.
             let (before, after) = rows.row_mut(row).split_at_mut(own.start);
-            let after = &mut after[own.len()..];
-            let lengths = [before.len(), after.len()];
-            let parts = [
-                ScoreRows::new(before, lengths[0]),
-                ScoreRows::new(after, lengths[1]),
-            ];
-            let [before, after] = parts.each_ref().map(|part| part.largest(0));
-            let largest = if after > before { after } else { before } * scale;
-            let sum = |part: &ScoreRows| part.sum_of(0, |score| exponential(score, largest));
-            *sums = [f64::from(largest), parts.iter().map(sum).sum()];
+            let (_, after) = after.split_at_mut(own.len());
+            let lengths = (before.len(), after.len());
+            let before = ScoreRows::new(before, lengths.0);
+            let after = ScoreRows::new(after, lengths.1);
+            let (one, other) = (before.largest(0), after.largest(0));
+            let largest = if other > one { other } else { one } * scale;
+            let sum = before.sum_of(0, |score| exponential(score, largest))
+                + after.sum_of(0, |score| exponential(score, largest));
+            *sums = [f64::from(largest), sum];
         }
     }
 }
