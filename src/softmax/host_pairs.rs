@@ -314,7 +314,8 @@ impl Loops for Measuring<'_> {
         let features = self.features.chunks_exact(width).zip(self.lengths);
         let scores = self.scores.chunks_exact_mut(self.squares.len());
         for (scores, (feature, length)) in scores.zip(features) {
-            let mut most = f32::NEG_INFINITY;
+            // Only an integer is gathered from all lanes at once.
+            let mut signs = u32::MAX;
             for (score, square) in scores.iter_mut().zip(self.squares) {
                 let both = length + square;
                 let squared = both - 2.0 * *score;
@@ -322,9 +323,9 @@ impl Loops for Measuring<'_> {
                     true => 1.0,
                     false => -squared.sqrt(),
                 };
-                most = if *score > most { *score } else { most };
+                signs &= score.to_bits();
             }
-            if most < 1.0 {
+            if signs >> 31 == 1 {
                 continue;
             }
             for (score, center) in scores.iter_mut().zip(self.centers.chunks_exact(width)) {
@@ -416,7 +417,11 @@ impl Loops for Deriving<'_> {
                 let is_near =
                     |(score, square): (&f32, &f32)| score * score <= (length + square) * NEAR;
                 let scores = rows.row_mut(row).iter().zip(self.squares);
-                if scores.clone().fold(false, |any, pair| any | is_near(pair)) {
+                let count = scores
+                    .clone()
+                    .map(|pair| u32::from(is_near(pair)))
+                    .sum::<u32>();
+                if count > 0 {
                     let found = scores.enumerate().filter(|(_, pair)| is_near(*pair));
                     near.extend(found.map(|(place, _)| (place, 0.0)));
                 }
