@@ -172,11 +172,12 @@ impl Distances {
         let sums = sums.expect("there is at least one class");
         let log_sum = sums.exponentials.log() + sums.largest;
         // How far the other classes lead.
-        let lead = log_sum.clone().cast(own.score.dtype()) - own.score.clone();
+        let wide = log_sum.dtype();
+        let lead = log_sum.clone() - own.score.clone().cast(wide);
         let small = lead.clone().abs().neg().exp();
         let mut losses = lead.clone().clamp_min(0.0) + small.clone().log1p();
         if self.pull > 0.0 {
-            losses = losses + own.nearest.clone().mul_scalar(self.pull);
+            losses = losses + own.nearest.clone().cast(wide).mul_scalar(self.pull);
         }
         let leads = lead.greater_elem(0.0);
         let share = small

@@ -1,7 +1,6 @@
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::pairs::Positions;
-use crate::device::is_host;
 use crate::distance::{SoftmaxDistance, no_zero};
 use crate::reduce::{max_dim, sum_dim};
 
@@ -23,7 +22,7 @@ pub(super) struct OwnDistances {
     pub nearest: Tensor<2>,
     /// The share of each center in the score of its class, `[batch_size, sub_centers]`.
     shares: Tensor<2>,
-    /// The score, `[batch_size, 1]`. On the host in `f64`.
+    /// The score, `[batch_size, 1]`.
     pub score: Tensor<2>,
     margin: f64,
 }
@@ -32,11 +31,7 @@ impl OwnDistances {
     /// Of samples of the given classes, `[batch_size]`.
     pub fn new(positions: &Positions, classes: &Tensor<1, Int>, margin: f64) -> Self {
         let [batch_size, feature_dim] = positions.features.dims();
-        let (sub_centers, dtype) = (positions.sub_centers, positions.features.dtype());
-        let wide = match is_host(&classes.device()) {
-            true => DType::F64,
-            false => dtype,
-        };
+        let sub_centers = positions.sub_centers;
         let places = Tensor::<1, Int>::arange(0..sub_centers as i64, &classes.device());
         let places = places.cast(classes.dtype()).unsqueeze_dim::<2>(0);
         let first = classes.clone().mul_scalar(sub_centers as i64);
@@ -44,11 +39,9 @@ impl OwnDistances {
         let rows = first.unsqueeze_dim::<2>(1).expand(shape) + places.clone().expand(shape);
         let rows = rows.reshape([batch_size * sub_centers]);
         let centers = positions.centers.clone().select(0, rows.clone());
-        let centers = centers
-            .reshape([batch_size, sub_centers, feature_dim])
-            .cast(wide);
-        let features = positions.features.clone().cast(wide).unsqueeze_dim::<3>(1);
-        let origin = positions.origin.clone().cast(wide).unsqueeze_dim::<3>(0);
+        let centers = centers.reshape([batch_size, sub_centers, feature_dim]);
+        let features = positions.features.clone().unsqueeze_dim::<3>(1);
+        let origin = positions.origin.clone().unsqueeze_dim::<3>(0);
         let differences = features.clone() - centers.clone();
         let centers = centers - origin.clone();
         let sum = |products: Tensor<3>| sum_dim(products, 2).squeeze_dim::<2>(2);
@@ -75,13 +68,13 @@ impl OwnDistances {
         let (nearest, place) = nearest_of(&distances, classes);
         Self {
             rows,
-            differences: differences.cast(dtype),
-            centers: centers.cast(dtype),
+            differences,
+            centers,
             is_nearest: place.expand(shape).equal(places.expand(shape)),
             nearest,
             distances,
             shares: shares / total.clone(),
-            score: total.log() + largest + positions.zero_if_finite().cast(wide),
+            score: total.log() + largest + positions.zero_if_finite(),
             margin,
         }
     }
@@ -91,8 +84,8 @@ impl OwnDistances {
     pub fn from(&self, positions: &Positions) -> Tensor<2> {
         match positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
-                let shares = self.shares.clone().cast(self.centers.dtype());
-                sum_dim(self.centers.clone() * shares.unsqueeze_dim(2), 1).squeeze_dim(1)
+                let shares = self.shares.clone().unsqueeze_dim(2);
+                sum_dim(self.centers.clone() * shares, 1).squeeze_dim(1)
             }
             SoftmaxDistance::Euclidean => positions.features.clone() - positions.origin.clone(),
         }
@@ -109,8 +102,7 @@ impl OwnDistances {
         by_nearest: Option<Tensor<2>>,
     ) -> [Tensor<2>; 2] {
         let [batch_size, sub_centers, feature_dim] = self.differences.dims();
-        let dtype = by_score.dtype();
-        let shares = self.shares.clone().cast(dtype) * by_score.clone();
+        let shares = self.shares.clone() * by_score.clone();
         let rate = positions.rate();
         // The factor of the distances.
         let mut by_distance = match positions.distance {
@@ -127,7 +119,7 @@ impl OwnDistances {
                 (by_distance.mul_scalar(2.0), Some(by_product))
             }
             SoftmaxDistance::Euclidean => {
-                let distances = self.distances.clone().cast(dtype);
+                let distances = self.distances.clone();
                 let is_zero = distances.clone().equal_elem(0.0);
                 let by_difference = by_distance / no_zero(distances);
                 (by_difference.mask_fill(is_zero, 0.0), None)
