@@ -20,6 +20,7 @@
 //! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`LabelledBatch`] |
 //! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_skipped`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
+//! | a classifier whose classes are centers: GCPL, L-GM, CAC for open sets | [`DistanceSoftmax`] |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
 //! | each class equally often, and several samples of it in a batch | [`PkBatches`], and `PkDataLoader` for Burn's `Learner` |
 //! | centers that also push other classes away, beside cross-entropy | [`ContrastiveCenterLoss`] |
@@ -135,9 +136,10 @@ mod softmax;
 
 pub use batch::{Checking, ClassBalance, LabelledBatch, SkippedSamples};
 pub use centers::{CenterDType, CenterUpdate};
-pub use distance::CenterDistance;
+pub use distance::{CenterDistance, SoftmaxDistance};
 pub use error::{LossError, SettingError};
 pub use loss::center::{CenterLoss, CenterLossConfig, UpdateRule, UpdateTiming};
+pub use loss::distance_softmax::{DistanceSoftmax, DistanceSoftmaxConfig};
 pub use loss::margin::{Margin, MarginSoftmax, MarginSoftmaxConfig};
 pub use loss::proxy::{
     ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
