@@ -125,7 +125,23 @@ fn classes_at_once(positions: &Positions) -> usize {
     } else {
         (1 << 25) / batch_size
     };
-    (rows / positions.sub_centers).max(1)
+    // Distances that are not squared are differences of whole rows, but in the loops on flex.
+    let values = match positions.distance {
+        SoftmaxDistance::Euclidean if !has_loops(positions) => feature_dim,
+        _ => 1,
+    };
+    (rows / (positions.sub_centers * values)).max(1)
+}
+
+/// Whether the loops over host memory serve the features.
+fn has_loops(positions: &Positions) -> bool {
+    #[cfg(feature = "flex")]
+    return host::serves(&positions.features);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = positions;
+        false
+    }
 }
 
 fn ranges(num_classes: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
