@@ -54,14 +54,22 @@ fn settings() -> Vec<(DistanceSoftmaxConfig, Plain)> {
         let sub_centers = 1 + number(3.0) as usize;
         let config = DistanceSoftmaxConfig::new(classes, columns)
             .with_sub_centers(sub_centers)
-            .with_distance(if nth % 2 == 0 {
+            .with_distance(if nth.is_multiple_of(2) {
                 SoftmaxDistance::SquaredEuclidean
             } else {
                 SoftmaxDistance::Euclidean
             })
             .with_scale(0.05 + number(2.0))
-            .with_margin(if nth % 3 == 0 { 0.0 } else { number(1.0) })
-            .with_pull(if nth % 5 == 0 { 0.0 } else { number(0.5) })
+            .with_margin(if nth.is_multiple_of(3) {
+                0.0
+            } else {
+                number(1.0)
+            })
+            .with_pull(if nth.is_multiple_of(5) {
+                0.0
+            } else {
+                number(0.5)
+            })
             .with_score_budget(if nth % 7 < 4 { 0 } else { 1 << 20 })
             .with_dtype(CenterDType::F64);
         let mut plain = Plain::new(
