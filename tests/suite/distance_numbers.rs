@@ -433,3 +433,27 @@ fn gradients_of_logits() {
         }
     }
 }
+
+/// From kept scores and without them; an ignored sample has scores of zero.
+#[test]
+fn logits_of_a_training_step() {
+    for device in autodiff_devices() {
+        for budget in [0, 1 << 20] {
+            let plain = Plain::new(3, 6, 2, 8);
+            let config = DistanceSoftmaxConfig::new(3, 2)
+                .with_sub_centers(2)
+                .with_ignore_label(Some(-1))
+                .with_score_budget(budget);
+            let centers = typed_matrix(&plain.centers, DType::F32, &device);
+            let loss = config.init_with_centers(centers).unwrap();
+            let features = plain.typed(DType::F32, &device);
+            let y = labels(&[0, -1, 2], &device);
+            let (value, logits) = loss.forward_with_logits(features.clone(), y.clone());
+            assert_eq!(values(value), values(loss.evaluate(features.clone(), y)));
+            assert!(!logits.is_autodiff());
+            let mut expected = values(loss.logits(features).unwrap());
+            expected[3..6].fill(0.0);
+            assert_close("logits", &values(logits), &expected, 1e-6);
+        }
+    }
+}
