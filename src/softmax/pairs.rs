@@ -69,6 +69,17 @@ impl Positions {
         }
     }
 
+    /// The rows of the centers of classes, `[batch_size]`, in the centers: `[batch_size * sub_centers]`.
+    pub fn rows_of(&self, classes: &Tensor<1, Int>) -> Tensor<1, Int> {
+        if self.sub_centers == 1 {
+            return classes.clone();
+        }
+        let first = classes.clone().mul_scalar(self.sub_centers as i64);
+        let rows = (0..self.sub_centers as i64).map(|place| first.clone().add_scalar(place));
+        Tensor::<1, Int>::stack::<2>(rows.collect(), 1).flatten(0, 1)
+    }
+
+    /// The number of classes.
     pub fn num_classes(&self) -> usize {
         self.centers.dims()[0] / self.sub_centers
     }
