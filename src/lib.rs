@@ -22,6 +22,9 @@
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
 //! | each class equally often, and several samples of it in a batch | [`PkBatches`], and `PkDataLoader` for Burn's `Learner` |
+//! | centers that also push other classes away, beside cross-entropy | [`ContrastiveCenterLoss`] |
+//! | features nearer to their center than to any other by a margin | [`TripletCenterLoss`] |
+//! | centers in different directions, for few classes | [`IslandLoss`] |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
 //! | the class of most of the nearest samples | [`KnnClassifier`] |
 //! | the same with samples that count more or less | [`KnnClassifierConfig::fit_weighted`] |
@@ -131,6 +134,10 @@ pub use loss::margin::{Margin, MarginSoftmax, MarginSoftmaxConfig};
 pub use loss::proxy::{
     ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
 };
+pub use loss::relatives::{
+    ContrastiveCenterLoss, ContrastiveCenterLossConfig, IslandLoss, IslandLossConfig,
+    TripletCenterLoss, TripletCenterLossConfig,
+};
 pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
 pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
@@ -160,6 +167,11 @@ pub mod margin {
 /// Settings of the proxy losses.
 pub mod proxy {
     pub use crate::loss::proxy::Denominator;
+}
+
+/// Settings of the relatives of center loss.
+pub mod relatives {
+    pub use crate::loss::relatives::TripletDistance;
 }
 
 #[doc = include_str!("../docs/training.md")]

@@ -140,6 +140,17 @@ def torch_full_matrix(*shape):
     return torch_training(*shape, centers_parameter, forward)
 
 
+def torch_contrastive_center(*shape):
+    """Contrastive-center loss from all squared distances, and SGD."""
+
+    def forward(torch, centers, features, labels):
+        squared = torch.cdist(features, centers).square()
+        own = squared.gather(1, labels.unsqueeze(1)).squeeze(1)
+        return 0.5 * (own / (squared.sum(1) - own + 1)).mean()
+
+    return torch_training(*shape, centers_parameter, forward)
+
+
 def torch_margin(batch_size, num_classes, feature_dim, loss_of):
     """Value and both gradients of a loss with one vector per class, from normal features and vectors."""
     import torch
@@ -351,6 +362,7 @@ CONTESTANTS = {
         torch_embedding_dense,
         torch_embedding_sparse,
         torch_full_matrix,
+        torch_contrastive_center,
         torch_arcface,
         torch_pml_arcface,
         mxnet_step,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
-use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
+use cases::center_loss::{CenterLossCase, ContrastiveCenterCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
 use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
 use cases::margin::{MarginCase, PlainArcFace, Products};
@@ -132,6 +132,10 @@ fn time_loss(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Op
         }
         "step_gradient" => {
             let mut case = CenterLossCase::gradient_rule(shape, device);
+            time(seconds, || case.step())
+        }
+        "contrastive_step" => {
+            let mut case = ContrastiveCenterCase::new(shape, device);
             time(seconds, || case.step())
         }
         "sum_step" => {

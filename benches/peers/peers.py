@@ -74,6 +74,7 @@ LOSS_PEERS = [
     ("step", "mxnet_step", "MXNet, `take` and SGD (the MXNet programs' formula)"),
     ("step", "memory_copy", "a copy of as many bytes as the step has to move"),
 ]
+CONTRASTIVE_SHAPES = [(256, 10_000, 128), (256, 100_000, 128)]
 MARGIN_SHAPES = [(128, 10, 2), (256, 1_000, 128), (256, 10_000, 512), (512, 100_000, 128)]
 MARGIN_PEERS = [
     ("torch_arcface", "torch, normalize, product, margin by gather and scatter, cross-entropy"),
@@ -137,6 +138,11 @@ def cases_on_cpu():
             if theirs != "torch_full_matrix" or batch_size * num_classes <= MAX_FULL_MATRIX
         ]
         found.append(Case(f"loss B{batch_size} C{num_classes} D{feature_dim}", pairs))
+    for numbers in CONTRASTIVE_SHAPES:
+        batch_size, num_classes, feature_dim = numbers
+        theirs = ("torch_contrastive_center", *numbers)
+        pairs = [("step", ("rust:contrastive_step", *numbers), "torch, `cdist`, B x C matrix and SGD", theirs)]
+        found.append(Case(f"contrastive-center B{batch_size} C{num_classes} D{feature_dim}", pairs))
     for numbers in MARGIN_SHAPES:
         batch_size, num_classes, feature_dim = numbers
         pairs = [("ArcFace", ("rust:arcface", *numbers), what, (theirs, *numbers)) for theirs, what in MARGIN_PEERS]

@@ -10,3 +10,4 @@ pub(crate) mod surface;
 pub(crate) mod center;
 pub(crate) mod margin;
 pub(crate) mod proxy;
+pub(crate) mod relatives;
