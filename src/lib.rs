@@ -50,6 +50,14 @@
 //! distinguishable from none, while the scale made a difference of several points: choose the scale first. Published
 //! comparisons of ArcFace and CosFace differ by less than a point either way.
 //!
+//! If a margin loss does not converge, log [`MarginSoftmax::angle_statistics`]:
+//!
+//! | the loss | cause | remedy |
+//! |---|---|---|
+//! | stays above 0, and no sample violates the margin | the scale is too small for so many classes | [`margin::SuggestedScale`], or [`MarginSoftmaxConfig::adacos`] |
+//! | stays high, and most samples violate the margin | the margin is larger than features of this width can meet | [`Margin::largest`] |
+//! | does not fall from its start | the margin is too large for untrained features | start without it ([`margin_schedule`](MarginSoftmaxConfig::margin_schedule)), with a small scale ([`margin::ScaleSchedule`]), or from a model trained with cross-entropy |
+//!
 //! # Example
 //!
 //! A training step, written by hand. [`training`] has the same for Burn's `Learner`, the gradient rule, gradient
@@ -99,7 +107,7 @@
 //!
 //! `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector instructions of
 //! the processor at run time. `wgpu` and `ndarray` (deprecated by Burn in favour of `flex`) turn on Burn's backends of these
-//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric`, `EvaluationMetric` and
+//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric`, `AngleMetric`, `EvaluationMetric` and
 //! `PkDataLoader` for Burn's `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
@@ -140,7 +148,7 @@ pub use loss::relatives::{
 };
 pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
-pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
+pub use metric::{AngleMetric, CenterMetric, EvaluationInput, EvaluationMetric, StatisticsMetric};
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnWeights,
     NearestCenter, NearestCenterData, Neighbors,
@@ -159,8 +167,9 @@ pub mod center {
 /// The margins of a [`MarginSoftmax`], and what belongs to them.
 pub mod margin {
     pub use crate::loss::margin::{
-        AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient, NormStatistics,
-        Outliers, SphereFace, class_margins_from_counts,
+        AdaFace, AngleStatistics, AngleSummary, ArcFace, BeyondPi, ClosestClasses, CombinedMargin,
+        CosFace, MarginGradient, NormStatistics, Outliers, ScaleSchedule, SphereFace,
+        SuggestedScale, class_margins_from_counts, largest_angle, normface_bound,
     };
 }
 
