@@ -6,6 +6,7 @@
 //! peers BACKEND nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
 //! peers BACKEND retrieval SECONDS SAMPLES CLASSES D
 //! peers BACKEND roc_curve SECONDS SCORES
+//! peers BACKEND score_norm SECONDS ROWS COHORT D K
 //! ```
 
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
@@ -23,7 +24,7 @@ use serde_json::{Value, json};
 
 use cases::center_loss::{CenterLossCase, ContrastiveCenterCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
-use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
+use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase, ScoreNormCase, ScoreNormShape};
 use cases::margin::{MarginCase, PlainArcFace, Products};
 use cases::neighbors::{
     CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
@@ -183,6 +184,16 @@ fn time_operation(
         ("roc_curve", &[scores]) => {
             let case = RocCase::new(scores, device);
             time(seconds, || case.curve())
+        }
+        ("score_norm", &[rows, cohort, feature_dim, top_k]) => {
+            let shape = ScoreNormShape {
+                rows,
+                cohort,
+                feature_dim,
+                top_k,
+            };
+            let case = ScoreNormCase::new(shape, 10 * rows, device);
+            time(seconds, || case.s_norm())
         }
         (operation, &[batch_size, num_classes, feature_dim]) => {
             let shape = Shape::new(batch_size, num_classes, feature_dim);

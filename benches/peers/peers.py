@@ -94,9 +94,10 @@ KNN_CASES = [
 ]
 NEAREST_SHAPES = [(10, 10_000, 2)]
 # Contestants that compute on the CPU only.
-CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "torch_pml_accuracy_calculator"]
+CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "numpy", "torch_pml_accuracy_calculator"]
 RETRIEVAL_SHAPES = [(10_000, 1_000, 128), (60_000, 6_000, 128)]
 ROC_SCORES = [10_000_000]
+SCORE_NORM_SHAPES = [(5_000, 20_000, 256, 300), (1_000, 20_000, 256, 20_000)]
 
 # The size that grows, the shapes (B, C, D), and the sizes that are held.
 SWEEPS = [
@@ -173,6 +174,11 @@ def cases_on_cpu():
         theirs = ("sklearn_roc_curve", scores)
         pairs = [("curve", ("rust:roc_curve", scores), "scikit-learn `roc_curve`, all points", theirs)]
         found.append(Case(f"ROC N{scores}", pairs))
+    for numbers in SCORE_NORM_SHAPES:
+        rows, cohort, feature_dim, k = numbers
+        what = "numpy, products in blocks and `partition`, float32"
+        pairs = [("s-norm", ("rust:score_norm", *numbers), what, ("numpy_score_norm", *numbers))]
+        found.append(Case(f"score norm N{rows} cohort {cohort} D{feature_dim} k{k}", pairs))
     return found
 
 

@@ -20,6 +20,7 @@ pub use knn::{KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnWeights,
 pub(crate) use labels::read_labels;
 pub use metric::KnnMetric;
 pub(crate) use nearest::Neighbor;
+pub(crate) use nearest_center::class_means;
 pub use nearest_center::{NearestCenter, NearestCenterData};
 #[cfg(feature = "train")]
 pub(crate) use rows::read_values;

@@ -385,7 +385,7 @@ fn classes(labels: &[i128], num_classes: usize) -> Result<Vec<usize>, KnnError> 
 const MEAN_SCALE: f64 = f64::from_bits((1023 - 64) << 52);
 
 /// The mean of the rows of each class, class after class. Each class must have a row.
-fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
+pub(crate) fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
     let columns = rows.columns();
     let mut counts = vec![0.0; num_classes];
     for &class in classes {

@@ -13,11 +13,13 @@ mod center_weights;
 mod checkpoints;
 mod contract;
 mod devices;
+mod evaluation_calibration;
 mod evaluation_clustering;
 #[cfg(feature = "train")]
 mod evaluation_metric;
 mod evaluation_open_set;
 mod evaluation_retrieval;
+mod evaluation_score_norm;
 mod evaluation_verification;
 mod fixtures;
 mod integers;

@@ -79,6 +79,7 @@ impl RetrievalSet {
 /// R            references with the query's label, its relevant references
 /// P@k          relevant references among the k nearest / k
 /// recall@k     1 if any of the k nearest is relevant, else 0
+/// nDCG@k       sum over ranks i <= k of relevant(i) / log2(i + 1), divided by that of the best order
 /// R-precision  relevant references among the R nearest / R
 /// MAP@R        1 / R * sum over ranks i <= R of P@i * relevant(i)
 /// AP           1 / R * sum over all ranks i of P@i * relevant(i)
@@ -118,7 +119,7 @@ pub struct RetrievalConfig {
     /// What "near" means. Default: `Euclidean`.
     #[config(default = "KnnMetric::Euclidean")]
     pub metric: KnnMetric,
-    /// The depths of precision and recall. Default: `[1]`.
+    /// The depths of precision, recall and nDCG. Default: `[1]`.
     #[config(default = "vec![1]")]
     pub ks: Vec<usize>,
     /// Whether average precision and reciprocal rank are computed. They need the rank of every relevant reference, and
