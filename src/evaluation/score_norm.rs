@@ -7,10 +7,14 @@ use crate::neighbors::{
 };
 use burn::config::Config;
 use burn::tensor::{Device, Int, Tensor};
+use std::fmt;
 
-/// Rows are compared with the whole cohort if more than one in this many of its scores is needed: a search would keep
-/// and sort most of them.
-const SEARCHED_SHARE: usize = 8;
+/// Rows are compared with the whole cohort if more than one in this many of its scores is needed: a search would compare
+/// the largest ones twice, and so slowly that it would take longer.
+const SEARCHED_SHARE: usize = 64;
+
+/// The metric whose distance of two rows of unit length is their cosine.
+const METRIC: KnnMetric = KnnMetric::InnerProduct;
 
 /// Cohort scores that are held at one time by a search.
 const SCORES_AT_ONCE: usize = 1 << 20;
@@ -121,9 +125,8 @@ impl ScoreNormConfig {
             Cohort::Compared(cohort)
         } else {
             let order = (0..cohort.len()).collect();
-            let metric = KnnMetric::Cosine;
-            let search = Search::new(cohort, order, metric, count, DEFAULT_MAX_PAIRS, device);
-            Cohort::Searched(search)
+            let search = Search::new(cohort, order, METRIC, count, DEFAULT_MAX_PAIRS, device);
+            Cohort::Searched(Box::new(search))
         };
         Ok(ScoreNorm {
             cohort,
@@ -204,10 +207,10 @@ pub struct ScoreNorm {
 /// Rows of unit length.
 enum Cohort {
     Compared(Rows),
-    Searched(Search),
+    Searched(Box<Search>),
 }
 
-/// Mean and deviation of the cosine distances of a row and its nearest rows of the cohort.
+/// Mean and deviation of the largest cosines of a row with the cohort.
 #[derive(Clone, Copy, Default)]
 struct CohortScores {
     mean: f64,
@@ -235,7 +238,7 @@ impl ScoreNorm {
         trials: &[(usize, usize)],
     ) -> Result<Vec<f64>, EvaluationError> {
         let trials = self.read(enroll, test, trials)?;
-        Ok(trials.map(|_, _, distance| 1.0 - distance))
+        Ok(trials.map(|_, _, score| score))
     }
 
     /// The z-norm of each trial.
@@ -251,7 +254,7 @@ impl ScoreNorm {
     ) -> Result<Vec<f64>, EvaluationError> {
         let trials = self.read(enroll, test, trials)?;
         let found = self.cohort_scores(&trials.enroll, "enroll")?;
-        Ok(trials.map(|enroll, _, distance| found[enroll].normalize(distance)))
+        Ok(trials.map(|enroll, _, score| found[enroll].normalize(score)))
     }
 
     /// The t-norm of each trial.
@@ -267,7 +270,7 @@ impl ScoreNorm {
     ) -> Result<Vec<f64>, EvaluationError> {
         let trials = self.read(enroll, test, trials)?;
         let found = self.cohort_scores(&trials.test, "test")?;
-        Ok(trials.map(|_, test, distance| found[test].normalize(distance)))
+        Ok(trials.map(|_, test, score| found[test].normalize(score)))
     }
 
     /// The s-norm of each trial.
@@ -284,8 +287,8 @@ impl ScoreNorm {
         let trials = self.read(enroll, test, trials)?;
         let of_enroll = self.cohort_scores(&trials.enroll, "enroll")?;
         let of_test = self.cohort_scores(&trials.test, "test")?;
-        Ok(trials.map(|enroll, test, distance| {
-            (of_enroll[enroll].normalize(distance) + of_test[test].normalize(distance)) / 2.0
+        Ok(trials.map(|enroll, test, score| {
+            (of_enroll[enroll].normalize(score) + of_test[test].normalize(score)) / 2.0
         }))
     }
 
@@ -351,14 +354,14 @@ impl ScoreNorm {
         let mut found = vec![CohortScores::default(); rows.len()];
         let numbers: Vec<usize> = (0..rows.len()).collect();
         match &self.cohort {
-            Cohort::Compared(cohort) => Comparison::new(cohort, KnnMetric::Cosine).for_each_query(
+            Cohort::Compared(cohort) => Comparison::new(cohort, METRIC).for_each_query(
                 rows,
                 &numbers,
                 &mut found,
                 Vec::new,
-                |nearest, _, distances, found| {
+                |nearest: &mut Vec<f64>, _, ranks, found| {
                     nearest.clear();
-                    nearest.extend_from_slice(distances);
+                    nearest.extend_from_slice(ranks);
                     if self.count < nearest.len() {
                         nearest.select_nth_unstable_by(self.count - 1, f64::total_cmp);
                         nearest.truncate(self.count);
@@ -372,8 +375,9 @@ impl ScoreNorm {
                 for (numbers, found) in numbers.chunks(at_once).zip(found.chunks_mut(at_once)) {
                     let nearest = search.nearest(&rows.select(numbers), self.count);
                     for (nearest, found) in nearest.chunks_exact(self.count).zip(found) {
-                        let distances: Vec<f64> = nearest.iter().map(|one| one.rank).collect();
-                        *found = CohortScores::new(&distances, self.deviation);
+                        let ranks: Vec<f64> =
+                            nearest.iter().map(|neighbor| neighbor.rank).collect();
+                        *found = CohortScores::new(&ranks, self.deviation);
                     }
                 }
             }
@@ -392,11 +396,21 @@ impl ScoreNorm {
     }
 }
 
+impl fmt::Debug for ScoreNorm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScoreNorm")
+            .field("cohort", &self.cohort().shape())
+            .field("count", &self.count)
+            .field("deviation", &self.deviation)
+            .finish_non_exhaustive()
+    }
+}
+
 impl CohortScores {
-    /// Takes at least two distances. Differences from the first one are exactly 0 where all are equal.
-    fn new(distances: &[f64], deviation: Deviation) -> Self {
-        let count = distances.len() as f64;
-        let differences = || distances.iter().map(|distance| distance - distances[0]);
+    /// Takes at least two ranks, the negatives of cosines. Differences from the first one are exactly 0 where all are equal.
+    fn new(ranks: &[f64], deviation: Deviation) -> Self {
+        let count = ranks.len() as f64;
+        let differences = || ranks.iter().map(|rank| rank - ranks[0]);
         let shift = differences().sum::<f64>() / count;
         let squares: f64 = differences().map(|value| (value - shift).powi(2)).sum();
         let divisor = match deviation {
@@ -404,23 +418,26 @@ impl CohortScores {
             Deviation::Sample => count - 1.0,
         };
         Self {
-            mean: distances[0] + shift,
+            mean: METRIC.distance(ranks[0] + shift),
             deviation: (squares / divisor).sqrt(),
         }
     }
 
-    /// The cosine at this distance minus the mean cosine, over the deviation.
-    fn normalize(&self, distance: f64) -> f64 {
-        (self.mean - distance) / self.deviation
+    fn normalize(&self, score: f64) -> f64 {
+        (score - self.mean) / self.deviation
     }
 }
 
 impl Trials<'_> {
-    /// A score for each trial, of its two rows and of their cosine distance.
+    /// A score for each trial, of its two rows and of their cosine.
     fn map(&self, score: impl Fn(usize, usize, f64) -> f64) -> Vec<f64> {
         let pairs = self.pairs.iter().map(|(enroll, test)| {
             let rows = [self.enroll.row(*enroll), self.test.row(*test)];
-            score(*enroll, *test, KnnMetric::Cosine.rank(rows[0], rows[1]))
+            score(
+                *enroll,
+                *test,
+                METRIC.distance(METRIC.rank(rows[0], rows[1])),
+            )
         });
         pairs.collect()
     }

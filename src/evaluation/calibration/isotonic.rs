@@ -28,12 +28,12 @@ use crate::evaluation::sweep::ThresholdSweep;
 /// use burn_center_loss::evaluation::{EvaluationError, IsotonicCalibration};
 ///
 /// # fn main() -> Result<(), EvaluationError> {
-/// let scores = [0.1, 0.4, 0.5, 0.9];
+/// let scores = [0.0, 0.5, 0.75, 1.0];
 /// let calibration = IsotonicCalibration::fit(&scores, &[false, true, false, true])?;
 /// // The two in the middle are in the wrong order and become one block.
 /// assert_eq!(calibration.blocks().len(), 3);
-/// assert_eq!(calibration.posteriors(&[0.0, 0.45, 0.7, 2.0])?, [0.0, 0.5, 0.75, 1.0]);
-/// assert_eq!(calibration.llrs(&[0.0, 0.45])?, [f64::NEG_INFINITY, 0.0]);
+/// assert_eq!(calibration.posteriors(&[-1.0, 0.6, 0.875, 2.0])?, [0.0, 0.5, 0.75, 1.0]);
+/// assert_eq!(calibration.llrs(&[-1.0, 0.6])?, [f64::NEG_INFINITY, 0.0]);
 /// # Ok(())
 /// # }
 /// ```

@@ -4,8 +4,7 @@ use super::cllr::softplus;
 use crate::evaluation::error::EvaluationError;
 use crate::evaluation::input::{check_prior, check_values, read_pairs, read_scores};
 
-/// More steps of Newton's method than any fit takes: each adds about one to the largest ratio, and scores that differ at
-/// all differ by 2^-53 of their range, which ratios of 40 tell apart.
+/// A bound on the steps of Newton's method, which takes about ten.
 const MAX_STEPS: usize = 200;
 
 /// How often a step is halved at most.
@@ -61,7 +60,7 @@ impl LogisticCalibration {
     /// P = target_prior, t = ln(P / (1 - P)), softplus(v) = ln(1 + exp(v))
     /// ```
     ///
-    /// The prior 1/2 minimizes [`cllr`](super::cllr). Another one puts the weight on thresholds that suit it.
+    /// The prior 1/2 minimizes [`cllr`](fn@super::cllr). Another one puts the weight on thresholds that suit it.
     ///
     /// # Errors
     ///
@@ -75,8 +74,7 @@ impl LogisticCalibration {
     ) -> Result<Self, EvaluationError> {
         check_prior(target_prior)?;
         let [genuine, impostors] = read_finite_pairs(scores, same)?;
-        let ranges = [&genuine, &impostors].map(range);
-        let [of_genuine, of_impostors] = ranges;
+        let [of_genuine, of_impostors] = [&genuine, &impostors].map(range);
         if of_genuine[0] >= of_impostors[1] || of_impostors[0] >= of_genuine[1] {
             return Err(EvaluationError::Separable {
                 genuine: of_genuine,

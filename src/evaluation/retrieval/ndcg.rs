@@ -1,6 +1,6 @@
 //! Normalized discounted cumulative gain.
 
-use super::ranking::check_depth;
+use super::ranking::{check_depth, discount};
 use crate::evaluation::error::EvaluationError;
 use crate::evaluation::input::{check_lengths, check_values, read_scores};
 
@@ -77,15 +77,4 @@ pub fn ndcg_at<S: Copy + Into<f64>>(
         .zip(&ranked)
         .map(|(rank, (_, gain))| gain * discount(rank));
     Ok(found / ideal.sum::<f64>())
-}
-
-/// nDCG at `k` of ascending ranks of relevant references, of which all up to `k` are given, out of `relevant`.
-pub(super) fn ndcg(ranks: &[usize], relevant: usize, k: usize) -> f64 {
-    let within = ranks.iter().copied().take_while(|rank| *rank <= k);
-    let found: f64 = within.map(discount).sum();
-    found / (1..=relevant.min(k)).map(discount).sum::<f64>()
-}
-
-fn discount(rank: usize) -> f64 {
-    1.0 / ((rank + 1) as f64).log2()
 }

@@ -1,6 +1,5 @@
 //! The metrics of retrieval: pure functions of the ranks of a query's relevant references.
 
-use super::ndcg::ndcg;
 use super::report::{QueryRetrieval, RetrievalValues};
 use crate::evaluation::error::EvaluationError;
 
@@ -233,6 +232,18 @@ fn recall(ranks: &[usize], k: usize) -> f64 {
         Some(first) if *first <= k => 1.0,
         _ => 0.0,
     }
+}
+
+/// nDCG at `k` of ascending ranks of relevant references, of which all up to `k` are given, out of `relevant`.
+fn ndcg(ranks: &[usize], relevant: usize, k: usize) -> f64 {
+    let within = ranks.iter().copied().take_while(|rank| *rank <= k);
+    let found: f64 = within.map(discount).sum();
+    found / (1..=relevant.min(k)).map(discount).sum::<f64>()
+}
+
+/// How much a relevant reference at this rank counts in nDCG.
+pub(super) fn discount(rank: usize) -> f64 {
+    1.0 / ((rank + 1) as f64).log2()
 }
 
 /// MAP@R of ascending ranks, of which all up to `relevant`, the number R of relevant references, are given.
