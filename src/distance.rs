@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::reduce::{max_dim, sum_dim};
 
-/// What is measured between a feature and its center.
+/// The distance between a feature and its center.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CenterDistance {
     /// The Euclidean distance `||x - c||`.

@@ -3,9 +3,9 @@
 use burn::tensor::ExecutionError;
 use thiserror::Error;
 
-/// The reason why a loss could not be made, or refused a call.
+/// Error of a loss: a setting that it cannot be made with, or a call that it refuses.
 ///
-/// Whatever the error, centers, statistics and schedules are as they were before the call.
+/// After an error, centers, statistics and schedules are as they were before the call.
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum LossError {
@@ -154,7 +154,7 @@ pub enum LossError {
     /// An update was given to a loss that is frozen or in validation mode.
     #[error("the centers are frozen (`freeze`, `valid`): they take no update")]
     Frozen,
-    /// `forward` has noted update after update, and nobody applied them.
+    /// Too many updates are pending: `forward` keeps them, and nothing applies them.
     #[error("{count} updates wait for apply_pending: call it where the optimizer steps")]
     PendingNotApplied {
         /// The number of waiting updates.

@@ -10,13 +10,13 @@ use crate::distance::no_zero;
 use crate::error::{LossError, WEIGHT_RULE, is_weight};
 use crate::reads::Reads;
 
-/// Whether frequent classes of a batch weigh less.
+/// The balance of the classes of a batch: frequent classes may weigh less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassBalance {
     /// Every sample weighs the same.
     #[default]
     None,
-    /// The loss of a sample is divided by how many samples of the batch have its label, or by the sum of
+    /// The loss of a sample is divided by the number of samples of the batch with its label, or by the sum of
     /// their weights. Every class of the batch then weighs the same.
     Histogram,
 }
