@@ -6,6 +6,20 @@ use thiserror::Error;
 /// Error of a loss: a setting that it cannot be made with, or a call that it refuses.
 ///
 /// After an error, centers, statistics and schedules are as they were before the call.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, LossError};
+///
+/// let device = Device::flex();
+/// let loss = CenterLossConfig::new(3, 2).init(&device);
+/// match loss.try_forward((Tensor::ones([1, 2], &device), Tensor::from_data([7], &device))) {
+///     Err(LossError::Label { sample, label, num_classes }) => assert_eq!((sample, label, num_classes), (0, 7, 3)),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum LossError {

@@ -11,6 +11,24 @@ use crate::error::{LossError, WEIGHT_RULE, is_weight};
 use crate::reads::Reads;
 
 /// The balance of the classes of a batch: frequent classes may weigh less.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, ClassBalance};
+///
+/// let device = Device::flex();
+/// let loss = CenterLossConfig::new(2, 1)
+///     .with_class_balance(ClassBalance::Histogram)
+///     .init_with_centers(Tensor::zeros([2, 1], &device))?;
+/// let features = Tensor::from_data([[2.0], [2.0], [4.0]], &device);
+/// let losses = loss.forward_no_reduction(features, Tensor::from_data([0, 0, 1], &device));
+///
+/// // Half squares of 2, 2 and 8; the first two are of one class.
+/// assert_eq!(losses.into_data(), [1.0_f32, 1.0, 8.0].into());
+/// # Ok::<(), burn_center_loss::LossError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassBalance {
     /// Every sample weighs the same.

@@ -356,6 +356,11 @@ macro_rules! loss_methods {
             /// Losses of angles take the means of unit features. Every sample counts the same. Rates and
             /// schedules go on, and frozen centers stay frozen. Pending updates are dropped.
             ///
+            /// # Shapes
+            ///
+            /// - features of each batch: `[batch_size, feature_dim]`
+            /// - labels of each batch: `[batch_size]`
+            ///
             /// # Errors
             ///
             /// Those of [`try_forward`](Self::try_forward) under strict checking, and

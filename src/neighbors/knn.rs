@@ -31,6 +31,18 @@ pub enum KnnWeights {
 }
 
 /// Configuration of a [`KnnClassifier`](crate::KnnClassifier), which [`fit`](KnnClassifierConfig::fit) makes.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{KnnClassifierConfig, KnnMetric, KnnWeights};
+///
+/// let device = Device::flex();
+/// let config = KnnClassifierConfig::new(3).with_metric(KnnMetric::Cosine).with_weights(KnnWeights::InverseDistance);
+/// let error = config.fit(Tensor::ones([2, 4], &device), Tensor::from_data([0, 1], &device)).err().unwrap();
+/// assert_eq!(error.to_string(), "k is 3; it must be at least 1 and at most 2, the number of references");
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct KnnClassifierConfig {
     /// The number of neighbors, from 1 to the number of references.

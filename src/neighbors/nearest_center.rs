@@ -72,6 +72,10 @@ pub struct NearestCenter {
 impl NearestCenter {
     /// A classifier of given centers, one row for each class. Reads them back from the device once.
     ///
+    /// # Shapes
+    ///
+    /// - centers: `[num_classes, feature_dim]`
+    ///
     /// # Errors
     ///
     /// [`KnnError`] if there are no centers or no columns, or a center is not finite.
@@ -79,9 +83,14 @@ impl NearestCenter {
         Self::read(centers, KnnMetric::SquaredEuclidean, 1)
     }
 
-    /// A classifier of the directions of given centers: centers and queries are brought to unit length, so that the
-    /// nearest center is the one with the largest cosine, and squared distances are `2 (1 - cos)`. A row of zeros has no
-    /// direction: its cosine with any row counts as 0.
+    /// A classifier of the directions of given centers.
+    ///
+    /// Centers and queries are brought to unit length. So the nearest center is the one with the largest cosine, and
+    /// squared distances are `2 (1 - cos)`. A row of zeros has no direction: its cosine with any row counts as 0.
+    ///
+    /// # Shapes
+    ///
+    /// - centers: `[num_classes, feature_dim]`
     ///
     /// # Errors
     ///

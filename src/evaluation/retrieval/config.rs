@@ -37,7 +37,7 @@ pub struct RetrievalSet {
 }
 
 impl RetrievalSet {
-    /// Features and their labels.
+    /// Features, `[num_samples, feature_dim]`, and their labels, `[num_samples]`.
     pub fn new(features: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         Self {
             features,
@@ -46,7 +46,7 @@ impl RetrievalSet {
         }
     }
 
-    /// The same with a second key for each feature.
+    /// The same set with a second key for each feature, `[num_samples]`.
     pub fn with_keys(mut self, keys: Tensor<1, Int>) -> Self {
         self.keys = Some(keys);
         self

@@ -305,6 +305,12 @@ impl CenterLoss {
     /// The update can be [merged](CenterUpdate::merge) with those of other batches and given to
     /// [`apply`](Self::apply). The loss has a gradient for the features and none for the centers.
     ///
+    /// # Shapes
+    ///
+    /// - features: `[batch_size, feature_dim]`
+    /// - labels, weights: `[batch_size]`
+    /// - loss: `[1]`
+    ///
     /// # Errors
     ///
     /// As [`try_evaluate`](Self::try_evaluate).
