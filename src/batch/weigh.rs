@@ -9,6 +9,7 @@ use super::labels::{LabelKind, read_labels};
 use crate::distance::no_zero;
 use crate::error::{LossError, WEIGHT_RULE, is_weight};
 use crate::reads::Reads;
+use crate::reduce::fusion_barrier;
 
 /// The balance of the classes of a batch: frequent classes may weigh less.
 ///
@@ -138,7 +139,9 @@ impl CheckedBatch {
         match self.rules.checking {
             Checking::Strict => self.refuse_bad_samples(losses, step, centers)?,
             Checking::Deferred => {
-                self.skip_losses([Some(losses.clone()), step].into_iter().flatten())
+                // Burn's fusion starts anew with the checks.
+                let losses = fusion_barrier(losses.clone());
+                self.skip_losses([Some(losses), step].into_iter().flatten())
             }
         }
         let is_plain = self.resting.is_none() && self.weights.is_none();

@@ -2,7 +2,7 @@ use burn::tensor::{DType, Int, Tensor};
 
 use crate::device::is_host;
 use crate::distance::Directions;
-use crate::reduce::sum_dim;
+use crate::reduce::{fusion_barrier, sum_dim};
 
 /// Position of each feature to the vector of its class: of its sub-centers, to the closest one. All without
 /// autodiff.
@@ -91,9 +91,9 @@ pub(super) fn pairs(
     let negative_gradient = |to: &Directions, from: &Directions| {
         // A row of the length of the sine.
         let across = to.units.clone() - from.units.clone() * cosine.clone();
-        let inverse = (sine.clone() * from.norms.clone()).recip();
-        let inverse = inverse.mask_fill(is_collinear.clone(), 0.0);
-        (across * inverse.mask_fill(is_zero(from), 0.0)).cast(dtype)
+        let divisors =
+            (sine.clone() * from.norms.clone()).mask_fill(is_collinear.clone(), f64::INFINITY);
+        (across / divisors.mask_fill(is_zero(from), f64::INFINITY)).cast(dtype)
     };
     // A GPU may compute in f64 without having functions of angles in it.
     let narrow = if is_host(&x.units.device()) {
@@ -102,17 +102,21 @@ pub(super) fn pairs(
         dtype
     };
     let numbers = |column: Tensor<2>| column.squeeze_dim::<1>(1).cast(narrow);
+    // The angle comes last: Burn's fusion knows no arc tangent, and would fuse nothing after it.
+    let [by_features, by_centers] = [negative_gradient(&w, &x), negative_gradient(&x, &w)];
+    let [cosine, sine] = [cosine.clone(), sine.clone()].map(numbers);
+    let directions = Directions {
+        units: x.units.clone().cast(dtype),
+        norms: x.norms.clone().cast(dtype),
+    };
     TargetAngles {
-        angle: numbers(difference).atan2(numbers(sum)).mul_scalar(2.0),
-        by_features: negative_gradient(&w, &x),
-        by_centers: negative_gradient(&x, &w),
-        cosine: numbers(cosine),
-        sine: numbers(sine),
-        norms: numbers(x.norms.clone()),
-        directions: Some(Directions {
-            units: x.units.cast(dtype),
-            norms: x.norms.cast(dtype),
-        }),
+        by_features,
+        by_centers,
+        cosine,
+        sine,
+        norms: directions.norms.clone().squeeze_dim(1),
+        directions: Some(directions),
+        angle: fusion_barrier(numbers(difference).atan2(numbers(sum))).mul_scalar(2.0),
         rows,
     }
 }
