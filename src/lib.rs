@@ -11,6 +11,7 @@
 //! | compact classes beside cross-entropy | [`CenterLoss`]; [its page](center) says which update rule when |
 //! | the same, and other classes pushed away | [`ContrastiveCenterLoss`], [`TripletCenterLoss`], [`IslandLoss`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]; [its page](margin) says which margin when |
+//! | a classifier without a class layer, also for open sets | [`DistanceSoftmax`] |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
 //!
 //! # What else when
@@ -108,7 +109,7 @@ mod schedule;
 mod softmax;
 
 pub use centers::CenterDType;
-pub use distance::CenterDistance;
+pub use distance::{CenterDistance, SoftmaxDistance};
 pub use error::{LossError, SettingError};
 pub use schedule::Schedule;
 
@@ -135,8 +136,8 @@ pub use crate::{
         ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,
     },
     relatives::{
-        ContrastiveCenterLoss, ContrastiveCenterLossConfig, IslandLoss, IslandLossConfig,
-        TripletCenterLoss, TripletCenterLossConfig,
+        ContrastiveCenterLoss, ContrastiveCenterLossConfig, DistanceSoftmax, DistanceSoftmaxConfig,
+        IslandLoss, IslandLossConfig, TripletCenterLoss, TripletCenterLossConfig,
     },
     sampling::{PkBatches, SamplingError},
 };
@@ -170,14 +171,16 @@ pub mod center {
 }
 
 pub mod relatives {
-    //! Relatives of center loss, whose centers an optimizer trains.
+    //! Relatives of center loss: their centers are parameters, which the optimizer of the model trains.
     //!
     //! | you want | use |
     //! |---|---|
     //! | centers that also push other classes away, beside cross-entropy | [`ContrastiveCenterLoss`] |
     //! | features nearer to their center than to any other by a margin | [`TripletCenterLoss`] |
     //! | centers in different directions, for few classes | [`IslandLoss`] |
+    //! | a classifier whose classes are centers: GCPL, L-GM, CAC for open sets | [`DistanceSoftmax`] |
 
+    pub use crate::loss::distance_softmax::{DistanceSoftmax, DistanceSoftmaxConfig};
     pub use crate::loss::relatives::{
         ContrastiveCenterLoss, ContrastiveCenterLossConfig, IslandLoss, IslandLossConfig,
         TripletCenterLoss, TripletCenterLossConfig, TripletDistance,

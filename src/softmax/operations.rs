@@ -90,32 +90,6 @@ impl Operations {
 }
 
 impl Blocks<Operations> {
-    /// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`.
-    /// `inputs` are features and class vectors on the graph. If samples may rest, a batch of which all do passes no
-    /// gradient, whatever arrives.
-    pub fn sum_on_graph(
-        &self,
-        inputs: [Tensor<2>; 2],
-        coefficients: Tensor<1>,
-        may_rest: bool,
-    ) -> Tensor<1> {
-        let wanted = inputs.each_ref().map(Tensor::is_autodiff);
-        let all_rest = may_rest.then(|| coefficients.clone().equal_elem(0.0).all());
-        let gradients = self.gradients_of(coefficients, wanted);
-        let products = inputs
-            .into_iter()
-            .zip(gradients)
-            .filter_map(|(input, gradient)| {
-                gradient.map(|gradient| (zeros_of(input) * gradient).sum())
-            });
-        let sum = products.reduce(|one, other| one + other);
-        let sum = sum.expect("features or class vectors are on the graph");
-        match all_rest {
-            Some(all_rest) => sum.mask_fill(all_rest, 0.0),
-            None => sum,
-        }
-    }
-
     /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of
     /// all scores.
     pub fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
@@ -148,7 +122,31 @@ impl Blocks<Operations> {
     }
 }
 
+/// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`. `inputs` are
+/// features and class vectors on the graph. `gradients` gives their gradients, each if it is wanted. If samples may
+/// rest, a batch of which all do passes no gradient, whatever arrives.
+pub(super) fn sum_on_graph(
+    inputs: [Tensor<2>; 2],
+    coefficients: Tensor<1>,
+    may_rest: bool,
+    gradients: impl FnOnce(Tensor<1>, [bool; 2]) -> [Option<Tensor<2>>; 2],
+) -> Tensor<1> {
+    let wanted = inputs.each_ref().map(Tensor::is_autodiff);
+    let all_rest = may_rest.then(|| coefficients.clone().equal_elem(0.0).all());
+    let gradients = gradients(coefficients, wanted);
+    let products = inputs.into_iter().zip(gradients);
+    let products = products.filter_map(|(input, gradient)| {
+        gradient.map(|gradient| (zeros_of(input) * gradient).sum())
+    });
+    let sum = products.reduce(|one, other| one + other);
+    let sum = sum.expect("features or class vectors are on the graph");
+    match all_rest {
+        Some(all_rest) => sum.mask_fill(all_rest, 0.0),
+        None => sum,
+    }
+}
+
 /// Zeros that pass their gradients on to the tensor.
-fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
+pub(super) fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
     tensor.clone() - tensor.without_autodiff()
 }
