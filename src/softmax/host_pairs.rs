@@ -40,8 +40,8 @@ impl HostPairs {
         }
     }
 
-    /// The centers of a block less the origin, and a last column of their squared lengths,
-    /// `[rows, feature_dim + 1]`; and the latter.
+    /// The centers of a block less the origin, with a last column, `[rows, feature_dim + 1]`, and their squared
+    /// lengths, of which `last` makes that column.
     fn centers_of(&self, block: &Range<usize>, last: fn(f32) -> f32) -> (Tensor<2>, Vec<f32>) {
         shifted(self.positions.centers_of(block), &self.origin, last)
     }
@@ -64,7 +64,7 @@ impl HostPairs {
     }
 }
 
-/// Rows less the origin, with a last column, and the squared lengths, of which `last` makes that column.
+/// Rows less the origin, with a last column, and their squared lengths, of which `last` makes that column.
 fn shifted(rows: Tensor<2>, origin: &[f32], last: fn(f32) -> f32) -> (Tensor<2>, Vec<f32>) {
     let [count, width] = rows.dims();
     let rows = primitive(rows);
@@ -253,46 +253,22 @@ impl HostPairs {
 
 /// The columns of products but the last one, less the rows, which may be wider, times the last column.
 fn less_multiples(products: Tensor<2>, rows: Tensor<2>, width: usize) -> Vec<f32> {
-    let [_, row_width] = rows.dims();
+    let ([count, product_width], [_, row_width]) = (products.dims(), rows.dims());
     let [products, rows] = [products, rows].map(primitive);
     let (products, rows) = (values(&products), values(&rows));
-    let mut found = vec![0.0; products.len() / (width + 1) * width];
-    let mut places = vec![(); products.len() / (width + 1)];
-    for_parts_of_rows(&mut found, width, &mut places, |first, found, _| {
-        let (products, rows) = (&products[first * (width + 1)..], &rows[first * row_width..]);
-        vectorized(Subtracting {
-            products,
-            rows,
-            row_width,
-            found,
-            width,
-        });
-    });
-    found
-}
-
-struct Subtracting<'a> {
-    products: &'a [f32],
-    rows: &'a [f32],
-    row_width: usize,
-    found: &'a mut [f32],
-    width: usize,
-}
-
-impl Loops for Subtracting<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let sources = self.products.chunks_exact(self.width + 1);
-        let sources = sources.zip(self.rows.chunks_exact(self.row_width));
-        for (found, (products, rows)) in self.found.chunks_exact_mut(self.width).zip(sources) {
-            let multiple = products[self.width];
+    let mut found = vec![0.0; count * width];
+    let mut places: Vec<usize> = (0..count).collect();
+    for_parts_of_rows(&mut found, width, &mut places, |_, found, places| {
+        for (found, row) in found.chunks_exact_mut(width).zip(places) {
+            let products = &products[*row * product_width..][..product_width];
+            let multiple = products[width];
+            let rows = &rows[*row * row_width..][..width];
             for (found, (product, value)) in found.iter_mut().zip(products.iter().zip(rows)) {
                 *found = product - multiple * value;
             }
         }
-    }
+    });
+    found
 }
 
 /// Turns products of features and centers into negative distances.

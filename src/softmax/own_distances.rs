@@ -11,7 +11,7 @@ pub(super) struct OwnDistances {
     /// The rows of the centers, `[batch_size * sub_centers]`.
     pub rows: Tensor<1, Int>,
     /// From the centers to the features, `[batch_size, sub_centers, feature_dim]`.
-    pub differences: Tensor<3>,
+    differences: Tensor<3>,
     /// The centers less the origin, of the same shape.
     centers: Tensor<3>,
     /// `[batch_size, sub_centers]`

@@ -156,18 +156,19 @@ impl PairOperations {
         } = self.positions;
         let factors = upstream.gradient.clone().mul_scalar(scale);
         let exponents = scores.clone().mul_scalar(scale) - upstream.log_sum.clone();
-        let mut rests = upstream
+        let rests = upstream
             .gradient
             .clone()
             .equal_elem(0.0)
             .expand(scores.dims());
-        rests = rests.bool_or(self.positions.is_own(&self.classes, block));
-        let mut slopes = exponents.exp() * factors;
-        if distance == SoftmaxDistance::Euclidean {
-            rests = rests.bool_or(scores.clone().equal_elem(0.0));
-            slopes = slopes / no_zero(scores.neg());
+        let rests = rests.bool_or(self.positions.is_own(&self.classes, block));
+        if distance == SoftmaxDistance::SquaredEuclidean {
+            return exponents.mask_fill(rests, NO_SUM).exp() * factors;
         }
-        slopes.mask_fill(rests, 0.0)
+        // At a distance of zero there is no direction.
+        let rests = rests.bool_or(scores.clone().equal_elem(0.0));
+        let slopes = exponents.mask_fill(rests.clone(), NO_SUM).exp() * factors;
+        (slopes / no_zero(scores.neg())).mask_fill(rests, 0.0)
     }
 }
 
