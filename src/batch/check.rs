@@ -69,6 +69,25 @@ impl From<(Tensor<2>, Tensor<1, Int>)> for LabelledBatch {
 ///
 /// A sample is bad if its label names no class, a feature or its loss is not finite, or its weight is
 /// outside its range.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, Checking};
+///
+/// let device = Device::flex();
+/// let batch = || (Tensor::from_data([[1.0, 1.0]], &device), Tensor::from_data([7], &device));
+/// let config = CenterLossConfig::new(3, 2);
+///
+/// let error = config.init(&device).try_forward(batch()).unwrap_err();
+/// assert_eq!(error.to_string(), "labels[0] is 7: it must be in 0..3");
+///
+/// let deferred = config.with_checking(Checking::Deferred).init(&device);
+/// assert_eq!(deferred.try_forward(batch())?.into_scalar::<f32>(), 0.0);
+/// assert_eq!(deferred.take_skipped()?.labels, 1);
+/// # Ok::<(), burn_center_loss::LossError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Checking {
     /// Every call reads the labels and a few numbers per sample back from the device, all at once. A

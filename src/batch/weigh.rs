@@ -11,13 +11,31 @@ use crate::error::{LossError, WEIGHT_RULE, is_weight};
 use crate::reads::Reads;
 use crate::reduce::fusion_barrier;
 
-/// Whether frequent classes of a batch weigh less.
+/// The balance of the classes of a batch: frequent classes may weigh less.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, ClassBalance};
+///
+/// let device = Device::flex();
+/// let loss = CenterLossConfig::new(2, 1)
+///     .with_class_balance(ClassBalance::Histogram)
+///     .init_with_centers(Tensor::zeros([2, 1], &device))?;
+/// let features = Tensor::from_data([[2.0], [2.0], [4.0]], &device);
+/// let losses = loss.forward_no_reduction(features, Tensor::from_data([0, 0, 1], &device));
+///
+/// // Half squares of 2, 2 and 8; the first two are of one class.
+/// assert_eq!(losses.into_data(), [1.0_f32, 1.0, 8.0].into());
+/// # Ok::<(), burn_center_loss::LossError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassBalance {
     /// Every sample weighs the same.
     #[default]
     None,
-    /// The loss of a sample is divided by how many samples of the batch have its label, or by the sum of
+    /// The loss of a sample is divided by the number of samples of the batch with its label, or by the sum of
     /// their weights. Every class of the batch then weighs the same.
     Histogram,
 }

@@ -5,6 +5,17 @@ use super::input::check_prior;
 use burn::config::Config;
 
 /// Costs of wrong decisions, and the share of genuine pairs in use.
+///
+/// # Example
+///
+/// ```
+/// use burn_center_loss::evaluation::DetectionCost;
+///
+/// // One pair in ten is genuine, and a miss costs nine times as much as a false accept.
+/// let cost = DetectionCost::new().with_target_prior(0.1).with_miss_cost(9.0);
+/// assert!(cost.bayes_threshold()?.abs() < 1e-12);
+/// # Ok::<(), burn_center_loss::evaluation::EvaluationError>(())
+/// ```
 #[derive(Config, Copy, Debug, PartialEq)]
 pub struct DetectionCost {
     /// The share of genuine pairs in use, above 0 and below 1. Default: `0.01`.

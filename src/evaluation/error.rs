@@ -3,7 +3,7 @@
 use crate::neighbors::KnnError;
 use thiserror::Error;
 
-/// Why a metric could not be computed.
+/// Error of a metric that could not be computed.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum EvaluationError {

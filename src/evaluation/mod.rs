@@ -1,3 +1,4 @@
+#![doc = "Measures of features for retrieval, verification, open sets and clustering.\n"]
 #![doc = include_str!("../../docs/evaluation.md")]
 
 mod calibration;

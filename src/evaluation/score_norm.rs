@@ -41,7 +41,7 @@ pub enum Deviation {
 /// | subtracted from all rows | a mean | nothing |
 #[derive(Config, Debug)]
 pub struct ScoreNormConfig {
-    /// How many of the cohort scores of a row are used, the largest ones; all if `None` or if the cohort has fewer.
+    /// The number of cohort scores of a row that are used, the largest ones; all if `None` or if the cohort has fewer.
     /// Default: `None`.
     #[config(default = "None")]
     pub top_k: Option<usize>,
@@ -137,7 +137,7 @@ impl ScoreNormConfig {
     }
 }
 
-/// Normalizes scores of trials by the scores that their rows have with a cohort.
+/// Score normalisation: the score of a trial is measured by the scores that both its rows have with a cohort.
 ///
 /// ```text
 /// s        cosine of the enrolment row and the test row

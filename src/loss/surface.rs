@@ -262,7 +262,7 @@ macro_rules! loss_methods {
                 self.value(batch.into(), Call::FORWARD)
             }
 
-            /// The loss of a batch without training: nothing moves, and the centers get no gradients.
+            /// The loss of a batch, without training: nothing moves, and the centers get no gradients.
             ///
             /// # Shapes
             ///
@@ -348,7 +348,12 @@ macro_rules! loss_methods {
             /// its center.
             ///
             /// Losses of angles take the means of unit features. Every sample counts the same. Rates and
-            /// schedules go on, and frozen centers stay frozen. Updates that wait are dropped.
+            /// schedules go on, and frozen centers stay frozen. Pending updates are dropped.
+            ///
+            /// # Shapes
+            ///
+            /// - features of each batch: `[batch_size, feature_dim]`
+            /// - labels of each batch: `[batch_size]`
             ///
             /// # Errors
             ///
@@ -374,8 +379,8 @@ macro_rules! loss_methods {
             /// The same loss with more classes. The given centers follow the present ones.
             ///
             /// `centers` is `[new_classes, feature_dim]`, or `[new_classes * sub_centers, feature_dim]`. New
-            /// classes have class weight 1. Rates, schedules and counts go on, frozen centers stay frozen, and
-            /// waiting updates wait on.
+            /// classes have class weight 1. Rates, schedules, counts and pending updates stay, and frozen centers
+            /// stay frozen.
             ///
             /// # Errors
             ///

@@ -3,7 +3,7 @@
 use crate::error::WEIGHT_RULE;
 use thiserror::Error;
 
-/// Why a classifier could not be fitted or could not answer.
+/// Error of a classifier that could not be fitted or could not answer.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum KnnError {

@@ -30,21 +30,32 @@ pub enum KnnWeights {
     InverseDistance,
 }
 
-/// Configuration to create a [`KnnClassifier`](crate::KnnClassifier) using the
-/// [fit function](KnnClassifierConfig::fit).
+/// Configuration of a [`KnnClassifier`](crate::KnnClassifier), which [`fit`](KnnClassifierConfig::fit) makes.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{KnnClassifierConfig, KnnMetric, KnnWeights};
+///
+/// let device = Device::flex();
+/// let config = KnnClassifierConfig::new(3).with_metric(KnnMetric::Cosine).with_weights(KnnWeights::InverseDistance);
+/// let error = config.fit(Tensor::ones([2, 4], &device), Tensor::from_data([0, 1], &device)).err().unwrap();
+/// assert_eq!(error.to_string(), "k is 3; it must be at least 1 and at most 2, the number of references");
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct KnnClassifierConfig {
     /// The number of neighbors, from 1 to the number of references.
     pub k: usize,
-    /// What "near" means. Default: `Euclidean`.
+    /// The distance between a query and a reference. Default: `Euclidean`.
     #[config(default = "KnnMetric::Euclidean")]
     pub metric: KnnMetric,
     /// The weight of each neighbor's vote. Default: `Uniform`.
     #[config(default = "KnnWeights::Uniform")]
     pub weights: KnnWeights,
-    /// Bounds the memory of a query: the most pairs of query and reference that a device, or each thread of the
-    /// processor, multiplies at one time (4 bytes each), rounded up to whole blocks of at most 256 references. It
-    /// changes no answer. Default: `1048576`.
+    /// The bound on the memory of a query: the number of pairs of query and reference that a device, or each thread of
+    /// the processor, multiplies at one time. A pair takes 4 bytes. The number is rounded up to whole blocks of at most
+    /// 256 references. It changes no answer. Default: `1048576`.
     #[config(default = "DEFAULT_MAX_PAIRS")]
     pub max_pairs: usize,
 }
@@ -172,7 +183,7 @@ impl KnnClassifierConfig {
     }
 }
 
-/// All that makes up a [`KnnClassifier`](crate::KnnClassifier), to be stored in any format of serde.
+/// The stored form of a [`KnnClassifier`](crate::KnnClassifier), for any format of serde.
 ///
 /// [`KnnClassifier::to_data`](crate::KnnClassifier::to_data) makes it,
 /// [`KnnClassifier::from_data`](crate::KnnClassifier::from_data) takes it. It holds the configuration, the references
@@ -198,7 +209,8 @@ pub struct Neighbors {
     pub indices: Tensor<2, Int>,
 }
 
-/// Labels a query by the votes of its k nearest references; exact, on every backend the same.
+/// The k-nearest-neighbor classifier: a query gets the label with the most votes of its k nearest references. It is exact,
+/// and the same on every backend.
 ///
 /// ```text
 /// votes(q, l)   = sum over the k nearest references r with label l of s(r) w(distance(q, r))
@@ -211,19 +223,18 @@ pub struct Neighbors {
 /// equally far from the query the one with the lowest index is nearer; of labels with equally many votes the lowest
 /// wins. Votes are added in `f64`, nearest first.
 ///
-/// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed
-/// in the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
-/// queries' type. Only references that can't be among the nearest are left out:
+/// Distances are direct differences in `f64`, summed in the order of the columns, so that answers do not depend on the
+/// backend. Reported distances are rounded to the type of the queries. The search leaves out only references that cannot be
+/// among the nearest:
 ///
-/// - Up to 8 columns, except under `InnerProduct`, the references are in a k-d tree on the host, and a query visits the
+/// - Up to 8 columns, except under `InnerProduct`, the references are in a k-d tree on the host. A query visits the
 ///   parts that may hold a neighbor.
-/// - With more columns a matrix product on the references' device gives every pair a key, with a bound on its rounding.
-///   The `flex` and `ndarray` backends multiply `f32` and the keys are looked through on all threads; on other devices,
-///   which may cut the factors, the product is three times as wide and the smallest key of each block of references is
-///   read back.
+/// - With more columns a matrix product on the device of the references gives every pair a key, with a bound on its
+///   rounding. On `flex` and `ndarray` the factors are `f32`, and all threads look through the keys. Other devices may cut
+///   the factors: there the product is three times as wide, and the smallest key of each block of references is read back.
 ///
-/// Where many references are nearly as far as the k-th, few can be left out and a query costs up to one comparison with
-/// each reference.
+/// If many references are nearly as far as the k-th, few can be left out. A query then costs up to one comparison with each
+/// reference.
 ///
 /// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing receives
 /// gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision
@@ -318,7 +329,7 @@ impl KnnClassifier {
         }
     }
 
-    /// All that makes up this classifier, to be stored in any format of serde.
+    /// The stored form of this classifier, for any format of serde.
     ///
     /// # Example
     ///

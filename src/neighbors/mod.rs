@@ -1,4 +1,15 @@
-//! Exact search for nearest rows, and two classifiers on it: k nearest neighbors, and nearest center.
+//! Classifiers by distance: k nearest neighbors and nearest center, by exact search.
+//!
+//! | you want | use |
+//! |---|---|
+//! | the class of most of the k nearest samples | [`KnnClassifierConfig::fit`] |
+//! | the same with samples that count more or less | [`KnnClassifierConfig::fit_weighted`] |
+//! | the k nearest samples and their distances | [`KnnClassifier::kneighbors`] |
+//! | the class of the nearest center of a loss | `nearest_center` of the loss |
+//! | the class of the nearest mean of samples | [`NearestCenter::fit`] |
+//! | a classifier in a file | [`KnnClassifierData`], [`NearestCenterData`] |
+//!
+//! Results are exact: the search leaves no neighbor out, and of equally near ones the one with the lowest index is nearer.
 
 mod comparison;
 mod error;

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why batches by class could not be made.
+/// Error of settings or labels that batches by class cannot be made from.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SamplingError {

@@ -14,7 +14,7 @@ use burn::tensor::Device;
 use super::error::SamplingError;
 use super::pk_batches::PkBatches;
 
-/// A data loader of [`PkBatches`], for Burn's `Learner` and for a loop of one's own.
+/// A data loader of [`PkBatches`], for Burn's `Learner` and for your own loop.
 ///
 /// Each call of `iter` starts the next epoch, and nothing else does. The first one is epoch 1, as the `Learner` counts.
 /// The `Learner` tells a loader no epoch number, so a resumed training must: [`starting_at`](Self::starting_at).

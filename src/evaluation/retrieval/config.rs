@@ -37,7 +37,7 @@ pub struct RetrievalSet {
 }
 
 impl RetrievalSet {
-    /// Features and their labels.
+    /// Features, `[num_samples, feature_dim]`, and their labels, `[num_samples]`.
     pub fn new(features: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         Self {
             features,
@@ -46,7 +46,7 @@ impl RetrievalSet {
         }
     }
 
-    /// The same with a second key for each feature.
+    /// The same set with a second key for each feature, `[num_samples]`.
     pub fn with_keys(mut self, keys: Tensor<1, Int>) -> Self {
         self.keys = Some(keys);
         self
@@ -116,7 +116,7 @@ impl RetrievalSet {
 /// ```
 #[derive(Config, Debug)]
 pub struct RetrievalConfig {
-    /// What "near" means. Default: `Euclidean`.
+    /// The distance between a query and a reference. Default: `Euclidean`.
     #[config(default = "KnnMetric::Euclidean")]
     pub metric: KnnMetric,
     /// The depths of precision, recall and nDCG. Default: `[1]`.
@@ -143,8 +143,8 @@ impl RetrievalConfig {
         self.evaluate_with_progress(set, |_, _| ())
     }
 
-    /// As [`evaluate`](Self::evaluate); calls `progress` from time to time with how many of the queries with a match are
-    /// done, and how many there are.
+    /// [`evaluate`](Self::evaluate) with a callback for its progress. From time to time `progress` gets the number of
+    /// finished queries, and the number of all queries with a match.
     ///
     /// # Errors
     ///
@@ -184,8 +184,8 @@ impl RetrievalConfig {
         self.evaluate_against_with_progress(queries, references, |_, _| ())
     }
 
-    /// As [`evaluate_against`](Self::evaluate_against); calls `progress` from time to time with how many of the queries
-    /// with a match are done, and how many there are.
+    /// [`evaluate_against`](Self::evaluate_against) with a callback for its progress. From time to time `progress` gets the
+    /// number of finished queries, and the number of all queries with a match.
     ///
     /// # Errors
     ///

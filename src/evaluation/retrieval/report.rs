@@ -52,12 +52,12 @@ impl RetrievalReport {
         &self.queries
     }
 
-    /// How many queries have a relevant reference. The means are over these.
+    /// The number of queries with a relevant reference. The means are over these.
     pub fn queries_with_match(&self) -> usize {
         self.queries.iter().flatten().count()
     }
 
-    /// How many queries have no relevant reference and are left out of all means.
+    /// The number of queries without a relevant reference. All means leave them out.
     pub fn queries_without_match(&self) -> usize {
         self.queries.len() - self.queries_with_match()
     }

@@ -55,7 +55,7 @@ loss_config! {
         /// The factor of the margin over the training steps. Default: [`Schedule::Constant`].
         #[config(default = "Schedule::Constant")]
         pub margin_schedule: Schedule,
-        /// The factor of all cosines; finite and greater than 0. It matters at least as much as the margin.
+        /// The factor of all cosines, 1 / temperature; finite and greater than 0. It matters at least as much as the margin.
         /// [`SuggestedScale`](crate::margin::SuggestedScale) computes the least useful one. Default: 64.
         #[config(default = 64.0)]
         pub scale: f64,
