@@ -131,6 +131,39 @@ macro_rules! common_settings {
     };
 }
 
+/// The item of [`LossConfig`] that makes a loss of centers, class weights, configuration and counter.
+macro_rules! assemble {
+    ($Loss:ident) => {
+        fn assemble(&self, centers: crate::centers::Centers) -> $Loss {
+            $Loss {
+                class_weights: self.class_weights(&centers),
+                centers,
+                config: std::sync::Arc::new(self.clone()),
+                skipped: crate::batch::SkippedCounter::default(),
+            }
+        }
+    };
+}
+
+/// The item of [`Loss`] for a loss of which only the class weights follow the centers.
+macro_rules! with_centers {
+    ($Config:ident) => {
+        fn with_centers(
+            self,
+            centers: crate::centers::Centers,
+            config: Option<std::sync::Arc<$Config>>,
+        ) -> Self {
+            let config = config.unwrap_or_else(|| self.config.clone());
+            Self {
+                class_weights: config.class_weights(&centers),
+                centers,
+                config,
+                ..self
+            }
+        }
+    };
+}
+
 /// Writes the methods that all losses have. `per sample` adds those of a loss that is a sum over samples.
 macro_rules! loss_methods {
     ($Loss:ident, $Config:ident per sample) => {
@@ -456,4 +489,4 @@ macro_rules! loss_methods {
     };
 }
 
-pub(crate) use {common_settings, loss_config, loss_methods};
+pub(crate) use {assemble, common_settings, loss_config, loss_methods, with_centers};

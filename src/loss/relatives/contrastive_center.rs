@@ -3,14 +3,14 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::{Int, Tensor};
 
-use super::value::{check, nan_unless_finite, offsets, squares, weigh};
+use super::value::{nan_unless_finite, offsets, squares, weigh};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::distance::CenterDistance;
 use crate::error::{LossError, not_negative, positive};
-use crate::loss::common::{Call, Loss, LossConfig};
+use crate::loss::common::{Call, Loss, LossConfig, check_batch};
 use crate::loss::display::loss_display;
-use crate::loss::surface::{common_settings, loss_config, loss_methods};
+use crate::loss::surface::{assemble, common_settings, loss_config, loss_methods, with_centers};
 use crate::reduce::{fusion_barrier, sum_dim};
 
 loss_config! {
@@ -50,14 +50,7 @@ impl LossConfig for ContrastiveCenterLossConfig {
         Ok(())
     }
 
-    fn assemble(&self, centers: Centers) -> ContrastiveCenterLoss {
-        ContrastiveCenterLoss {
-            class_weights: self.class_weights(&centers),
-            centers,
-            config: Arc::new(self.clone()),
-            skipped: SkippedCounter::default(),
-        }
-    }
+    assemble!(ContrastiveCenterLoss);
 
     fn distance(&self) -> CenterDistance {
         CenterDistance::Euclidean
@@ -161,25 +154,14 @@ impl Loss for ContrastiveCenterLoss {
 
     fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError> {
         let config = &*self.config;
-        let (batch, centers) = check(config.rules(config.checking), &self.centers, batch, call)?;
+        let (batch, centers) =
+            check_batch(config.rules(config.checking), &self.centers, batch, call)?;
         let weighing = config.weighing(config.lambda, self.class_weights.as_ref(), call);
         let losses = |batch: &CheckedBatch, centers| losses(batch, centers, config.delta);
         weigh(batch, centers, &weighing, &self.skipped, losses)
     }
 
-    fn with_centers(
-        self,
-        centers: Centers,
-        config: Option<Arc<ContrastiveCenterLossConfig>>,
-    ) -> Self {
-        let config = config.unwrap_or_else(|| self.config.clone());
-        Self {
-            class_weights: config.class_weights(&centers),
-            centers,
-            config,
-            ..self
-        }
-    }
+    with_centers!(ContrastiveCenterLossConfig);
 }
 
 /// The losses of the samples, `[batch_size]`.

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::value::{check, offsets, weigh};
+use super::value::{offsets, weigh};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::distance::{CenterDistance, half_squares, unit_rows};
 use crate::error::{LossError, not_negative};
-use crate::loss::common::{Call, Loss, LossConfig};
+use crate::loss::common::{Call, Loss, LossConfig, check_batch};
 use crate::loss::display::loss_display;
-use crate::loss::surface::{common_settings, loss_config, loss_methods};
+use crate::loss::surface::{assemble, common_settings, loss_config, loss_methods, with_centers};
 use crate::reduce::{max_dim, sum_dim};
 
 loss_config! {
@@ -49,14 +49,7 @@ impl LossConfig for IslandLossConfig {
         Ok(())
     }
 
-    fn assemble(&self, centers: Centers) -> IslandLoss {
-        IslandLoss {
-            class_weights: self.class_weights(&centers),
-            centers,
-            config: Arc::new(self.clone()),
-            skipped: SkippedCounter::default(),
-        }
-    }
+    assemble!(IslandLoss);
 
     fn distance(&self) -> CenterDistance {
         CenterDistance::Euclidean
@@ -163,7 +156,8 @@ impl Loss for IslandLoss {
 
     fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError> {
         let config = &*self.config;
-        let (batch, centers) = check(config.rules(config.checking), &self.centers, batch, call)?;
+        let (batch, centers) =
+            check_batch(config.rules(config.checking), &self.centers, batch, call)?;
         let weighing = config.weighing(config.lambda, self.class_weights.as_ref(), call);
         let losses = |batch: &CheckedBatch, centers: Tensor<2>| {
             let own = centers.clone().select(0, batch.classes.clone());
@@ -174,15 +168,7 @@ impl Loss for IslandLoss {
         weigh(batch, centers, &weighing, &self.skipped, losses)
     }
 
-    fn with_centers(self, centers: Centers, config: Option<Arc<IslandLossConfig>>) -> Self {
-        let config = config.unwrap_or_else(|| self.config.clone());
-        Self {
-            class_weights: config.class_weights(&centers),
-            centers,
-            config,
-            ..self
-        }
-    }
+    with_centers!(IslandLossConfig);
 }
 
 /// The sum of `cos(c_j, c_k) + 1` over all ordered pairs of two classes, `[1]`.

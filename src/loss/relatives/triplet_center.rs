@@ -4,15 +4,15 @@ use burn::module::Module;
 use burn::tensor::{DType, Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::value::{check, nan_unless_finite, offsets, weigh};
+use super::value::{nan_unless_finite, offsets, weigh};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::device::is_host;
 use crate::distance::{CenterDistance, no_zero, norms, squared_euclidean};
 use crate::error::{LossError, not_negative};
-use crate::loss::common::{Call, Loss, LossConfig};
+use crate::loss::common::{Call, Loss, LossConfig, check_batch};
 use crate::loss::display::loss_display;
-use crate::loss::surface::{common_settings, loss_config, loss_methods};
+use crate::loss::surface::{assemble, common_settings, loss_config, loss_methods, with_centers};
 use crate::neighbors::{DEFAULT_MAX_PAIRS, KnnMetric, Rows, Search};
 use crate::reduce::{max_dim, sum_dim};
 
@@ -66,14 +66,7 @@ impl LossConfig for TripletCenterLossConfig {
         Ok(())
     }
 
-    fn assemble(&self, centers: Centers) -> TripletCenterLoss {
-        TripletCenterLoss {
-            class_weights: self.class_weights(&centers),
-            centers,
-            config: Arc::new(self.clone()),
-            skipped: SkippedCounter::default(),
-        }
-    }
+    assemble!(TripletCenterLoss);
 
     fn distance(&self) -> CenterDistance {
         CenterDistance::Euclidean
@@ -180,22 +173,15 @@ impl Loss for TripletCenterLoss {
 
     fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError> {
         let config = &*self.config;
-        let (batch, centers) = check(config.rules(config.checking), &self.centers, batch, call)?;
+        let (batch, centers) =
+            check_batch(config.rules(config.checking), &self.centers, batch, call)?;
         let weighing = config.weighing(config.lambda, self.class_weights.as_ref(), call);
         let others = nearest_others(&batch, &centers.clone().without_autodiff());
         let losses = |batch: &CheckedBatch, centers| losses(config, batch, centers, others.clone());
         weigh(batch, centers, &weighing, &self.skipped, losses)
     }
 
-    fn with_centers(self, centers: Centers, config: Option<Arc<TripletCenterLossConfig>>) -> Self {
-        let config = config.unwrap_or_else(|| self.config.clone());
-        Self {
-            class_weights: config.class_weights(&centers),
-            centers,
-            config,
-            ..self
-        }
-    }
+    with_centers!(TripletCenterLossConfig);
 }
 
 /// The losses of the samples, `[batch_size]`. `others` are the classes of the nearest other centers.

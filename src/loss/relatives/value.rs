@@ -1,29 +1,10 @@
-//! The way of a batch through these losses: checked, and its weighed losses.
+//! The weighed losses of a batch.
 
 use burn::tensor::Tensor;
 
-use crate::batch::{BatchRules, CheckedBatch, LabelledBatch, SkippedCounter, Weighing};
-use crate::centers::Centers;
+use crate::batch::{CheckedBatch, SkippedCounter, Weighing};
 use crate::error::LossError;
-use crate::loss::common::Call;
 use crate::reduce::{max_dim, sum_dim};
-
-/// The checked batch, and the centers, on the graph if they get gradients.
-pub(super) fn check(
-    rules: BatchRules,
-    centers: &Centers,
-    batch: LabelledBatch,
-    call: Call,
-) -> Result<(CheckedBatch, Tensor<2>), LossError> {
-    centers.check_present()?;
-    let batch = rules.check(batch, centers.device(), centers.dtype())?;
-    let centers = if call.may_train && batch.is_autodiff {
-        centers.tracked()
-    } else {
-        centers.constant()
-    };
-    Ok((batch, centers))
-}
 
 /// The weighed loss of a batch. `losses` is the formula: the loss of each sample, `[batch_size]`, which must be
 /// finite where the batch is [masked](CheckedBatch::masked).
