@@ -28,12 +28,7 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
     #[command(flatten)]
-    pub place: PlaceArgs,
-    /// Go on with the main job that this directory is of
-    #[arg(long, value_name = "DIR", conflicts_with = "out_dir")]
-    pub resume: Option<PathBuf>,
-    #[command(flatten)]
-    pub recipe: Changes,
+    pub job: JobArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -55,25 +50,21 @@ pub enum Command {
 )]
 pub struct TrainArgs {
     /// What is minimized
-    #[arg(long, value_enum, required_unless_present = "resume")]
-    pub loss: Option<Loss>,
-    /// The directory of a finished run with `--loss joint` that `--loss center` starts from
-    #[arg(long, value_name = "DIR")]
-    pub from: Option<PathBuf>,
-    /// Go on with the run that this directory is of, from its last checkpoint
     #[arg(
         long,
-        value_name = "DIR",
-        conflicts_with_all = ["loss", "from", "preset", "out_dir"]
+        value_enum,
+        required_unless_present = "resume",
+        conflicts_with = "resume"
     )]
-    pub resume: Option<PathBuf>,
+    pub loss: Option<Loss>,
+    /// The directory of a finished run with `--loss joint` that `--loss center` starts from
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub from: Option<PathBuf>,
     /// The recipe to start from
-    #[arg(long, value_enum, default_value = "full")]
+    #[arg(long, value_enum, default_value = "full", conflicts_with = "resume")]
     pub preset: Preset,
     #[command(flatten)]
-    pub place: PlaceArgs,
-    #[command(flatten)]
-    pub recipe: Changes,
+    pub job: JobArgs,
 }
 
 #[derive(Debug, Args)]
@@ -83,30 +74,27 @@ pub struct TrainArgs {
 )]
 pub struct CompareArgs {
     /// The recipes to start from
-    #[arg(long, value_enum, default_value = "full")]
+    #[arg(long, value_enum, default_value = "full", conflicts_with = "resume")]
     pub preset: Preset,
     /// The losses to compare in a gallery, with a comma between: the same network, with batch normalisation behind it for
     /// losses over angles, and the same number of images; center goes on from joint [default: softmax,joint,center, each with its own recipe, beside the
     /// published figures]
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES")]
-    pub losses: Vec<Loss>,
-    /// The number of seeds, from `--seed` on
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
-    pub seeds: u64,
-    /// Which epoch of each run is reported; never the one that is best on the test samples
-    #[arg(long, value_enum, default_value = "last")]
-    pub select: Select,
-    /// Go on with the comparison that this directory is of
     #[arg(
         long,
-        value_name = "DIR",
-        conflicts_with_all = ["preset", "losses", "seeds", "select", "out_dir"]
+        value_enum,
+        value_delimiter = ',',
+        value_name = "LOSSES",
+        conflicts_with = "resume"
     )]
-    pub resume: Option<PathBuf>,
+    pub losses: Vec<Loss>,
+    /// The number of seeds, from `--seed` on
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "resume")]
+    pub seeds: u64,
+    /// Which epoch of each run is reported; never the one that is best on the test samples
+    #[arg(long, value_enum, default_value = "last", conflicts_with = "resume")]
+    pub select: Select,
     #[command(flatten)]
-    pub place: PlaceArgs,
-    #[command(flatten)]
-    pub recipe: Changes,
+    pub job: JobArgs,
 }
 
 #[derive(Debug, Args)]
@@ -116,31 +104,22 @@ pub struct CompareArgs {
 )]
 pub struct OpenSetArgs {
     /// The losses, with a comma between; center goes on from joint
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES", default_values = ["softmax", "joint", "center"])]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES", default_values = ["softmax", "joint", "center"], conflicts_with = "resume")]
     pub losses: Vec<Loss>,
     /// The numbers of features, with a comma between
-    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", default_values = ["2", "32"], value_parser = rules::count)]
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", default_values = ["2", "32"], value_parser = rules::count, conflicts_with = "resume")]
     pub feature_dims: Vec<usize>,
     /// The number of random splits of the classes
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "resume")]
     pub splits: u64,
     /// The number of classes that are trained
-    #[arg(long, value_name = "N", default_value = "6", value_parser = rules::classes)]
+    #[arg(long, value_name = "N", default_value = "6", value_parser = rules::classes, conflicts_with = "resume")]
     pub known: usize,
     /// The recipes to start from
-    #[arg(long, value_enum, default_value = "quick")]
+    #[arg(long, value_enum, default_value = "quick", conflicts_with = "resume")]
     pub preset: Preset,
-    /// Go on with the job that this directory is of
-    #[arg(
-        long,
-        value_name = "DIR",
-        conflicts_with_all = ["losses", "feature_dims", "splits", "known", "preset", "out_dir"]
-    )]
-    pub resume: Option<PathBuf>,
     #[command(flatten)]
-    pub place: PlaceArgs,
-    #[command(flatten)]
-    pub recipe: Changes,
+    pub job: JobArgs,
 }
 
 #[derive(Debug, Args)]
@@ -189,17 +168,22 @@ pub enum Method {
     OpenSet,
 }
 
-/// Where a run reads, computes and writes.
+/// Where a job begins or goes on, and what is changed about its recipes.
 #[derive(Debug, Args)]
-pub struct PlaceArgs {
-    #[command(flatten)]
-    pub data: DataArgs,
-    /// A new or empty directory for all that is written [default: the next free one below mnist-runs]
+pub struct JobArgs {
+    /// Go on with the run or the job that this directory is of, from its last checkpoints
     #[arg(long, value_name = "DIR")]
+    pub resume: Option<PathBuf>,
+    /// A new or empty directory for all that is written [default: the next free one below mnist-runs]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub out_dir: Option<PathBuf>,
     /// The device to compute on
     #[arg(long, value_enum, default_value = "auto")]
     pub device: DeviceChoice,
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
+    pub recipe: Changes,
 }
 
 /// Which data is read.
@@ -250,23 +234,24 @@ pub fn parse() -> Cli {
     })
 }
 
-/// The lines of `text` in lines of at most `width` columns, indented as they were.
+/// The lines of `text` in lines of at most `width` columns, which go on below the last column of the text.
 fn wrapped(text: &str, width: usize) -> String {
     let mut wrapped = String::new();
     for line in text.lines() {
-        let indent = line.len() - line.trim_start().len();
+        let plain: String = console::strip_ansi_codes(line).chars().take(30).collect();
+        let indent = plain.rfind("  ").map_or(0, |gap| gap + 2);
         let mut column = 0;
-        for word in line.trim_start().split(' ') {
+        for (index, word) in line.split(' ').enumerate() {
             let length = console::measure_text_width(word);
-            if column > 0 && column + 1 + length > width {
-                wrapped.push('\n');
-                column = 0;
+            if index > 0 && column > indent && column + 1 + length > width {
+                wrapped.extend(["\n", &" ".repeat(indent)]);
+                column = indent;
+            } else if index > 0 {
+                wrapped.push(' ');
+                column += 1;
             }
-            match column {
-                0 => wrapped.extend([&" ".repeat(indent), word]),
-                _ => wrapped.extend([" ", word]),
-            }
-            column += length + if column == 0 { indent } else { 1 };
+            wrapped.push_str(word);
+            column += length;
         }
         wrapped.push('\n');
     }
@@ -349,7 +334,7 @@ fn absolute(source: Source) -> Result<Source> {
     })
 }
 
-impl PlaceArgs {
+impl JobArgs {
     /// The command that goes on with the run of `command` in `directory` as this one did, for a shell.
     pub fn resume_command(&self, command: &str, directory: &Path) -> String {
         let mut words: Vec<String> = std::env::args().take(1).collect();
@@ -372,8 +357,9 @@ mod tests {
 
     #[test]
     fn help_fits_the_terminal() {
-        let help = "Options:\n    --lr <RATE>\n        one two three four\n\nend\n";
-        let expected = "Options:\n    --lr\n    <RATE>\n        one\n        two\n        three\n        four\n\nend\n";
+        let help = "Options:\n    --lr <RATE>\n  a:  one two three four\n\nend\n";
+        let expected =
+            "Options:\n    --lr\n    <RATE>\n  a:  one two\n      three\n      four\n\nend\n";
         assert_eq!(wrapped(help, 14), expected);
         assert_eq!(wrapped(help, 40), help);
     }

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Some(Command::Evaluate(args)) => evaluation::command(args),
         Some(Command::OpenSet(args)) => compare::open_set(args),
         Some(Command::Compare(args)) => compare::compare(args),
-        None => compare::main_job(&cli),
+        None => compare::main_job(&cli.job),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -121,7 +121,7 @@ fn map_figure(part: &Part<'_>, table: Option<&Table>) -> Result<String> {
             };
             write!(
                 html,
-                "<img class=\"{shown}\" data-set=\"{set}\" data-epoch=\"{epoch}\" width=\"640\" height=\"634\" \
+                "<img class=\"{shown}\" data-set=\"{set}\" data-epoch=\"{epoch}\" width=\"647\" height=\"634\" \
                  alt=\"Features of the {set} samples, {title}, epoch {epoch}\" src=\"{picture}\">"
             )?;
         }

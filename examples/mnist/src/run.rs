@@ -62,40 +62,27 @@ impl RunDirectory {
     pub fn create(out_dir: Option<&Path>, kind: &str) -> Result<Self> {
         before_write();
         let Some(path) = out_dir else {
-            fs::create_dir_all(DEFAULT_PARENT)
-                .with_context(|| unusable(DEFAULT_PARENT.as_ref()))?;
-            for number in 1.. {
-                let path = Path::new(DEFAULT_PARENT).join(format!("{kind}-{number}"));
+            let parent = Path::new(DEFAULT_PARENT);
+            fs::create_dir_all(parent).with_context(|| unusable(parent))?;
+            let mut number = 1;
+            loop {
+                let path = parent.join(format!("{kind}-{number}"));
                 match fs::create_dir(&path) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                    made => {
-                        return made
-                            .with_context(|| unusable(&path))
-                            .and(Self::locked(path));
-                    }
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                    Err(error) => return Err(error).with_context(|| unusable(&path)),
+                    Ok(()) => return Self::locked(path),
                 }
             }
-            unreachable!("some number is free");
         };
-        // A run that was killed before it began leaves a lock and a draft.
-        let leftovers = [path.join(LOCK), draft(&path.join(RUN))];
-        let ensure_empty = || -> Result<()> {
-            for entry in fs::read_dir(path).with_context(|| unusable(path))? {
-                let entry = entry.with_context(|| unusable(path))?.path();
-                ensure!(
-                    leftovers.contains(&entry),
-                    "--out-dir {}: not empty; name a new or an empty directory",
-                    path.display()
-                );
-            }
-            Ok(())
+        let begin = || -> Result<Self> {
+            fs::create_dir_all(path).with_context(|| unusable(path))?;
+            ensure_empty(path)?;
+            let run = Self::locked(path.to_owned())?;
+            // Another program may have begun, and ended, in the meantime.
+            ensure_empty(path)?;
+            Ok(run)
         };
-        fs::create_dir_all(path).with_context(|| unusable(path))?;
-        ensure_empty()?;
-        let run = Self::locked(path.to_owned())?;
-        // Another program may have begun, and ended, in the meantime.
-        ensure_empty()?;
-        Ok(run)
+        begin().context("--out-dir")
     }
 
     /// The directory of a run that was begun before, to be looked at.
@@ -182,6 +169,20 @@ impl RunDirectory {
     }
 }
 
+/// Refuses a directory with more than what a run leaves that was killed before it began: a lock and a draft.
+fn ensure_empty(path: &Path) -> Result<()> {
+    let leftovers = [path.join(LOCK), draft(&path.join(RUN))];
+    for entry in fs::read_dir(path).with_context(|| unusable(path))? {
+        let entry = entry.with_context(|| unusable(path))?.path();
+        ensure!(
+            leftovers.contains(&entry),
+            "{}: not empty; name a new or an empty directory",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// Writes `value` to the file `path`.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
@@ -248,7 +249,8 @@ mod tests {
         let path = directory.path().join("run");
         let first = RunDirectory::create(Some(&path), "train").unwrap();
         let fault = RunDirectory::create(Some(&path), "train").map(|_| ());
-        assert!(fault.unwrap_err().to_string().contains("another mnist"));
+        let fault = format!("{:#}", fault.unwrap_err());
+        assert!(fault.contains("another mnist"), "{fault}");
         first.record(&"job").unwrap();
         assert!(RunDirectory::resume(&path).is_err());
         drop(first);

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{Cli, CompareArgs, OpenSetArgs, PlaceArgs};
+use crate::cli::{CompareArgs, JobArgs, OpenSetArgs};
 use crate::data::{Dataset, Source, random_unknown_classes};
 use crate::evaluate::{Embedding, Separation, detections};
 use crate::job::{TRAIN, TrainingJob};
@@ -38,54 +38,48 @@ struct Comparison {
 }
 
 /// The main job.
-pub fn main_job(args: &Cli) -> Result<()> {
-    run(
-        "mnist",
-        &args.place,
-        args.resume.as_deref(),
-        &args.recipe,
-        |_| {
-            let recipe = |loss| Preset::Quick.recipe(loss);
-            Ok(Plan {
-                kind: Kind::Plain,
-                select: Select::Last,
-                recipes: recipes(&Loss::PUBLISHED, recipe, &args.recipe, 1)?,
-            })
-        },
-    )
+pub fn main_job(args: &JobArgs) -> Result<()> {
+    run("mnist", args, |_| {
+        let recipe = |loss| Preset::Quick.recipe(loss);
+        Ok(Plan {
+            kind: Kind::Plain,
+            select: Select::Last,
+            recipes: recipes(&Loss::PUBLISHED, recipe, &args.recipe, 1)?,
+        })
+    })
 }
 
 /// The command `compare`.
 pub fn compare(args: &CompareArgs) -> Result<()> {
-    let resume = args.resume.as_deref();
-    run(
-        "mnist compare",
-        &args.place,
-        resume,
-        &args.recipe,
-        |source| {
-            let losses = match args.losses.is_empty() {
-                true => Loss::PUBLISHED.to_vec(),
-                false => with_joint(&args.losses),
-            };
-            let recipe = |loss| match args.losses.is_empty() {
-                true => args.preset.recipe(loss),
-                false => args.preset.gallery_recipe(loss),
-            };
-            let recipes = recipes(&losses, recipe, &args.recipe, args.seeds)?;
-            Ok(Plan {
-                kind: match args.losses.is_empty() {
-                    false => Kind::Gallery,
-                    true if recipes.iter().all(|recipe| is_published(source, recipe)) => {
+    run("mnist compare", &args.job, |source| {
+        let (preset, changes, seeds) = (args.preset, &args.job.recipe, args.seeds);
+        let (kind, recipes) = match args.losses.is_empty() {
+            true => {
+                let recipe = |loss| preset.recipe(loss);
+                let recipes = recipes(&Loss::PUBLISHED, recipe, changes, seeds)?;
+                let is_published = recipes.iter().all(|recipe| is_published(source, recipe));
+                (
+                    if is_published {
                         Kind::Published
-                    }
-                    true => Kind::Plain,
-                },
-                select: args.select,
-                recipes,
-            })
-        },
-    )
+                    } else {
+                        Kind::Plain
+                    },
+                    recipes,
+                )
+            }
+            false => {
+                let recipe = |loss| preset.gallery_recipe(loss);
+                let losses = with_joint(&args.losses);
+                (Kind::Gallery, recipes(&losses, recipe, changes, seeds)?)
+            }
+        };
+        let select = args.select;
+        Ok(Plan {
+            kind,
+            select,
+            recipes,
+        })
+    })
 }
 
 /// Whether the published figures are of the data that `recipe` is trained and tested with.
@@ -99,51 +93,48 @@ fn is_published(source: &Source, recipe: &Recipe) -> bool {
 
 /// The command `open-set`.
 pub fn open_set(args: &OpenSetArgs) -> Result<()> {
-    let resume = args.resume.as_deref();
-    run(
-        "mnist open-set",
-        &args.place,
-        resume,
-        &args.recipe,
-        |source| {
-            for (option, way_out) in [
-                ("feature_dim", "--feature-dims"),
-                ("unknown_classes", "--known"),
-            ] {
-                ensure!(
-                    !args.recipe.is_given(option),
-                    "--{}: has no effect in this command; use {way_out}",
-                    option.replace('_', "-")
-                );
-            }
-            let losses = with_joint(&args.losses);
-            let recipe = |loss| args.preset.recipe(loss);
-            let splits = recipes(&losses, recipe, &args.recipe, args.splits)?;
-            let classes = Dataset::load(source, &splits[0])?.classes;
+    run("mnist open-set", &args.job, |source| {
+        let changes = &args.job.recipe;
+        for (option, name, way_out) in [
+            ("feature_dim", "--feature-dim", "--feature-dims"),
+            ("unknown_classes", "--unknown-classes", "--known"),
+        ] {
             ensure!(
-                args.known < classes.len(),
-                "--known is {}: it must be below the number of classes, {}",
-                args.known,
-                classes.len()
+                !changes.is_given(option),
+                "{name}: has no effect in this command; use {way_out}"
             );
-            let of_split = |split: &[Recipe]| {
-                let mut recipes = Vec::new();
-                for &feature_dim in &args.feature_dims {
-                    recipes.extend(split.iter().map(|recipe| Recipe {
-                        feature_dim,
-                        unknown_classes: random_unknown_classes(&classes, args.known, recipe.seed),
-                        ..recipe.clone()
-                    }));
-                }
-                recipes
-            };
-            Ok(Plan {
-                kind: Kind::OpenSet,
-                select: Select::Last,
-                recipes: splits.chunks(losses.len()).flat_map(of_split).collect(),
-            })
-        },
-    )
+        }
+        let losses = with_joint(&args.losses);
+        let splits = recipes(
+            &losses,
+            |loss| args.preset.recipe(loss),
+            changes,
+            args.splits,
+        )?;
+        let classes = Dataset::load(source, &splits[0])?.classes;
+        ensure!(
+            args.known < classes.len(),
+            "--known is {}: it must be below the number of classes, {}",
+            args.known,
+            classes.len()
+        );
+        let of_split = |split: &[Recipe]| {
+            let mut recipes = Vec::new();
+            for &feature_dim in &args.feature_dims {
+                recipes.extend(split.iter().map(|recipe| Recipe {
+                    feature_dim,
+                    unknown_classes: random_unknown_classes(&classes, args.known, recipe.seed),
+                    ..recipe.clone()
+                }));
+            }
+            recipes
+        };
+        Ok(Plan {
+            kind: Kind::OpenSet,
+            select: Select::Last,
+            recipes: splits.chunks(losses.len()).flat_map(of_split).collect(),
+        })
+    })
 }
 
 /// The recipes of `losses` for `seeds` seeds, from the recipe's own on.
@@ -166,45 +157,31 @@ fn recipes(
     Ok(recipes)
 }
 
-/// Begins what `plan` says for the data, or goes on in the directory `resume`, as `command` does.
+/// Begins what `plan` says for the data, or goes on, as `command` does.
 fn run(
     command: &'static str,
-    place: &PlaceArgs,
-    resume: Option<&Path>,
-    changes: &Changes,
+    args: &JobArgs,
     plan: impl FnOnce(&Source) -> Result<Plan>,
 ) -> Result<()> {
-    let chosen = place.device.open()?;
-    let (comparison, directory) = match resume {
+    let chosen = args.device.open()?;
+    let (comparison, directory): (Comparison, _) = match &args.resume {
         Some(path) => {
-            changes.refuse_all(
+            args.recipe.refuse_all(
                 "goes on with the recipes that it has; only a single run can get more epochs",
             )?;
             let directory = RunDirectory::resume(path)?;
-            (directory.job::<Comparison>(command)?, directory)
+            (directory.job(command)?, directory)
         }
         None => {
-            let source = place.data.source()?;
+            let source = args.data.source()?;
             let plan = plan(&source)?;
-            // Faults of the data and of options must come to light before anything is written.
-            let mut image_size = [0; 2];
-            let mut tried: Option<(&Recipe, Dataset)> = None;
-            for recipe in &plan.recipes {
-                let dataset = match tried.take() {
-                    Some((other, it)) if other.unknown_classes == recipe.unknown_classes => it,
-                    _ => Dataset::load(&source, recipe)?,
-                };
-                image_size = dataset.train.image_size();
-                recipe.model(image_size, dataset.classes.len(), 1, &chosen.device)?;
-                tried = Some((recipe, dataset));
-            }
-            let kind = command.strip_prefix("mnist ").unwrap_or("quick");
-            let directory = RunDirectory::create(place.out_dir.as_deref(), kind)?;
             let comparison = Comparison {
+                image_size: tried(&plan, &source, &chosen.device)?,
                 provenance: Provenance::of_this_run(command, &chosen.name, source),
-                image_size,
                 plan,
             };
+            let kind = command.strip_prefix("mnist ").unwrap_or("quick");
+            let directory = RunDirectory::create(args.out_dir.as_deref(), kind)?;
             directory.record(&comparison)?;
             (comparison, directory)
         }
@@ -212,22 +189,40 @@ fn run(
     let output = directory.path().display();
     terminal::note(format_args!("device: {chosen}; output: {output}"));
     comparison
-        .train(place, &chosen.device, &directory)
+        .train(args, &chosen.device, &directory)
         .map_err(|error| {
-            let command = place.resume_command(command, directory.path());
+            let command = args.resume_command(command, directory.path());
             interrupt::with_way_on(error, directory.path(), &command)
         })
 }
 
+/// The size of the images, after all that `plan` needs was read and made once: faults of the data and of options must
+/// come to light before anything is written.
+fn tried(plan: &Plan, source: &Source, device: &Device) -> Result<[usize; 2]> {
+    let mut image_size = [0; 2];
+    // Recipes of equal classes follow each other.
+    for recipes in plan
+        .recipes
+        .chunk_by(|one, next| one.unknown_classes == next.unknown_classes)
+    {
+        let dataset = Dataset::load(source, &recipes[0])?;
+        image_size = dataset.train.image_size();
+        for recipe in recipes {
+            recipe.model(image_size, dataset.classes.len(), 1, device)?;
+        }
+    }
+    Ok(image_size)
+}
+
 impl Comparison {
     /// Trains all that is still to be trained, and shows what came of it.
-    fn train(&self, place: &PlaceArgs, device: &Device, directory: &RunDirectory) -> Result<()> {
+    fn train(&self, args: &JobArgs, device: &Device, directory: &RunDirectory) -> Result<()> {
         let Plan {
             kind,
             select,
             recipes,
         } = &self.plan;
-        let source = place.data.in_place_of(&self.provenance.data)?;
+        let source = args.data.in_place_of(&self.provenance.data)?;
         let mut table = Table {
             rows: Vec::new(),
             classes: Default::default(),

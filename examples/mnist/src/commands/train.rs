@@ -15,8 +15,8 @@ use crate::train::checkpoint;
 use crate::{interrupt, terminal};
 
 pub fn command(args: &TrainArgs) -> Result<()> {
-    let chosen = args.place.device.open()?;
-    let (job, directory, dataset) = match &args.resume {
+    let chosen = args.job.device.open()?;
+    let (job, directory, dataset) = match &args.job.resume {
         Some(path) => resume(args, path)?,
         None => begin(args, &chosen)?,
     };
@@ -39,22 +39,23 @@ pub fn command(args: &TrainArgs) -> Result<()> {
         terminal::print(format_args!("Report: {}", report.display()))
     };
     work().map_err(|error| {
-        let command = args.place.resume_command(TRAIN, directory.path());
+        let command = args.job.resume_command(TRAIN, directory.path());
         interrupt::with_way_on(error, directory.path(), &command)
     })
 }
 
 /// The run in the directory `path`, perhaps with more epochs than before.
 fn resume(args: &TrainArgs, path: &Path) -> Result<(TrainingJob, RunDirectory, Dataset)> {
-    args.recipe
+    args.job
+        .recipe
         .refuse_all("goes on with the recipe that it has, but for --epochs")?;
     let directory = RunDirectory::resume(path)?;
     let mut job: TrainingJob = directory.job(TRAIN)?;
-    let source = args.place.data.in_place_of(&job.provenance.data)?;
+    let source = args.job.data.in_place_of(&job.provenance.data)?;
     let dataset = job.dataset(&source)?;
-    if args.recipe.is_given("epochs") {
+    if args.job.recipe.is_given("epochs") {
         let before = job.recipe.epochs;
-        args.recipe.apply(&mut job.recipe)?;
+        args.job.recipe.apply(&mut job.recipe)?;
         let done = match checkpoint::last(path)? {
             Some(last) => checkpoint::state(&last)?.epoch,
             None => 0,
@@ -71,7 +72,7 @@ fn resume(args: &TrainArgs, path: &Path) -> Result<(TrainingJob, RunDirectory, D
 
 fn begin(args: &TrainArgs, chosen: &Chosen) -> Result<(TrainingJob, RunDirectory, Dataset)> {
     let loss = args.loss.context("--loss is missing")?;
-    args.recipe.check(&[loss])?;
+    args.job.recipe.check(&[loss])?;
     let mut recipe = args.preset.recipe(loss);
     let joint = match (loss, &args.from) {
         (Loss::Center, Some(from)) => Some((from, joint_run(from)?)),
@@ -83,12 +84,12 @@ fn begin(args: &TrainArgs, chosen: &Chosen) -> Result<(TrainingJob, RunDirectory
         (_, Some(_)) => bail!("--from: only --loss center starts from another run"),
         (_, None) => None,
     };
-    let mut source = args.place.data.source()?;
+    let mut source = args.job.data.source()?;
     if let Some((_, joint)) = &joint {
         recipe = on_network_of(recipe, &joint.recipe);
-        source = args.place.data.in_place_of(&joint.provenance.data)?;
+        source = args.job.data.in_place_of(&joint.provenance.data)?;
     }
-    args.recipe.apply(&mut recipe)?;
+    args.job.recipe.apply(&mut recipe)?;
     let dataset = Dataset::load(&source, &recipe)?;
     let image_size = dataset.train.image_size();
     if let Some((from, joint)) = &joint {
@@ -112,7 +113,7 @@ fn begin(args: &TrainArgs, chosen: &Chosen) -> Result<(TrainingJob, RunDirectory
     if let Some(record) = job.start_record(&dataset).context("--from")? {
         model.load(record).context("--from")?;
     }
-    let directory = RunDirectory::create(args.place.out_dir.as_deref(), loss.name())?;
+    let directory = RunDirectory::create(args.job.out_dir.as_deref(), loss.name())?;
     directory.record(&job)?;
     Ok((job, directory, dataset))
 }

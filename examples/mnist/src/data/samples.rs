@@ -129,8 +129,7 @@ impl Samples {
 
     /// The images at `indices`, `[batch_size, 1, height, width]`, with values from 0 to 1.
     pub fn images_at(&self, indices: &[usize], device: &Device) -> Tensor<4> {
-        let pixels = indices.iter().flat_map(|&index| self.image(index));
-        self.images(pixels.copied(), indices.len(), device)
+        self.shifted_images_at(indices, &mut Shifts::new(0, 0, 0), device)
     }
 
     /// As [`images_at`](Self::images_at), each image moved by the next of `shifts`.
@@ -140,21 +139,16 @@ impl Samples {
         shifts: &mut Shifts,
         device: &Device,
     ) -> Tensor<4> {
-        let pixels = indices
-            .iter()
-            .flat_map(|&index| shifts.shifted(self.image(index), self.width));
-        self.images(pixels, indices.len(), device)
+        let shifted = |&index| shifts.shifted(self.image(index), self.width);
+        let pixels = indices.iter().flat_map(shifted);
+        let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
+        let shape = [indices.len(), 1, self.height, self.width];
+        Tensor::from_data(TensorData::new(values, shape), device)
     }
 
     fn image(&self, index: usize) -> &[u8] {
         let area = self.height * self.width;
         &self.pixels[index * area..(index + 1) * area]
-    }
-
-    fn images(&self, pixels: impl Iterator<Item = u8>, count: usize, device: &Device) -> Tensor<4> {
-        let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
-        let shape = [count, 1, self.height, self.width];
-        Tensor::from_data(TensorData::new(values, shape), device)
     }
 
     /// The labels at `indices`, `[batch_size]`.
