@@ -222,11 +222,12 @@ pub fn parse() -> Cli {
         }
         // What sounds alike may be an option of another kind.
         if error.kind() == ErrorKind::UnknownArgument {
-            error.remove(ContextKind::SuggestedArg);
+            error.remove(ContextKind::Usage);
             if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
                 && let Some(tip) = owners(option)
             {
                 let tip = ContextValue::StyledStrs(vec![tip.into()]);
+                error.remove(ContextKind::SuggestedArg);
                 error.insert(ContextKind::Suggested, tip);
             }
         }

@@ -194,11 +194,15 @@ fn settings(parts: &[Part<'_>]) -> Result<String> {
         .map(|part| serde_json::to_value(&part.job.recipe))
         .collect::<Result<_, _>>()?;
     for (field, help) in Changes::described() {
+        if !parts.iter().any(|part| part.job.recipe.loss.has(&field)) {
+            continue;
+        }
         let value = |(part, recipe): (&Part<'_>, &Value)| match part.job.recipe.loss.has(&field) {
             true => shown(&recipe[&field]),
             false => "-".to_owned(),
         };
         let values = parts.iter().zip(&recipes).map(value).collect();
+        let help = help.replace('`', "");
         rows.push((format!("{help} (--{})", field.replace('_', "-")), values));
     }
     let mut html = String::new();
