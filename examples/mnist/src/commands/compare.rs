@@ -252,10 +252,14 @@ impl Comparison {
                     Kind::OpenSet => self.auroc(&job, &dataset, part.path(), device)?,
                     _ => BTreeMap::new(),
                 };
-                if !auroc.is_empty() {
+                if kind == Kind::OpenSet {
+                    let scores = auroc
+                        .iter()
+                        .map(|(score, auroc)| format!("{score} {auroc:.4}"));
+                    let scores = Vec::from_iter(scores).join(", ");
                     let unknown = &recipe.unknown_classes;
                     terminal::note(format_args!(
-                        "unknown classes {unknown:?}, AUROC: {auroc:.4?}"
+                        "unknown classes {unknown:?}, AUROC by {scores}"
                     ));
                 }
                 table.classes = trained.state.classes.clone();

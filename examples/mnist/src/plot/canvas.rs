@@ -12,6 +12,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::run::before_write;
+use crate::terminal::number;
 
 /// The registered font, whose letters are all `LETTER` of its size wide.
 const FONT: &str = "sans-serif";
@@ -88,20 +89,11 @@ pub fn draw_axes(
 
 /// `value` on an axis that is `span` long.
 fn tick(value: f64, span: f64) -> String {
-    if span >= 1e6 {
-        return format!("{value:.1e}");
-    }
     let digits = (2.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
-    let text = format!("{value:.digits$}");
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    let is_zero = text.trim_start_matches('-') == "0";
-    if is_zero {
-        "0".to_owned()
-    } else {
-        text.to_owned()
+    let text = number(value, digits);
+    match text.contains('.') && !text.contains('e') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 
@@ -252,7 +244,7 @@ mod tests {
         ];
         let shown = ticks.map(|(value, span)| tick(value, span));
         assert_eq!(shown, ["0", "0.3", "-10", "2.5", "0.0000001"]);
-        assert_eq!(tick(3e29, 1e30), "3.0e29");
+        assert_eq!(tick(3e29, 1e30), "3.000e29");
     }
 
     #[test]
