@@ -1,10 +1,12 @@
 //! The options of a recipe that the command line gives.
 
 use anyhow::{Result, ensure};
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Id, ValueEnum};
+use serde_json::Value;
 
 use super::loss::Loss;
 use super::options::Recipe;
+use super::presets::Preset;
 
 /// Departures from a recipe.
 #[derive(Debug, Clone)]
@@ -12,11 +14,19 @@ pub struct Changes(ArgMatches);
 
 impl Args for Changes {
     fn augment_args(command: Command) -> Command {
-        Recipe::augment_args_for_update(command)
+        Recipe::augment_args_for_update(command).mut_args(|arg| {
+            match defaults(arg.get_id().as_str()) {
+                Some(defaults) => {
+                    let help = arg.get_help().cloned().unwrap_or_default();
+                    arg.help(format!("{help} [{defaults}]"))
+                }
+                None => arg,
+            }
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        Recipe::augment_args_for_update(command)
+        Self::augment_args(command)
     }
 
     fn group_id() -> Option<Id> {
@@ -38,22 +48,40 @@ impl FromArgMatches for Changes {
 impl Changes {
     /// Puts what was given in place of what `recipe` says; what its loss does not have is left as it is.
     pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
-        let before = recipe.clone();
+        let (loss, scale, margin) = (recipe.loss, recipe.scale, recipe.margin);
+        let warmup = recipe.margin_warmup;
         recipe.update_from_arg_matches(&self.0)?;
-        if !recipe.loss.has("scale") {
-            recipe.scale = before.scale;
-        }
-        if !recipe.loss.has("margin") {
-            recipe.margin = before.margin;
-        }
-        if !recipe.loss.has("margin_warmup") {
-            recipe.margin_warmup = before.margin_warmup;
-        }
+        let kept = |option, given, before| if loss.has(option) { given } else { before };
+        recipe.scale = kept("scale", recipe.scale, scale);
+        recipe.margin = kept("margin", recipe.margin, margin);
+        recipe.margin_warmup = kept("margin_warmup", recipe.margin_warmup, warmup);
         ensure!(
             recipe.lr_step.is_some() || !self.is_given("lr_factor"),
             "--lr-factor: has no effect without --lr-step"
         );
         Ok(())
+    }
+
+    /// Refuses every option but `allowed`, where a run `goes_on` with its recipe.
+    pub fn refuse(&self, allowed: &str, goes_on: &str) -> Result<()> {
+        for (option, _) in Self::described() {
+            ensure!(
+                option == allowed || !self.is_given(&option),
+                "--{}: a run that is resumed goes on with the recipe that it has{goes_on}",
+                option.replace('_', "-")
+            );
+        }
+        Ok(())
+    }
+
+    /// The options of a recipe, by its fields, and what each is.
+    pub fn described() -> Vec<(String, String)> {
+        let command = Recipe::augment_args_for_update(Command::new("recipe"));
+        let described = |arg: &Arg| {
+            let help = arg.get_help().map_or(String::new(), ToString::to_string);
+            (arg.get_id().to_string(), help)
+        };
+        command.get_arguments().map(described).collect()
     }
 
     /// Whether `option`, a field of [`Recipe`], was given.
@@ -74,4 +102,48 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// What `recipe` has for `option`, for people; `None` if it has nothing.
+pub fn value(recipe: &Recipe, option: &str) -> Option<String> {
+    match serde_json::to_value(recipe).ok()?.get(option)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.to_lowercase()),
+        Value::Array(labels) if labels.is_empty() => None,
+        other => Some(other.to_string()),
+    }
+}
+
+/// What the presets have for `option`: for all losses alike, or for one that has it.
+fn defaults(option: &str) -> Option<String> {
+    let losses = Loss::value_variants()
+        .iter()
+        .filter(|loss| loss.has(option));
+    let losses: Vec<Loss> = losses.copied().collect();
+    let loss = losses
+        .iter()
+        .find(|&&loss| loss == Loss::Joint)
+        .or(losses.first())?;
+    let of = |loss: &Loss| {
+        Preset::value_variants()
+            .iter()
+            .map(|preset| value(&preset.recipe(*loss), option))
+            .collect()
+    };
+    let values: Vec<Option<String>> = of(loss);
+    let whose = match losses.iter().all(|other| values == of(other)) {
+        true => String::new(),
+        false => format!(" for {}", loss.name()),
+    };
+    if values.iter().all(|value| *value == values[0]) {
+        return Some(format!("default{whose}: {}", values[0].as_ref()?));
+    }
+    let name = |preset: &Preset| Some(preset.to_possible_value()?.get_name().to_owned());
+    let parts = Preset::value_variants().iter().zip(&values);
+    let parts =
+        parts.filter_map(|(preset, value)| Some(format!("{}: {}", name(preset)?, value.as_ref()?)));
+    Some(format!(
+        "presets{whose}: {}",
+        Vec::from_iter(parts).join(", ")
+    ))
 }
