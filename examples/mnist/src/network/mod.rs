@@ -1,9 +1,12 @@
 //! What is trained: the network, and the loss that has vectors of its own.
 
+mod convolutions;
 mod lenet;
 mod model;
 mod objective;
 mod softmax;
+#[cfg(feature = "flex")]
+mod trunk;
 
 pub use lenet::LeNetPlusPlusConfig;
 pub use model::{CENTER_LOSS, Model};
