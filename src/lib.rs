@@ -94,7 +94,7 @@
 //!
 //! `flex`, `simd`, `rayon` and `x86-v4` are on by default and give a fast CPU backend, which chooses the vector instructions of
 //! the processor at run time. `wgpu` and `ndarray` (deprecated by Burn in favour of `flex`) turn on Burn's backends of these
-//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric` and `EvaluationMetric` for Burn's
+//! names. Every other backend is a feature of `burn` alone. `train` adds `CenterMetric`, `AngleMetric` and `EvaluationMetric` for Burn's
 //! `Learner`. `remote`, `remote-websocket` and `remote-server` are Burn's, for devices of other machines.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(missing_docs, unsafe_code)]
@@ -130,7 +130,7 @@ pub use loss::proxy::{
 };
 pub use loss::statistics::CenterStatistics;
 #[cfg(feature = "train")]
-pub use metric::{CenterMetric, EvaluationInput, EvaluationMetric};
+pub use metric::{AngleMetric, CenterMetric, EvaluationInput, EvaluationMetric, StatisticsMetric};
 pub use neighbors::{
     KnnClassifier, KnnClassifierConfig, KnnClassifierData, KnnError, KnnMetric, KnnWeights,
     NearestCenter, NearestCenterData, Neighbors,
@@ -146,8 +146,9 @@ pub mod center {
 /// The margins of a [`MarginSoftmax`], and what belongs to them.
 pub mod margin {
     pub use crate::loss::margin::{
-        AdaFace, ArcFace, BeyondPi, CombinedMargin, CosFace, MarginGradient, NormStatistics,
-        Outliers, SphereFace, class_margins_from_counts,
+        AdaFace, AngleStatistics, AngleSummary, ArcFace, BeyondPi, ClosestClasses, CombinedMargin,
+        CosFace, MarginGradient, NormStatistics, Outliers, ScaleSchedule, SphereFace,
+        SuggestedScale, class_margins_from_counts, largest_angle, normface_bound,
     };
 }
 

@@ -8,6 +8,7 @@ use burn::train::metric::{
     SerializedEntry, format_float,
 };
 
+use crate::loss::margin::AngleStatistics;
 use crate::loss::statistics::CenterStatistics;
 
 mod evaluation;
@@ -41,10 +42,43 @@ pub use evaluation::{EvaluationInput, EvaluationMetric};
 /// // training.metric_train_numeric(CenterMetric::mean_distance())
 /// assert_eq!(*CenterMetric::mean_distance().name(), "Mean distance to center");
 /// ```
+pub type CenterMetric = StatisticsMetric<CenterStatistics>;
+
+/// One of the [`AngleStatistics`] as a metric of Burn's `Learner`.
+///
+/// Its input is an [`AngleStatistics`]: the output of the training or inference step carries the result of
+/// [`MarginSoftmax::angle_statistics`](crate::MarginSoftmax::angle_statistics), and adapts to it.
+///
+/// All numbers are means over the samples that count. A batch without the value shows `N/A` and changes nothing, as in
+/// [`CenterMetric`].
+///
+/// # Example
+///
+/// ```
+/// use burn::train::metric::{Adaptor, Metric};
+/// use burn_center_loss::AngleMetric;
+/// use burn_center_loss::margin::AngleStatistics;
+///
+/// struct Output {
+///     statistics: AngleStatistics,
+/// }
+///
+/// impl Adaptor<AngleStatistics> for Output {
+///     fn adapt(&self) -> AngleStatistics {
+///         self.statistics
+///     }
+/// }
+///
+/// // training.metric_train_numeric(AngleMetric::violating_share())
+/// assert_eq!(*AngleMetric::violating_share().name(), "Share of samples that violate the margin");
+/// ```
+pub type AngleMetric = StatisticsMetric<AngleStatistics>;
+
+/// A number of some statistics as a metric: see [`CenterMetric`] and [`AngleMetric`].
 #[derive(Clone)]
-pub struct CenterMetric {
+pub struct StatisticsMetric<S> {
     name: MetricName,
-    measured: fn(&CenterStatistics) -> Option<Mean>,
+    measured: fn(&S) -> Option<Mean>,
     higher_is_better: bool,
     batch: Option<Mean>,
     epoch: Option<Mean>,
@@ -58,8 +92,7 @@ struct Mean {
 }
 
 impl Mean {
-    fn of_samples(value: Option<f64>, statistics: &CenterStatistics) -> Option<Self> {
-        let count = statistics.samples;
+    fn of_samples(value: Option<f64>, count: usize) -> Option<Self> {
         let value = value.filter(|_| count > 0);
         value.map(|value| Self { value, count })
     }
@@ -84,7 +117,7 @@ impl Mean {
 impl CenterMetric {
     /// The mean distance of samples to the center of their class, over all samples that count; lower is better.
     pub fn mean_distance() -> Self {
-        let measured = |s: &CenterStatistics| Mean::of_samples(s.mean_distance, s);
+        let measured = |s: &CenterStatistics| Mean::of_samples(s.mean_distance, s.samples);
         Self::new("Mean distance to center", measured, false)
     }
 
@@ -101,15 +134,40 @@ impl CenterMetric {
     /// The mean distance to the center divided by the smallest distance between centers, a mean over all samples that
     /// count; lower is better.
     pub fn ratio() -> Self {
-        let measured = |s: &CenterStatistics| Mean::of_samples(s.ratio, s);
+        let measured = |s: &CenterStatistics| Mean::of_samples(s.ratio, s.samples);
         Self::new("Center distance ratio", measured, false)
     }
+}
 
-    fn new(
-        name: &str,
-        measured: fn(&CenterStatistics) -> Option<Mean>,
-        higher_is_better: bool,
-    ) -> Self {
+impl AngleMetric {
+    /// The mean angle of samples to the vector of their class, in radians; lower is better.
+    pub fn own_angle() -> Self {
+        let measured = |s: &AngleStatistics| Mean::of_samples(s.own.map(|a| a.mean), s.samples);
+        Self::new("Mean angle to own class vector", measured, false)
+    }
+
+    /// The mean angle of samples to the nearest vector of another class, in radians; higher is better.
+    pub fn nearest_other_angle() -> Self {
+        let measured =
+            |s: &AngleStatistics| Mean::of_samples(s.nearest_other.map(|a| a.mean), s.samples);
+        Self::new("Mean angle to nearest other class vector", measured, true)
+    }
+
+    /// The share of the samples that violate the margin; lower is better.
+    pub fn violating_share() -> Self {
+        let measured = |s: &AngleStatistics| Mean::of_samples(s.violating_share, s.samples);
+        Self::new("Share of samples that violate the margin", measured, false)
+    }
+
+    /// The share of the samples that are nearer to another class than to their own; lower is better.
+    pub fn wrong_share() -> Self {
+        let measured = |s: &AngleStatistics| Mean::of_samples(s.wrong_share, s.samples);
+        Self::new("Share of samples nearer to another class", measured, false)
+    }
+}
+
+impl<S> StatisticsMetric<S> {
+    fn new(name: &str, measured: fn(&S) -> Option<Mean>, higher_is_better: bool) -> Self {
         Self {
             name: Arc::new(name.to_string()),
             measured,
@@ -133,12 +191,12 @@ impl CenterMetric {
     }
 }
 
-impl Metric for CenterMetric {
-    type Input = CenterStatistics;
+impl<S: Clone + Send + Sync + 'static> Metric for StatisticsMetric<S> {
+    type Input = S;
 
     fn update(
         &mut self,
-        statistics: &CenterStatistics,
+        statistics: &S,
         _metadata: &MetricMetadata,
     ) -> Result<SerializedEntry, TensorReadError> {
         self.batch = (self.measured)(statistics);
@@ -169,7 +227,7 @@ impl Metric for CenterMetric {
     }
 }
 
-impl Numeric for CenterMetric {
+impl<S> Numeric for StatisticsMetric<S> {
     fn value(&self) -> Option<NumericEntry> {
         self.batch.map(Mean::entry)
     }

@@ -1,5 +1,6 @@
 //! The public API, checked from outside: every test runs on each backend the crate was built with.
 
+mod angle_statistics;
 mod center_accumulation;
 mod center_errors;
 mod center_golden;
@@ -25,6 +26,7 @@ mod margin_golden;
 mod margin_numbers;
 mod margin_outliers;
 mod margin_plain;
+mod margin_scales;
 mod margin_softmax;
 mod messages;
 #[path = "../models/mod.rs"]

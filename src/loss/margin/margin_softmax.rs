@@ -1,20 +1,23 @@
+use std::f64::consts::SQRT_2;
 use std::sync::Arc;
 
 use burn::module::{Flag, Module, Param};
 use burn::nn::Initializer;
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Int, Tensor};
 
 use super::adaface::{NormStatistics, RunningNorms, clipped_lengths};
+use super::scale_schedule::{AdaCosSample, ScaleSchedule, adapted_scale};
 use super::{AdaFace, ArcFace, BeyondPi, Margin, MarginGradient, SphereFace};
 use crate::batch::{CheckedBatch, LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
-use crate::error::{LossError, fraction, not_negative, positive};
+use crate::error::{LossError, fraction, not_negative, positive, within};
 use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::{LossWithLogits, checked_features, logits_methods};
 use crate::loss::surface::{common_settings, loss_config, loss_methods};
+use crate::reads::Reads;
 use crate::schedule::{RateState, Rates, Schedule};
-use crate::softmax::{Softmax, TargetAngles, logits, target_angles};
+use crate::softmax::{Softmax, TargetAngles, TargetScores, logits, target_angles};
 
 loss_config! {
     /// Configuration of a [`MarginSoftmax`].
@@ -53,9 +56,12 @@ loss_config! {
         #[config(default = "Schedule::Constant")]
         pub margin_schedule: Schedule,
         /// The factor of all cosines; finite and greater than 0. It matters at least as much as the margin.
-        /// Default: 64.
+        /// [`SuggestedScale`](crate::margin::SuggestedScale) computes the least useful one. Default: 64.
         #[config(default = 64.0)]
         pub scale: f64,
+        /// The scale over the training steps. Default: [`ScaleSchedule::Constant`].
+        #[config(default = "ScaleSchedule::Constant")]
+        pub scale_schedule: ScaleSchedule,
         /// The number of vectors of a class; at least 1. Only the one with the largest cosine counts, so that
         /// a class may have several clusters, or leave its noise to a vector of its own. Default: 1.
         #[config(default = 1)]
@@ -95,6 +101,27 @@ impl MarginSoftmaxConfig {
     /// 64.
     pub fn adaface(num_classes: usize, feature_dim: usize) -> Self {
         Self::new(num_classes, feature_dim).with_margin(Margin::AdaFace(AdaFace::new()))
+    }
+
+    /// AdaCos: the normalised softmax with an adaptive scale ([`ScaleSchedule::AdaCos`]), which starts at
+    /// `sqrt(2) ln(num_classes - 1)`. With [`ScaleSchedule::Constant`] this is its fixed form. Needs three classes
+    /// or more.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::Device;
+    /// use burn_center_loss::MarginSoftmaxConfig;
+    ///
+    /// let loss = MarginSoftmaxConfig::adacos(10, 128).init(&Device::flex().autodiff());
+    /// assert_eq!(loss.scale(), 2_f64.sqrt() * 9_f64.ln());
+    /// ```
+    #[doc(alias = "AdaCos")]
+    pub fn adacos(num_classes: usize, feature_dim: usize) -> Self {
+        Self::new(num_classes, feature_dim)
+            .with_margin(Margin::None)
+            .with_scale(SQRT_2 * (num_classes as f64 - 1.0).ln())
+            .with_scale_schedule(ScaleSchedule::AdaCos)
     }
 
     /// ArcFace as in insightface `arcface_torch`: margin 0.5, scale 64, [`BeyondPi::Reflect`],
@@ -179,7 +206,17 @@ impl LossConfig for MarginSoftmaxConfig {
             self.margin.validate(self.num_classes, 0.5)?;
         }
         positive("scale", self.scale)?;
+        self.scale_schedule.validate()?;
         fraction("label_smoothing", self.label_smoothing)?;
+        if self.scale_schedule == ScaleSchedule::AdaCos {
+            let is_off = self.label_smoothing == 0.0;
+            let rule = "it must be 0 under ScaleSchedule::AdaCos";
+            within("label_smoothing", self.label_smoothing, is_off, rule)?;
+            if let Margin::SphereFace(SphereFace { margin }) = self.margin {
+                let rule = "it must not be that of SphereFace under ScaleSchedule::AdaCos";
+                within("margin", f64::from(margin), false, rule)?;
+            }
+        }
         Ok(())
     }
 
@@ -193,7 +230,7 @@ impl LossConfig for MarginSoftmaxConfig {
         };
         MarginSoftmax {
             updating: Param::from_bool(true),
-            rates: Rates::new([1.0], centers.device()),
+            rates: Rates::new([1.0, self.scale], centers.device()),
             norms,
             class_weights: self.class_weights(&centers),
             class_margins: self.class_margins(&centers),
@@ -233,7 +270,7 @@ impl MarginSoftmaxConfig {
 /// ```
 ///
 /// `x_i` is row `i` of the features, `y` its label, `w_j` the vector of class `j`, `theta` the angle between
-/// both, `s` the scale and `e` the label smoothing. If a class has several sub-centers, `w_j` is the one with
+/// both, `s` the [scale](Self::scale) and `e` the label smoothing. If a class has several sub-centers, `w_j` is the one with
 /// the largest cosine. `w_i` is the weight of the sample (1 if none are given) times the weight of its class;
 /// a weight of 2 counts as having the sample twice. Under
 /// [`ClassBalance::Histogram`](crate::ClassBalance::Histogram) each `l_i` is divided by the number of samples
@@ -255,9 +292,9 @@ impl MarginSoftmaxConfig {
 ///
 /// A call of `forward`, or of a method that begins with `forward` or `try_forward`, trains if the features are
 /// on an autodiff device and the module is neither frozen nor in validation mode. A call that trains advances
-/// the margin schedule by one step and updates the statistics of [`AdaFace`]. Under gradient accumulation that
-/// is one step for each micro-batch, not for each step of the optimizer: multiply the number of steps of the
-/// schedule accordingly. Nothing moves in `evaluate`.
+/// the schedules of margin and scale by one step, adapts the scale of AdaCos, and updates the statistics of
+/// [`AdaFace`]. Under gradient accumulation that is one step for each micro-batch, not for each step of the
+/// optimizer: multiply the number of steps of the schedules accordingly. Nothing moves in `evaluate`.
 ///
 /// # Panics or errors
 ///
@@ -328,8 +365,8 @@ impl MarginSoftmaxConfig {
 pub struct MarginSoftmax {
     pub(super) centers: Centers,
     updating: Param<Flag>,
-    /// The factor of the margin.
-    rates: Rates<1>,
+    /// The factor of the margin, and the scale.
+    rates: Rates<2>,
     norms: Option<RunningNorms>,
     class_weights: Option<Tensor<1>>,
     class_margins: Option<Tensor<1>>,
@@ -379,16 +416,9 @@ impl MarginSoftmax {
     /// width or device, or without rows.
     pub fn logits(&self, features: Tensor<2>) -> Result<Tensor<2>, LossError> {
         let features = checked_features(&*self.config, &self.centers, features)?;
-        let MarginSoftmaxConfig {
-            sub_centers, scale, ..
-        } = *self.config;
-        let scale = self.config.margin.scale(scale);
-        Ok(logits(
-            features,
-            self.centers.constant(),
-            sub_centers,
-            scale,
-        ))
+        let scale = self.config.margin.scale(self.scale());
+        let (centers, sub_centers) = (self.centers.constant(), self.config.sub_centers);
+        Ok(logits(features, centers, sub_centers, scale))
     }
 
     /// The factor of the margin at the current training step: that of
@@ -396,7 +426,7 @@ impl MarginSoftmax {
     pub fn margin_factor(&self) -> f64 {
         let RateState {
             step,
-            rates: [factor],
+            rates: [factor, _],
         } = self.rates.get();
         factor * self.config.margin_schedule.factor(step)
     }
@@ -413,7 +443,27 @@ impl MarginSoftmax {
         self.config
             .margin
             .validate(self.config.num_classes, factor)?;
-        self.rates.change(|state| state.rates = [factor]);
+        self.rates.change(|state| state.rates[0] = factor);
+        Ok(())
+    }
+
+    /// The scale at the current training step: that of the [`ScaleSchedule`].
+    pub fn scale(&self) -> f64 {
+        let RateState {
+            step,
+            rates: [_, scale],
+        } = self.rates.get();
+        self.config.scale_schedule.scale(scale, step)
+    }
+
+    /// Changes the scale; under [`ScaleSchedule::From`] the one that the schedule goes to. The record keeps it.
+    ///
+    /// # Errors
+    ///
+    /// [`LossError::Setting`] for a scale that is not finite and greater than 0.
+    pub fn set_scale(&self, scale: f64) -> Result<(), LossError> {
+        let scale = positive("scale", scale)?;
+        self.rates.change(|state| state.rates[1] = scale);
         Ok(())
     }
 
@@ -438,7 +488,7 @@ impl MarginSoftmax {
 
     /// The quality of each sample under AdaFace, `[batch_size]`, and the statistics behind it, `[1, 2]`: those
     /// after the batch if it trains.
-    fn qualities(
+    pub(super) fn qualities(
         &self,
         batch: &CheckedBatch,
         angles: &TargetAngles,
@@ -454,6 +504,42 @@ impl MarginSoftmax {
             running.values()
         };
         Some((margin.qualities(lengths, norms.clone()), norms))
+    }
+
+    /// The scores of the target classes with the margin of the current step.
+    pub(super) fn target_scores(
+        &self,
+        angles: &TargetAngles,
+        classes: &Tensor<1, Int>,
+        qualities: Option<Tensor<1>>,
+    ) -> TargetScores {
+        let margins = self.class_margins.clone();
+        let margins = margins.map(|m| m.without_autodiff().select(0, classes.clone()));
+        let factor = self.margin_factor();
+        let margin = &self.config.margin;
+        margin.target_scores(angles, factor, margins, qualities)
+    }
+
+    /// The next scale of AdaCos, from the angles, scores and losses of the samples, `[batch_size]` each.
+    fn adapted_scale(
+        &self,
+        samples: [Tensor<1>; 3],
+        weights: Tensor<1>,
+    ) -> Result<Option<f64>, LossError> {
+        let reads = Reads::from(self.centers.device()).register(weights);
+        let reads = samples.into_iter().fold(reads, Reads::register);
+        let read = reads.execute()?;
+        let numbers = |i: usize| read[i].iter::<f64>();
+        let samples = numbers(0).zip(numbers(1)).zip(numbers(2)).zip(numbers(3));
+        let samples = samples.filter_map(|(((weight, angle), target), loss)| {
+            (weight > 0.0).then_some(AdaCosSample {
+                angle,
+                target,
+                loss,
+                weight,
+            })
+        });
+        Ok(adapted_scale(self.scale(), samples.collect()))
     }
 }
 
@@ -474,12 +560,11 @@ impl LossWithLogits for MarginSoftmax {
         let (features, classes) = (batch.features.clone(), batch.classes.clone());
         let angles = target_angles(&features, &constant, &classes, config.sub_centers);
         let (qualities, norms) = self.qualities(&batch, &angles, trains).unzip();
-        let class_margins = self.class_margins.clone();
-        let class_margins = class_margins.map(|m| m.without_autodiff().select(0, classes.clone()));
-        let factor = self.margin_factor();
         let margin = &config.margin;
+        let target = self.target_scores(&angles, &classes, qualities);
+        let samples = [angles.angle.clone(), target.value.clone()];
         let softmax = Softmax {
-            target: margin.target_scores(&angles, factor, class_margins, qualities),
+            target,
             features,
             centers: if may_train {
                 self.centers.tracked()
@@ -488,7 +573,7 @@ impl LossWithLogits for MarginSoftmax {
             },
             classes,
             sub_centers: config.sub_centers,
-            scale: margin.scale(config.scale),
+            scale: margin.scale(self.scale()),
             bound: margin.bound(),
             smoothing: config.label_smoothing,
             angles,
@@ -497,6 +582,13 @@ impl LossWithLogits for MarginSoftmax {
         let pass = softmax.forward();
         let weighing = config.weighing(1.0, self.class_weights.as_ref(), call);
         let weights = batch.weigh(&pass.losses(), None, &weighing, &constant)?;
+        let scale = match config.scale_schedule {
+            ScaleSchedule::AdaCos if trains => {
+                let [angles, targets] = samples;
+                self.adapted_scale([angles, targets, pass.losses()], batch.weights())?
+            }
+            _ => None,
+        };
         let logits = wants_logits.then(|| pass.logits());
         let value = pass.finish(&weights);
         if trains {
@@ -504,6 +596,9 @@ impl LossWithLogits for MarginSoftmax {
                 running.replace(norms)?;
             }
             self.rates.pass_step();
+            if let Some(scale) = scale {
+                self.rates.change(|state| state.rates[1] = scale);
+            }
         }
         if let Some(skipped) = weights.skipped {
             self.skipped.add(skipped);

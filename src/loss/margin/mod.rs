@@ -2,12 +2,16 @@
 //! target class.
 
 mod adaface;
+mod angle_statistics;
 mod arcface;
 mod combined;
 mod cosface;
+mod largest;
 mod margin_softmax;
 mod outliers;
+mod scale_schedule;
 mod sphereface;
+mod suggested_scale;
 
 use std::ops::RangeInclusive;
 
@@ -18,12 +22,16 @@ use crate::error::{LossError, SettingError, not_negative, radians, within};
 use crate::softmax::{Scale, TargetAngles, TargetScores};
 
 pub use adaface::{AdaFace, NormStatistics};
+pub use angle_statistics::{AngleStatistics, AngleSummary, ClosestClasses};
 pub use arcface::ArcFace;
 pub use combined::{BeyondPi, CombinedMargin, MarginGradient};
 pub use cosface::CosFace;
+pub use largest::largest_angle;
 pub use margin_softmax::{MarginSoftmax, MarginSoftmaxConfig};
 pub use outliers::Outliers;
+pub use scale_schedule::ScaleSchedule;
 pub use sphereface::SphereFace;
+pub use suggested_scale::{SuggestedScale, normface_bound};
 
 /// The change that a [`MarginSoftmax`] makes to the cosine between a feature and the vector of its class.
 ///
