@@ -19,6 +19,16 @@ pub enum CenterDistance {
     Cosine,
 }
 
+/// The distance in the exponents of a [`DistanceSoftmax`](crate::DistanceSoftmax).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SoftmaxDistance {
+    /// The squared Euclidean distance `||x - c||^2`: a mixture of Gaussians of equal width.
+    #[default]
+    SquaredEuclidean,
+    /// The Euclidean distance `||x - c||`.
+    Euclidean,
+}
+
 /// Squared Euclidean distances of all rows of `x` to all rows of `y`, by direct differences.
 ///
 /// The expansion |x|^2 + |y|^2 - 2 x.y would be one matrix product, but loses small distances between rows far from

@@ -20,6 +20,7 @@
 //! | sample weights, or errors as values | [`CenterLoss::try_forward`] with a [`LabelledBatch`] |
 //! | no waiting for a GPU at each step | [`Checking::Deferred`] and [`CenterLoss::take_skipped`] |
 //! | embeddings for faces, speakers or products | [`MarginSoftmax`]: see [below](#which-margin-when) |
+//! | a classifier whose classes are centers: GCPL, L-GM, CAC for open sets | [`DistanceSoftmax`] |
 //! | embeddings for retrieval, by proxies | [`ProxyAnchor`], [`ProxyNca`], [`SoftTriple`] |
 //! | the class of the nearest center | [`CenterLoss::nearest_center`], [`MarginSoftmax::nearest_center`], [`NearestCenter`] |
 //! | the class of most of the nearest samples | [`KnnClassifier`] |
@@ -121,9 +122,10 @@ mod softmax;
 
 pub use batch::{Checking, ClassBalance, LabelledBatch, SkippedSamples};
 pub use centers::{CenterDType, CenterUpdate};
-pub use distance::CenterDistance;
+pub use distance::{CenterDistance, SoftmaxDistance};
 pub use error::{LossError, SettingError};
 pub use loss::center::{CenterLoss, CenterLossConfig, UpdateRule, UpdateTiming};
+pub use loss::distance_softmax::{DistanceSoftmax, DistanceSoftmaxConfig};
 pub use loss::margin::{Margin, MarginSoftmax, MarginSoftmaxConfig};
 pub use loss::proxy::{
     ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SoftTriple, SoftTripleConfig,

@@ -419,7 +419,7 @@ fn reductions_along_a_dimension_are_those_of_reduce() {
 /// One place decides which path serves a device; the paths themselves are built with their backends.
 #[test]
 fn features_of_backends_are_named_below_the_losses() {
-    const FILES: [&str; 13] = [
+    const FILES: [&str; 14] = [
         "device.rs",
         "backward.rs",
         "reads.rs",
@@ -427,6 +427,7 @@ fn features_of_backends_are_named_below_the_losses() {
         "batch/mod.rs",
         "centers/normalization.rs",
         "softmax/mod.rs",
+        "softmax/distances.rs",
         "softmax/host.rs",
         "softmax/pass.rs",
         "loss/center/center_loss.rs",

@@ -3,6 +3,7 @@
 
 pub mod center_loss;
 pub mod devices;
+pub mod distance;
 pub mod evaluation;
 pub mod margin;
 pub mod neighbors;

@@ -189,6 +189,32 @@ def torch_pml_arcface(*shape):
     return torch_margin(*shape, loss_of)
 
 
+def torch_over_distances(batch_size, num_classes, feature_dim, scores_of):
+    """Value and both gradients of cross-entropy over distances, from normal centers and features about them."""
+    import torch
+
+    torch.manual_seed(1)
+    centers = torch.randn(num_classes, feature_dim, requires_grad=True)
+    labels = torch.randint(num_classes, (batch_size,))
+    features = (centers.detach()[labels] + torch.randn(batch_size, feature_dim)).requires_grad_()
+
+    def forward_backward():
+        features.grad = centers.grad = None
+        scores = scores_of(torch.cdist(features, centers))
+        torch.nn.functional.cross_entropy(scores, labels).backward()
+
+    return forward_backward
+
+
+def torch_squared_distances(*shape):
+    """The straightforward way: `cdist`, squared, times minus one half."""
+    return torch_over_distances(*shape, lambda distances: -0.5 * distances.square())
+
+
+def torch_distances(*shape):
+    return torch_over_distances(*shape, lambda distances: -distances)
+
+
 def mxnet_training(batch_size, num_classes, feature_dim, forward):
     """A step of centers and of a parameter in place of a network, whose sum is added to the loss, by gluon's SGD."""
     import mxnet
@@ -353,6 +379,8 @@ CONTESTANTS = {
         torch_full_matrix,
         torch_arcface,
         torch_pml_arcface,
+        torch_squared_distances,
+        torch_distances,
         mxnet_step,
         memory_copy,
         sklearn_kd_tree,

@@ -1,7 +1,7 @@
 //! The library's side of `peers.py`: times one operation and prints one line of JSON.
 //!
 //! ```text
-//! peers BACKEND OPERATION SECONDS B C D                       one of `time_loss` and `time_margin`
+//! peers BACKEND OPERATION SECONDS B C D                       one of `time_loss`, `time_margin` and `time_distance`
 //! peers BACKEND knn|plain_knn SECONDS REFERENCES QUERIES D K
 //! peers BACKEND nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
 //! peers BACKEND retrieval SECONDS SAMPLES CLASSES D
@@ -21,8 +21,10 @@ use std::time::{Duration, Instant};
 use burn::tensor::Device;
 use serde_json::{Value, json};
 
+use burn_center_loss::SoftmaxDistance;
 use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
+use cases::distance::{DistanceCase, PlainDistanceSoftmax};
 use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
 use cases::margin::{MarginCase, PlainArcFace, Products};
 use cases::neighbors::{
@@ -115,6 +117,23 @@ fn time_margin(operation: &str, shape: Shape, device: &Device, seconds: f64) -> 
     })
 }
 
+/// Value and both gradients of softmax over distances.
+fn time_distance(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Option<Value> {
+    let of = |distance| {
+        let case = DistanceCase::new(shape, distance, device);
+        time(seconds, || case.forward_backward())
+    };
+    Some(match operation {
+        "squared_distances" => of(SoftmaxDistance::SquaredEuclidean),
+        "distances" => of(SoftmaxDistance::Euclidean),
+        "plain_squared_distances" => {
+            let case = PlainDistanceSoftmax::new(shape, device);
+            time(seconds, || case.forward_backward())
+        }
+        _ => return None,
+    })
+}
+
 /// Every operation is a step of a model that an optimizer steps.
 fn time_loss(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Option<Value> {
     Some(match operation {
@@ -183,6 +202,7 @@ fn time_operation(
         (operation, &[batch_size, num_classes, feature_dim]) => {
             let shape = Shape::new(batch_size, num_classes, feature_dim);
             return time_margin(operation, shape, device, seconds)
+                .or_else(|| time_distance(operation, shape, device, seconds))
                 .or_else(|| time_loss(operation, shape, device, seconds));
         }
         _ => return None,

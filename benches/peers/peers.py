@@ -81,6 +81,13 @@ MARGIN_PEERS = [
     ("rust:plain_arcface", "Burn, the same by plain tensor operations"),
     ("rust:products", "Burn, three matrix products alone"),
 ]
+DISTANCE_SHAPES = [(128, 10, 2), (256, 1_000, 128), (512, 1_000, 2), (256, 10_000, 128), (128, 100_000, 128)]
+# Ours, what of ours, theirs, what it is.
+DISTANCE_PEERS = [
+    ("squared_distances", "squared", "torch_squared_distances", "torch `cdist`, squared, cross-entropy"),
+    ("squared_distances", "squared", "rust:plain_squared_distances", "Burn, the same by plain tensor operations"),
+    ("distances", "not squared", "torch_distances", "torch `cdist`, cross-entropy"),
+]
 KNN_PEERS = [
     ("faiss_flat", "faiss `IndexFlatL2`, search alone"),
     ("torch_knn", "torch `cdist`, `topk` and `mode`"),
@@ -141,6 +148,13 @@ def cases_on_cpu():
         batch_size, num_classes, feature_dim = numbers
         pairs = [("ArcFace", ("rust:arcface", *numbers), what, (theirs, *numbers)) for theirs, what in MARGIN_PEERS]
         found.append(Case(f"margin B{batch_size} C{num_classes} D{feature_dim}", pairs))
+    for numbers in DISTANCE_SHAPES:
+        batch_size, num_classes, feature_dim = numbers
+        pairs = [
+            (f"softmax over distances, {what}", (f"rust:{ours}", *numbers), other, (theirs, *numbers))
+            for ours, what, theirs, other in DISTANCE_PEERS
+        ]
+        found.append(Case(f"distances B{batch_size} C{num_classes} D{feature_dim}", pairs))
     for numbers, peers in KNN_CASES:
         references, queries, feature_dim, k = numbers
         pairs = [("predict", ("rust:knn", *numbers), what, (theirs, *numbers)) for theirs, what in peers]
@@ -403,15 +417,19 @@ def growth(all_summaries):
 
 
 def memory(results):
-    """The memory of the first step with a margin, beyond features, class vectors and their gradients."""
+    """The memory of the first step of a softmax, beyond features, class vectors and their gradients."""
+    margins = [("rust:arcface", "this crate"), *MARGIN_PEERS[:2]]
+    distances = [("rust:squared_distances", "this crate"), ("torch_squared_distances", "torch")]
+    cases = [("margin", shape, margins) for shape in MARGIN_SHAPES]
+    cases += [("distances", shape, distances) for shape in DISTANCE_SHAPES]
     lines = [["case", "who", "MB beyond features, class vectors and gradients"], ["---"] * 3]
-    for batch_size, num_classes, feature_dim in MARGIN_SHAPES:
-        case = f"margin B{batch_size} C{num_classes} D{feature_dim}"
+    for kind, (batch_size, num_classes, feature_dim), contestants in cases:
+        case = f"{kind} B{batch_size} C{num_classes} D{feature_dim}"
         gradients = (batch_size + num_classes) * feature_dim * 4
         # In a small case this would tell of threads and libraries.
         if case not in results or num_classes < 10_000:
             continue
-        for name, what in [("rust:arcface", "this crate"), *MARGIN_PEERS[:2]]:
+        for name, what in contestants:
             rounds = results[case][(name, batch_size, num_classes, feature_dim)]
             peaks = [result.get("times", {}).get("peak_bytes") for result in rounds]
             if None not in peaks:

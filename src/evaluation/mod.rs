@@ -21,7 +21,7 @@ pub use input::label_values;
 pub use lfw::{Fold, LfwAccuracy, lfw_accuracy};
 pub use open_set::{
     OpenSet, OscrPoint, known_scores_by_center, known_scores_by_kth_neighbor,
-    threshold_for_known_share,
+    known_scores_by_rejection, threshold_for_known_share,
 };
 #[cfg(feature = "train")]
 pub(crate) use pairs::pair_scores_of_rows;

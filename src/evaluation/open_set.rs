@@ -222,6 +222,82 @@ pub fn known_scores_by_center(
     scores_of_farthest(classifier.search(), 1, queries, "centers")
 }
 
+/// How surely each query is of a known class by the rejection score of CAC, in `f64`; larger means more surely known.
+///
+/// ```text
+/// -min_j d_j (1 - p_j),   p_j = exp(-scale d_j) / sum_l exp(-scale d_l)
+/// ```
+///
+/// `d_j` is the distance to the nearest center of class `j`, and `scale` that of the
+/// [`DistanceSoftmax`](crate::DistanceSoftmax); 1 in CAC. `1 - p_j` is the sum of the other probabilities, so that it
+/// keeps its digits near a center. A query is known if it is near one center and far from all others.
+///
+/// # Shapes
+///
+/// - queries: `[num_queries, feature_dim]`
+///
+/// # Differences from the references
+///
+/// The authors' score is positive, and large for unknown samples. pytorch-ood takes squared distances, and the
+/// largest of the classes.
+///
+/// # Errors
+///
+/// As [`NearestCenter::predict`].
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::NearestCenter;
+/// use burn_center_loss::evaluation::{EvaluationError, known_scores_by_rejection};
+///
+/// # fn main() -> Result<(), EvaluationError> {
+/// let device = Device::flex();
+/// let centers = NearestCenter::from_centers(Tensor::from_floats([[0.0, 0.0], [6.0, 0.0]], &device))?;
+/// let queries = Tensor::<2>::from_floats([[0.0, 0.0], [3.0, 4.0]], &device);
+/// // On a center; and 5 from both.
+/// assert_eq!(known_scores_by_rejection(&centers, queries, 1.0)?, [0.0, -2.5]);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # References
+///
+/// D. Miller, N. Sünderhauf, M. Milford, F. Dayoub, *Class anchor clustering: a loss for distance-based open set
+/// recognition*, WACV, 2021.
+pub fn known_scores_by_rejection(
+    classifier: &NearestCenter,
+    queries: Tensor<2>,
+    scale: f64,
+) -> Result<Vec<f64>, EvaluationError> {
+    let distances = classifier.distances(queries)?;
+    let [_, classes] = distances.dims();
+    let distances: Vec<f64> = distances.into_data().iter::<f64>().collect();
+    Ok(distances
+        .chunks_exact(classes)
+        .map(|row| -rejection(row, scale))
+        .collect())
+}
+
+/// The smallest product of a distance and the probability of the other classes. It is that of the smallest distance,
+/// since both factors rise with it.
+fn rejection(distances: &[f64], scale: f64) -> f64 {
+    let (mut nearest, mut place) = (f64::INFINITY, 0);
+    for (class, distance) in distances.iter().enumerate() {
+        if *distance < nearest {
+            (nearest, place) = (*distance, class);
+        }
+    }
+    let weight = |distance: &f64| (scale * (nearest - distance)).exp();
+    let others = distances
+        .iter()
+        .enumerate()
+        .filter(|(class, _)| *class != place);
+    let others: f64 = others.map(|(_, distance)| weight(distance)).sum();
+    nearest * (others / (1.0 + others))
+}
+
 /// How near each query is to its k-th nearest reference, in `f64`; larger means more surely known.
 ///
 /// ```text

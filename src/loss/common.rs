@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
 use crate::batch::{BatchRules, Checking, LabelledBatch};
@@ -53,6 +54,18 @@ pub(crate) trait LossConfig: Clone {
 
     /// Checks the settings that only this loss has.
     fn check_own(&self) -> Result<(), LossError>;
+
+    /// The centers of a loss that is given none: drawn at their first use.
+    fn start(&self, initializer: Initializer, device: &Device) -> Centers {
+        let dtype = self.common().dtype.into();
+        Centers::drawn(
+            self.shape(),
+            initializer,
+            self.is_trainable(),
+            dtype,
+            device,
+        )
+    }
 
     /// The loss around its centers, at its first step.
     fn assemble(&self, centers: Centers) -> Self::Loss;

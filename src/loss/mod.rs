@@ -8,5 +8,6 @@ pub(crate) mod statistics;
 pub(crate) mod surface;
 
 pub(crate) mod center;
+pub(crate) mod distance_softmax;
 pub(crate) mod margin;
 pub(crate) mod proxy;

@@ -199,13 +199,7 @@ macro_rules! loss_methods {
             ) -> Result<$Loss, crate::LossError> {
                 use crate::loss::common::LossConfig;
                 self.check(device)?;
-                Ok(self.assemble(crate::centers::Centers::drawn(
-                    self.shape(),
-                    self.initializer.clone(),
-                    self.is_trainable(),
-                    self.dtype.into(),
-                    device,
-                )))
+                Ok(self.assemble(self.start(self.initializer.clone(), device)))
             }
 
             /// Makes the loss around centers on their device. Reads one number per center back from it.
@@ -443,9 +437,10 @@ macro_rules! loss_methods {
                 use crate::CenterDistance;
                 use crate::loss::common::LossConfig;
                 match self.config.distance() {
-                    CenterDistance::Euclidean => {
-                        crate::NearestCenter::from_centers(self.centers())
-                    }
+                    CenterDistance::Euclidean => crate::NearestCenter::from_sub_centers(
+                        self.centers(),
+                        self.config.sub_centers(),
+                    ),
                     CenterDistance::Cosine => crate::NearestCenter::from_sub_directions(
                         self.centers(),
                         self.config.sub_centers(),

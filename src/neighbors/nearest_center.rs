@@ -99,6 +99,15 @@ impl NearestCenter {
         Self::read(centers, KnnMetric::Cosine, sub_centers)
     }
 
+    /// [`from_centers`](Self::from_centers) with several centers per class, as
+    /// [`from_sub_directions`](Self::from_sub_directions) takes them.
+    pub(crate) fn from_sub_centers(
+        centers: Tensor<2>,
+        sub_centers: usize,
+    ) -> Result<Self, KnnError> {
+        Self::read(centers, KnnMetric::SquaredEuclidean, sub_centers)
+    }
+
     fn read(centers: Tensor<2>, metric: KnnMetric, sub_centers: usize) -> Result<Self, KnnError> {
         let dtype = full_precision(centers.dtype());
         let device = centers.device().without_autodiff();
@@ -223,7 +232,8 @@ impl NearestCenter {
     }
 
     /// The centers `[num_classes, feature_dim]`, of unit length if directions are compared. There are more rows if
-    /// classes have sub-centers ([`MarginSoftmax::nearest_center`](crate::MarginSoftmax::nearest_center)).
+    /// classes have sub-centers ([`MarginSoftmax::nearest_center`](crate::MarginSoftmax::nearest_center),
+    /// [`DistanceSoftmax::nearest_center`](crate::DistanceSoftmax::nearest_center)).
     pub fn centers(&self) -> Tensor<2> {
         self.centers.clone()
     }

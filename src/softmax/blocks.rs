@@ -51,7 +51,7 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    fn and(self, other: Self) -> Self {
+    pub fn and(self, other: Self) -> Self {
         let largest = self.largest.clone().max_pair(other.largest.clone());
         let shifted = |sums: Tensor<2>, from: Tensor<2>| sums * (from - largest.clone()).exp();
         let cosines = self.cosines.zip(other.cosines);

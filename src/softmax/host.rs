@@ -183,7 +183,7 @@ impl Kernels for HostLoops {
 }
 
 /// Works on rows in parts: the number of the first row, the values of all and a number of each.
-fn for_parts_of_rows<T: Send>(
+pub(super) fn for_parts_of_rows<T: Send>(
     rows: &mut [f32],
     width: usize,
     numbers: &mut [T],
@@ -416,21 +416,21 @@ fn unit_row(row: &[f32], unit: &mut [f64]) -> f64 {
 }
 
 /// Values of rows as a matrix.
-fn matrix<E: Element>(values: Vec<E>, width: usize) -> Tensor<2> {
+pub(super) fn matrix<E: Element>(values: Vec<E>, width: usize) -> Tensor<2> {
     let shape = [values.len() / width, width];
     let values = FloatTensor::<Flex>::from_data(TensorData::new(values, shape));
     Tensor::from_primitive::<Flex>(values)
 }
 
-fn primitive(tensor: Tensor<2>) -> FloatTensor<Flex> {
+pub(super) fn primitive(tensor: Tensor<2>) -> FloatTensor<Flex> {
     flex_memory(tensor).expect("a tensor on flex is one of flex")
 }
 
-fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
+pub(super) fn values(tensor: &FloatTensor<Flex>) -> &[f32] {
     tensor.as_slice().unwrap_or_default()
 }
 
 /// One number of each sample.
-fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }

@@ -6,10 +6,15 @@
 //! classes after the other, so that no matrix of all scores exists beyond a budget.
 
 mod blocks;
+mod distances;
 #[cfg(feature = "flex")]
 mod host;
+#[cfg(feature = "flex")]
+mod host_pairs;
 mod logits;
 mod operations;
+mod own_distances;
+mod pairs;
 mod pass;
 mod problem;
 #[cfg(feature = "flex")]
@@ -18,6 +23,7 @@ mod target_angles;
 #[cfg(all(test, feature = "flex"))]
 mod tests;
 
+pub(crate) use distances::{Distances, distance_logits};
 pub(crate) use logits::logits;
 #[cfg(all(test, feature = "flex"))]
 use pass::SoftmaxPass;

@@ -85,25 +85,6 @@ fn with_targets(
 }
 
 impl Blocks<Operations> {
-    /// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`.
-    /// `inputs` are features and class vectors on the graph.
-    pub fn sum_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
-        let mut sum = coefficients.zeros_like().sum();
-        let wanted = inputs.each_ref().map(Tensor::is_autodiff);
-        // A batch in which no sample takes part passes no gradient, whatever arrives.
-        let all_rest = coefficients.clone().equal_elem(0.0).all();
-        let gradients = self.gradients_of(coefficients, wanted);
-        for (input, gradient) in inputs.into_iter().zip(gradients) {
-            if let Some(gradient) = gradient {
-                // Where the gradient is zero none passes, whatever arrives.
-                let is_zero = gradient.clone().equal_elem(0.0);
-                let zeros = zeros_of(input).mask_fill(is_zero, 0.0);
-                sum = sum + (zeros * finite(gradient)).sum();
-            }
-        }
-        sum.mask_fill(all_rest, 0.0)
-    }
-
     /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of
     /// all scores.
     pub fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
@@ -136,15 +117,37 @@ impl Blocks<Operations> {
     }
 }
 
+/// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`. `inputs` are
+/// features and class vectors on the graph. `gradients` gives their gradients, each if it is wanted.
+pub(super) fn sum_on_graph(
+    inputs: [Tensor<2>; 2],
+    coefficients: Tensor<1>,
+    gradients: impl FnOnce(Tensor<1>, [bool; 2]) -> [Option<Tensor<2>>; 2],
+) -> Tensor<1> {
+    let mut sum = coefficients.zeros_like().sum();
+    let wanted = inputs.each_ref().map(Tensor::is_autodiff);
+    // A batch in which no sample takes part passes no gradient, whatever arrives.
+    let all_rest = coefficients.clone().equal_elem(0.0).all();
+    for (input, gradient) in inputs.into_iter().zip(gradients(coefficients, wanted)) {
+        if let Some(gradient) = gradient {
+            // Where the gradient is zero none passes, whatever arrives.
+            let is_zero = gradient.clone().equal_elem(0.0);
+            let zeros = zeros_of(input).mask_fill(is_zero, 0.0);
+            sum = sum + (zeros * finite(gradient)).sum();
+        }
+    }
+    sum.mask_fill(all_rest, 0.0)
+}
+
 /// Zeros that pass their gradients on to the tensor.
-fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
+pub(super) fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
     let zeros = tensor.clone() - tensor.without_autodiff();
     let is_nan = zeros.clone().is_nan();
     zeros.mask_fill(is_nan, 0.0)
 }
 
 /// Infinite values as the largest ones and NaN as zero, so that their products with zero are zero.
-fn finite(gradient: Tensor<2>) -> Tensor<2> {
+pub(super) fn finite(gradient: Tensor<2>) -> Tensor<2> {
     let most = match gradient.dtype() {
         DType::F64 => f64::MAX,
         _ => f64::from(f32::MAX),

@@ -3,7 +3,7 @@ use burn::tensor::{DType, Int, Tensor};
 use super::blocks::Blocks;
 #[cfg(feature = "flex")]
 use super::host::{self, HostLoops};
-use super::operations::Operations;
+use super::operations::{Operations, sum_on_graph};
 use super::problem::Softmax;
 use super::target_angles::{TargetAngles, pairs, to_closest};
 #[cfg(feature = "flex")]
@@ -141,7 +141,8 @@ fn attached(
     }
     let coefficients = weights.coefficients(&losses);
     if weights.is_reduced {
-        weights.apply(losses) + blocks.sum_on_graph(inputs, coefficients)
+        let gradients = |upstream, wanted| blocks.gradients_of(upstream, wanted);
+        weights.apply(losses) + sum_on_graph(inputs, coefficients, gradients)
     } else {
         weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
     }

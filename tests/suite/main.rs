@@ -13,6 +13,8 @@ mod center_weights;
 mod checkpoints;
 mod contract;
 mod devices;
+mod distance_golden;
+mod distance_numbers;
 mod evaluation_clustering;
 #[cfg(feature = "train")]
 mod evaluation_metric;

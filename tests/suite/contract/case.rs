@@ -94,6 +94,12 @@ impl Case {
         !self.per_sample && !self.weighing().is_some_and(is_row_mean)
     }
 
+    /// Whether nothing moves the centers.
+    pub fn has_fixed_centers(&self) -> bool {
+        let text = self.config.text();
+        text.contains("\"Frozen\"") || text.contains("\"trained_centers\": false")
+    }
+
     pub fn num_classes(&self) -> usize {
         *self.config.boxed().settings().num_classes
     }

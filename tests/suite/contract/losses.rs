@@ -9,10 +9,10 @@ use burn::optim::GradientsParams;
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device, Gradients, Int, Tensor};
 use burn_center_loss::{
-    CenterDType, CenterLoss, CenterLossConfig, CenterStatistics, Checking, ClassBalance, KnnError,
-    LabelledBatch, LossError, MarginSoftmax, MarginSoftmaxConfig, NearestCenter, ProxyAnchor,
-    ProxyAnchorConfig, ProxyNca, ProxyNcaConfig, SkippedSamples, SoftTriple, SoftTripleConfig,
-    UpdateRule,
+    CenterDType, CenterLoss, CenterLossConfig, CenterStatistics, Checking, ClassBalance,
+    DistanceSoftmax, DistanceSoftmaxConfig, KnnError, LabelledBatch, LossError, MarginSoftmax,
+    MarginSoftmaxConfig, NearestCenter, ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig,
+    SkippedSamples, SoftTriple, SoftTripleConfig, UpdateRule,
 };
 
 use super::changes::{Change, centers_id, changed, parameters, stepped};
@@ -231,6 +231,17 @@ under_test!(
     MarginSoftmax,
     MarginSoftmaxConfig {
         each: |loss: &MarginSoftmax, batch| Some(loss.try_forward_no_reduction(batch)),
+        pending: |_| 0,
+        settings: settings!(weighed),
+        sub_centers: |config| config.sub_centers,
+        moves: |_| false,
+        tolerance: 1e-11,
+    }
+);
+under_test!(
+    DistanceSoftmax,
+    DistanceSoftmaxConfig {
+        each: |loss: &DistanceSoftmax, batch| Some(loss.try_forward_no_reduction(batch)),
         pending: |_| 0,
         settings: settings!(weighed),
         sub_centers: |config| config.sub_centers,

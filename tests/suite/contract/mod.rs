@@ -16,8 +16,9 @@ mod weights;
 use burn_center_loss::margin::{AdaFace, ArcFace, BeyondPi, CombinedMargin};
 use burn_center_loss::proxy::Denominator;
 use burn_center_loss::{
-    CenterDType, CenterDistance, CenterLossConfig, Margin, MarginSoftmaxConfig, ProxyAnchorConfig,
-    ProxyNcaConfig, SoftTripleConfig, UpdateRule,
+    CenterDType, CenterDistance, CenterLossConfig, DistanceSoftmaxConfig, Margin,
+    MarginSoftmaxConfig, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, SoftmaxDistance,
+    UpdateRule,
 };
 
 pub use case::{Case, Found};
@@ -36,6 +37,8 @@ pub fn all_losses(num_classes: usize, feature_dim: usize) -> Vec<Case> {
     };
     let arcface = ArcFace::new().with_beyond_pi(BeyondPi::Continuous);
     let adaface = AdaFace::new().with_t_alpha(0.6).with_h(1.5);
+    let squared = DistanceSoftmaxConfig::new(num_classes, feature_dim);
+    let euclidean = squared.clone().with_distance(SoftmaxDistance::Euclidean);
     let nca = ProxyNcaConfig::new(num_classes, feature_dim);
     let soft_triple = SoftTripleConfig::new(num_classes, feature_dim).with_sub_centers(2);
     vec![
@@ -66,6 +69,17 @@ pub fn all_losses(num_classes: usize, feature_dim: usize) -> Vec<Case> {
         Case::new(margin(Margin::Combined(CombinedMargin::new(1.3, 0.4, 0.1)))),
         Case::new(margin(Margin::sphereface(4)).with_scale(1.0)),
         Case::new(margin(Margin::AdaFace(adaface))),
+        Case::new(squared.clone().with_scale(0.7)),
+        Case::new(squared.with_margin(0.3).with_pull(0.2).with_sub_centers(2)),
+        Case::new(
+            euclidean
+                .clone()
+                .with_margin(0.5)
+                .with_pull(0.1)
+                .with_score_budget(0),
+        ),
+        Case::new(euclidean.clone().with_sub_centers(3)),
+        Case::new(euclidean.with_trained_centers(false)),
         Case::new(ProxyAnchorConfig::new(num_classes, feature_dim).with_scale(8.0)),
         Case::new(nca.clone().with_scale(2.5)),
         Case::new(nca.with_denominator(Denominator::OtherClasses)),

@@ -1,0 +1,244 @@
+//! Scores of all pairs of a feature and a center, larger for nearer ones, and what a softmax takes of them.
+
+use std::fmt::Debug;
+use std::ops::Range;
+
+use burn::tensor::{Bool, Int, Tensor};
+
+use super::blocks::Sums;
+use crate::distance::{SoftmaxDistance, no_zero, squared_euclidean};
+use crate::reduce::{max_dim, sum_dim};
+
+/// The logarithm of a sum of no exponentials.
+pub(super) const NO_SUM: f64 = -1e30;
+
+/// The number of coordinate differences that exist at one time.
+const MAX_ELEMENTS: usize = 1 << 22;
+
+/// Features and centers without autodiff, and the scores of their pairs.
+///
+/// ```text
+/// t_ij = (x_i - o).(c_j - o) - |c_j - o|^2 / 2    SquaredEuclidean: up to a number of the row -|x_i - c_j|^2 / 2
+/// t_ij = -|x_i - c_j|                             Euclidean
+/// ```
+///
+/// The origin `o` is the mean of the centers: distances stay, and products lose fewer digits.
+#[derive(Clone, Debug)]
+pub(super) struct Positions {
+    /// `[batch_size, feature_dim]`
+    pub features: Tensor<2>,
+    /// `[num_classes * sub_centers, feature_dim]`
+    pub centers: Tensor<2>,
+    /// `[1, feature_dim]`
+    pub origin: Tensor<2>,
+    pub distance: SoftmaxDistance,
+    pub sub_centers: usize,
+    /// The factor of the scores in the exponentials.
+    pub scale: f64,
+}
+
+impl Positions {
+    /// `scale` is the factor of the distances.
+    pub fn new(
+        features: &Tensor<2>,
+        centers: &Tensor<2>,
+        distance: SoftmaxDistance,
+        sub_centers: usize,
+        scale: f64,
+    ) -> Self {
+        let centers = centers.clone().without_autodiff();
+        let [rows, _] = centers.dims();
+        Self {
+            features: features.clone().without_autodiff(),
+            origin: sum_dim(centers.clone(), 0).div_scalar(rows as f64),
+            centers,
+            distance,
+            sub_centers,
+            scale: match distance {
+                SoftmaxDistance::SquaredEuclidean => 2.0 * scale,
+                SoftmaxDistance::Euclidean => scale,
+            },
+        }
+    }
+
+    /// The factor of the distances.
+    pub fn rate(&self) -> f64 {
+        match self.distance {
+            SoftmaxDistance::SquaredEuclidean => self.scale / 2.0,
+            SoftmaxDistance::Euclidean => self.scale,
+        }
+    }
+
+    pub fn num_classes(&self) -> usize {
+        self.centers.dims()[0] / self.sub_centers
+    }
+
+    /// Zero, or NaN if a center is not finite, `[1, 1]`.
+    pub fn zero_if_finite(&self) -> Tensor<2> {
+        let origin = self.origin.clone();
+        (origin.clone() - origin).sum().unsqueeze_dim(1)
+    }
+
+    /// The rows of the centers of some classes.
+    pub fn rows(&self, classes: &Range<usize>) -> Range<usize> {
+        classes.start * self.sub_centers..classes.end * self.sub_centers
+    }
+
+    /// The centers of some classes.
+    pub fn centers_of(&self, classes: &Range<usize>) -> Tensor<2> {
+        let rows = self.rows(classes);
+        self.centers.clone().narrow(0, rows.start, rows.len())
+    }
+
+    /// The centers of the class of each sample among some classes, `[batch_size, rows]`.
+    fn is_own(&self, of_samples: &Tensor<1, Int>, classes: &Range<usize>) -> Tensor<2, Bool> {
+        let rows = self.rows(classes);
+        let shape = [of_samples.dims()[0], rows.len()];
+        let rows = rows.start as i64..rows.end as i64;
+        let rows = Tensor::<1, Int>::arange(rows, &of_samples.device()).cast(of_samples.dtype());
+        let rows = rows
+            .div_scalar(self.sub_centers as i64)
+            .unsqueeze_dim::<2>(0);
+        let of_samples = of_samples.clone().unsqueeze_dim::<2>(1);
+        of_samples.expand(shape).equal(rows.expand(shape))
+    }
+}
+
+/// The derivatives of a loss, `[batch_size, 1]` each.
+pub(super) struct Upstream {
+    /// By the logarithm of the sum of the exponentials of all other classes.
+    pub gradient: Tensor<2>,
+    pub log_sum: Tensor<2>,
+}
+
+/// The work on the pairs with the centers of a block of classes, where the time goes. All without autodiff.
+pub(super) trait Pairs: Debug + Send + Sync {
+    /// The scores, `[batch_size, rows]`.
+    fn scores(&self, block: &Range<usize>) -> Tensor<2>;
+
+    /// The scores, and sums over the exponentials of those of other classes.
+    fn sums(&self, scores: Tensor<2>, block: &Range<usize>) -> (Tensor<2>, Sums);
+
+    /// The gradients by the features and by the centers of the block, each if it is wanted, through the scores of
+    /// other classes. Those by the features lack a part that cancels out under squared distances.
+    fn gradients(
+        &self,
+        scores: Tensor<2>,
+        block: &Range<usize>,
+        upstream: &Upstream,
+        wanted: [bool; 2],
+    ) -> [Option<Tensor<2>>; 2];
+}
+
+/// The work by Burn's tensor operations.
+#[derive(Debug)]
+pub(super) struct PairOperations {
+    pub positions: Positions,
+    /// `[batch_size]`
+    pub classes: Tensor<1, Int>,
+}
+
+impl PairOperations {
+    /// How fast a loss falls as the features and the centers of a block come closer, over their distance:
+    /// `[batch_size, rows]`.
+    pub fn slopes(
+        &self,
+        scores: Tensor<2>,
+        block: &Range<usize>,
+        upstream: &Upstream,
+    ) -> Tensor<2> {
+        let Positions {
+            distance, scale, ..
+        } = self.positions;
+        let factors = upstream.gradient.clone().mul_scalar(scale);
+        let exponents = scores.clone().mul_scalar(scale) - upstream.log_sum.clone();
+        let mut rests = upstream
+            .gradient
+            .clone()
+            .equal_elem(0.0)
+            .expand(scores.dims());
+        rests = rests.bool_or(self.positions.is_own(&self.classes, block));
+        let mut slopes = exponents.exp() * factors;
+        if distance == SoftmaxDistance::Euclidean {
+            rests = rests.bool_or(scores.clone().equal_elem(0.0));
+            slopes = slopes / no_zero(scores.neg());
+        }
+        slopes.mask_fill(rests, 0.0)
+    }
+}
+
+impl Pairs for PairOperations {
+    fn scores(&self, block: &Range<usize>) -> Tensor<2> {
+        let Positions {
+            features, origin, ..
+        } = &self.positions;
+        let centers = self.positions.centers_of(block);
+        match self.positions.distance {
+            SoftmaxDistance::SquaredEuclidean => {
+                let centers = centers - origin.clone();
+                let halves = sum_dim(centers.clone() * centers.clone().mul_scalar(0.5), 1);
+                let products = (features.clone() - origin.clone()).matmul(centers.transpose());
+                products - halves.transpose()
+            }
+            SoftmaxDistance::Euclidean => {
+                let squared = squared_euclidean(features.clone(), centers, MAX_ELEMENTS);
+                squared.sqrt().neg()
+            }
+        }
+    }
+
+    fn sums(&self, scores: Tensor<2>, block: &Range<usize>) -> (Tensor<2>, Sums) {
+        let is_own = self.positions.is_own(&self.classes, block);
+        let exponents = scores.clone().mul_scalar(self.positions.scale);
+        let exponents = exponents.mask_fill(is_own, NO_SUM);
+        let largest = max_dim(exponents.clone(), 1);
+        let sums = Sums {
+            exponentials: sum_dim((exponents - largest.clone()).exp(), 1),
+            cosines: None,
+            largest,
+        };
+        (scores, sums)
+    }
+
+    fn gradients(
+        &self,
+        scores: Tensor<2>,
+        block: &Range<usize>,
+        upstream: &Upstream,
+        [wants_features, wants_centers]: [bool; 2],
+    ) -> [Option<Tensor<2>>; 2] {
+        let Positions {
+            features, origin, ..
+        } = &self.positions;
+        let slopes = self.slopes(scores, block, upstream);
+        let centers = self.positions.centers_of(block);
+        let [by_features, by_centers] = match self.positions.distance {
+            SoftmaxDistance::SquaredEuclidean => {
+                let features = features.clone() - origin.clone();
+                let centers = centers - origin.clone();
+                [
+                    wants_features.then(|| slopes.clone().matmul(centers.clone())),
+                    wants_centers.then(|| {
+                        let total = sum_dim(slopes.clone(), 0).transpose();
+                        slopes.transpose().matmul(features) - centers * total
+                    }),
+                ]
+            }
+            SoftmaxDistance::Euclidean => {
+                let differences = features.clone().unsqueeze_dim::<3>(1) - centers.unsqueeze_dim(0);
+                let steps = differences * slopes.unsqueeze_dim(2);
+                [
+                    wants_features.then(|| sum_dim(steps.clone(), 1).squeeze_dim(1).neg()),
+                    wants_centers.then(|| sum_dim(steps, 0).squeeze_dim(0)),
+                ]
+            }
+        };
+        // Then no sample has a loss.
+        let is_bad = self.positions.zero_if_finite().is_nan();
+        let by_centers = by_centers.map(|gradient| {
+            let is_bad = is_bad.expand(gradient.dims());
+            gradient.mask_fill(is_bad, 0.0)
+        });
+        [by_features, by_centers]
+    }
+}
