@@ -9,6 +9,6 @@ mod softmax;
 mod trunk;
 
 pub use lenet::LeNetPlusPlusConfig;
-pub use model::{CENTER_LOSS, Model};
+pub use model::{CENTER_LOSS, CLASS_VECTORS, Model};
 pub use objective::Objective;
 pub use softmax::SoftmaxConfig;

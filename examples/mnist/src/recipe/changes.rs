@@ -49,6 +49,9 @@ impl Changes {
         if !recipe.loss.has("margin_warmup") {
             recipe.margin_warmup = before.margin_warmup;
         }
+        if !recipe.loss.has("softmax_start") {
+            recipe.softmax_start = before.softmax_start;
+        }
         ensure!(
             recipe.lr_step.is_some() || !self.is_given("lr_factor"),
             "--lr-factor: has no effect without --lr-step"

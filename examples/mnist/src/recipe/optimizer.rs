@@ -1,6 +1,7 @@
 //! The optimizer of a recipe and its learning rate.
 
 use anyhow::{Result, anyhow};
+use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
@@ -11,7 +12,7 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn_center_loss::CenterLoss;
 
 use super::options::{Optimizer, Recipe};
-use crate::network::CENTER_LOSS;
+use crate::network::{CENTER_LOSS, CLASS_VECTORS};
 
 /// The part of all steps in which the learning rate rises, where it rises.
 const RISE: f64 = 0.2;
@@ -36,7 +37,9 @@ impl Recipe {
             None => LrSchedulerConfig::Constant(self.alpha),
             Some(_) => self.rate_schedule(self.alpha, steps_per_epoch),
         };
+        let classes = self.rate_schedule(self.lr * self.class_rate, steps_per_epoch);
         ModuleLrSchedulerConfig::new(network)
+            .with_group(ParamGroup::from_paths(CLASS_VECTORS.to_vec()), classes)
             .with_group(CenterLoss::centers_param_group(CENTER_LOSS), centers)
             .init()
             .map_err(|message| anyhow!("--lr: {message}"))

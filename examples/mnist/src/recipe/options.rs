@@ -26,6 +26,11 @@ pub struct Recipe {
     /// The learning rate, or its peak where it rises and falls
     #[arg(long, value_name = "RATE", value_parser = rules::rate)]
     pub lr: f64,
+    /// What the learning rate is multiplied by for the vectors of the classes: those of the class layer, centers under
+    /// distance-softmax, and proxies
+    #[arg(long, value_name = "FACTOR", value_parser = rules::positive)]
+    #[serde(default = "one")]
+    pub class_rate: f64,
     /// Lower the learning rate, and alpha with it, every so many epochs; otherwise it rises for a fifth of the steps and
     /// then falls to zero
     #[arg(long, value_name = "EPOCHS", value_parser = rules::count)]
@@ -62,6 +67,11 @@ pub struct Recipe {
     /// The part of all steps, from 0 to 1, in which the margin rises
     #[arg(long, value_name = "PART", value_parser = rules::part)]
     pub margin_warmup: Option<f64>,
+    /// The part of all steps, from 0 to 1, in which a loss over angles is at first softmax over the same class vectors with
+    /// their lengths; scale and margin begin behind it
+    #[arg(long, value_name = "PART", value_parser = rules::part)]
+    #[serde(default)]
+    pub softmax_start: f64,
     /// The number of features; two can be drawn as they are, more are drawn along their principal components
     #[arg(long, value_name = "N", value_parser = rules::count)]
     pub feature_dim: usize,
@@ -98,6 +108,11 @@ pub struct Recipe {
     /// Decides the initial weights and the order of the samples
     #[arg(long, value_name = "N")]
     pub seed: u64,
+}
+
+/// The class rate of runs that were recorded before there was one.
+fn one() -> f64 {
+    1.0
 }
 
 impl Recipe {

@@ -50,12 +50,12 @@ fn quick(loss: Loss) -> Recipe {
         Loss::Center => (1, 2_500, 5e-4),
         // Rotating the classes apart while they are pulled together takes longer.
         Loss::Joint => (3, 8_000, 3e-3),
-        Loss::CosFace => (3, 8_000, 3e-3),
-        // Over angles the classes cannot pass each other through the origin: a larger rate gets them around, but for
-        // cosface, which it throws about.
-        _ => (3, 8_000, 1e-2),
+        // Proxies start anywhere, and features cannot pass each other through the origin: a larger rate gets them around.
+        Loss::ProxyAnchor => (3, 8_000, 1e-2),
+        _ => (3, 8_000, 3e-3),
     };
     let (scale, margin) = on_a_circle(loss);
+    let starts_as_softmax = loss.has("softmax_start");
     Recipe {
         loss,
         epochs,
@@ -64,15 +64,16 @@ fn quick(loss: Loss) -> Recipe {
         lr,
         lr_step: None,
         lr_factor: 0.1,
+        class_rate: 10.0,
         weight_decay: 0.0,
         feature_dim: 2,
         // With a bias, nearest center stays behind the class layer: README has the figures.
         bias: false,
         // At first all images have features of nearly the same direction. Over angles alone a network hardly gets away
         // from there: README has the figures.
-        feature_norm: loss.is_angular(),
+        feature_norm: loss.is_angular() && !starts_as_softmax,
         initialization: Initialization::Kaiming,
-        lambda: 0.05,
+        lambda: 0.1,
         lambda_warmup: 0.5,
         alpha: 0.5,
         update_rule: CenterRule::Paper,
@@ -80,6 +81,7 @@ fn quick(loss: Loss) -> Recipe {
         scale,
         margin,
         margin_warmup: loss.has("margin_warmup").then_some(0.5),
+        softmax_start: if starts_as_softmax { 0.5 } else { 0.0 },
         num_classes: None,
         unknown_classes: Vec::new(),
         shrink: 1,
@@ -96,6 +98,7 @@ fn quick(loss: Loss) -> Recipe {
 fn on_a_circle(loss: Loss) -> (Option<f64>, Option<f64>) {
     match loss {
         Loss::Softmax | Loss::Joint | Loss::Center => (None, None),
+        Loss::DistanceSoftmax => (Some(0.5), Some(0.0)),
         Loss::NormalizedSoftmax => (Some(8.0), None),
         Loss::CosFace => (Some(8.0), Some(0.1)),
         Loss::ArcFace => (Some(8.0), Some(0.2)),
@@ -109,8 +112,8 @@ fn full(loss: Loss) -> Recipe {
     let (epochs, lr) = match loss {
         Loss::Softmax => (4, 3e-3),
         Loss::Center => (1, 5e-4),
-        Loss::Joint | Loss::CosFace => (8, 3e-3),
-        _ => (8, 1e-2),
+        Loss::ProxyAnchor => (8, 1e-2),
+        _ => (8, 3e-3),
     };
     Recipe {
         epochs,
@@ -134,6 +137,7 @@ fn mxnet(loss: Loss) -> Recipe {
         lr: 0.1,
         lr_step: Some(10),
         lr_factor: 0.1,
+        class_rate: 1.0,
         weight_decay: 1e-4,
         bias: true,
         initialization: Initialization::Xavier,
