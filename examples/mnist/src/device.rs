@@ -43,27 +43,24 @@ impl DeviceChoice {
 
     /// The device, not in autodiff mode.
     pub fn open(self) -> Result<Chosen> {
-        match self {
-            Self::Auto => match gpu() {
-                Some(gpu) => Ok(gpu),
-                None => flex(),
-            },
-            Self::Flex => flex(),
-            Self::Wgpu if cfg!(feature = "wgpu") => match gpu() {
-                Some(gpu) => Ok(gpu),
-                None => bail!(
-                    "--device wgpu: no GPU found; check its Vulkan, Metal or DirectX driver, or use --device flex (the \
-                     CPU) or --device wgpu-cpu (a software adapter, slow)"
-                ),
-            },
-            Self::WgpuCpu if cfg!(feature = "wgpu") => match software_gpu() {
-                Some(adapter) => Ok(adapter),
-                None => bail!(
-                    "--device wgpu-cpu: no software adapter found; install one, such as Mesa's lavapipe, or use \
-                     --device flex (the CPU)"
-                ),
-            },
-            Self::Wgpu | Self::WgpuCpu => bail!(
+        let (found, help) = match self {
+            Self::Auto => (gpu(), ""),
+            Self::Flex => (None, ""),
+            Self::Wgpu => (
+                gpu(),
+                "no GPU found; check its Vulkan, Metal or DirectX driver, or use --device flex (the CPU) or --device \
+                 wgpu-cpu (a software adapter, slow)",
+            ),
+            Self::WgpuCpu => (
+                software_gpu(),
+                "no software adapter found; install one, such as Mesa's lavapipe, or use --device flex (the CPU)",
+            ),
+        };
+        match found {
+            Some(found) => Ok(found),
+            None if help.is_empty() => flex(),
+            None if cfg!(feature = "wgpu") => bail!("--device {}: {help}", self.option()),
+            None => bail!(
                 "--device {}: this program was built without wgpu; build it with --features wgpu, or use --device flex",
                 self.option()
             ),

@@ -1,5 +1,6 @@
-//! Ctrl-C: the first one ends the program after the step at hand, a second one at once.
+//! Ctrl-C: the first one ends the program after the step at hand, a second one at once. And how a run goes on.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Error, Result};
@@ -40,14 +41,23 @@ pub fn check() -> Result<()> {
     }
 }
 
-/// Adds to an [`Interrupted`] that the run in `directory` goes on with `command`; leaves other errors as they are.
-pub fn with_way_on(error: Error, directory: &std::path::Path, command: &str) -> Error {
+/// Adds to an error from outside, Ctrl-C or a file, how the run in `directory` goes on by `command`.
+pub fn with_way_on(error: Error, directory: &Path, command: &str) -> Error {
+    let way_on = format!(
+        "the state after the last whole epoch is in {}; this command goes on from there:\n{command}",
+        directory.display()
+    );
+    let from_files = error
+        .chain()
+        .any(|cause| cause.is::<std::io::Error>() || cause.to_string().contains("os error"));
     match error.is::<Interrupted>() {
-        true => error.context(format!(
-            "stopped by Ctrl-C; the state after the last whole epoch is in {}; this command goes on from there:\n\
-             {command}",
-            directory.display()
-        )),
+        true => error.context(format!("stopped by Ctrl-C; {way_on}")),
+        false if from_files => {
+            let complaint = crate::terminal::complaint(&error);
+            Error::msg(format!(
+                "{complaint}\nOnce this is put right, go on: {way_on}"
+            ))
+        }
         false => error,
     }
 }

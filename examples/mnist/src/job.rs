@@ -4,54 +4,57 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use burn::module::Module;
+use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Dataset, Source};
+use crate::data::{Dataset, Source, ensure_size};
 use crate::network::Model;
 use crate::pictures;
 use crate::recipe::Recipe;
 use crate::results::Select;
-use crate::run::{Provenance, RUN, RunDirectory, read_json};
+use crate::run::{Provenance, RunDirectory};
 use crate::train::{Trained, Training, checkpoint};
+
+/// The command that goes on with a single run.
+pub const TRAIN: &str = "mnist train";
 
 /// The content of a training run's `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingJob {
     pub provenance: Provenance,
     pub recipe: Recipe,
-    /// The run whose last checkpoint this one starts from.
+    /// Height and width of the images, once they are made smaller.
+    pub image_size: [usize; 2],
+    /// The run whose last checkpoint this one starts from, an absolute path.
     pub start: Option<PathBuf>,
 }
 
 impl TrainingJob {
-    /// Begins this run in `directory`.
-    pub fn record(&self, directory: &RunDirectory) -> Result<()> {
-        directory.write_json(RUN, self)
-    }
-
-    /// The job of the run in `directory`.
-    pub fn of(directory: &RunDirectory) -> Result<Self> {
-        let path = directory.path().join(RUN);
-        read_json(&path).context("not a run of train; name one, such as a part of a comparison")
-    }
-
+    /// The samples of this run, read from `source`.
     pub fn dataset(&self, source: &Source) -> Result<Dataset> {
-        Dataset::load(
-            source,
-            self.recipe.num_classes,
-            &self.recipe.unknown_classes,
-            self.recipe.shrink,
-            self.recipe.sizes(),
-        )
+        let dataset = Dataset::load(source, &self.recipe)?;
+        let size = dataset.train.image_size();
+        ensure_size(size, self.image_size).context("--data-dir")?;
+        Ok(dataset)
     }
 
     /// The model of this run before training. `device` decides whether it can be trained.
     pub fn model(&self, dataset: &Dataset, device: &Device) -> Result<Model> {
-        let image_size = dataset.train.image_size();
         let steps = dataset.train.len().div_ceil(self.recipe.batch_size);
+        let num_classes = dataset.classes.len();
         self.recipe
-            .model(image_size, dataset.classes.len(), steps, device)
+            .model(self.image_size, num_classes, steps, device)
+    }
+
+    /// The trained model that this run starts from, if it starts from one.
+    pub fn start_record(&self, dataset: &Dataset) -> Result<Option<ModuleRecord>> {
+        let Some(run) = &self.start else {
+            return Ok(None);
+        };
+        let last = last_checkpoint(run)?;
+        checkpoint::state(&last)?.ensure_classes(&dataset.classes)?;
+        Ok(Some(checkpoint::model_record(&last)?))
     }
 
     /// The model after the epoch of this run, in the directory `run`, that `select` says, and that epoch. `device` is not
@@ -63,8 +66,7 @@ impl TrainingJob {
         select: Select,
         device: &Device,
     ) -> Result<(usize, Model)> {
-        let last = checkpoint::last(run)?
-            .with_context(|| format!("{}: has no checkpoint", run.display()))?;
+        let last = last_checkpoint(run)?;
         let state = checkpoint::state(&last)?;
         state.ensure_classes(&dataset.classes)?;
         let (epoch, path) = match select {
@@ -81,9 +83,7 @@ impl TrainingJob {
 
     /// What this run, in `directory`, came to so far.
     pub fn trained(&self, dataset: &Dataset, directory: &RunDirectory) -> Result<Trained> {
-        let path = directory.path();
-        let last = checkpoint::last(path)?
-            .with_context(|| format!("{}: has no checkpoint", path.display()))?;
+        let last = last_checkpoint(directory.path())?;
         Trained::of(checkpoint::state(&last)?, dataset, directory)
     }
 
@@ -94,14 +94,10 @@ impl TrainingJob {
         device: &Device,
         directory: &RunDirectory,
     ) -> Result<Trained> {
-        let start = match &self.start {
-            Some(run) => {
-                let checkpoint = checkpoint::last(run)?
-                    .with_context(|| format!("{}: has no checkpoint", run.display()))?;
-                checkpoint::state(&checkpoint)?.ensure_classes(&dataset.classes)?;
-                Some(checkpoint::model_record(&checkpoint)?)
-            }
-            None => None,
+        // A run that has begun needs no other to start from.
+        let start = match checkpoint::last(directory.path())? {
+            Some(_) => None,
+            None => self.start_record(dataset)?,
         };
         let trained = Training {
             recipe: &self.recipe,
@@ -114,4 +110,8 @@ impl TrainingJob {
         pictures::draw(self.recipe.loss.name(), &trained, directory)?;
         Ok(trained)
     }
+}
+
+fn last_checkpoint(run: &Path) -> Result<PathBuf> {
+    checkpoint::last(run)?.with_context(|| format!("{}: has no checkpoint", run.display()))
 }

@@ -8,12 +8,9 @@ mod device;
 mod evaluate;
 mod interrupt;
 mod job;
-mod mean;
 mod network;
-mod open_set_table;
 mod pictures;
 mod plot;
-mod progress;
 mod recipe;
 mod report;
 mod results;
@@ -23,22 +20,21 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use cli::{Cli, Command};
+use cli::Command;
+use commands::{compare, evaluate as evaluation, train as training};
 use interrupt::Interrupted;
 
 fn main() -> ExitCode {
     // The places at which tests end the program.
     let _scenario = fail::has_failpoints().then(fail::FailScenario::setup);
-    let cli = Cli::parse();
+    let cli = cli::parse();
     interrupt::listen();
     let done = match &cli.command {
-        Some(Command::Train(args)) => commands::train::command(args),
-        Some(Command::Evaluate(args)) => commands::evaluate::command(args),
-        Some(Command::OpenSet(args)) => commands::open_set::command(args),
-        Some(Command::Compare(args)) => commands::compare::command(args),
-        None => commands::compare::main_job(&cli.place, &cli.recipe, cli.resume.as_deref()),
+        Some(Command::Train(args)) => training::command(args),
+        Some(Command::Evaluate(args)) => evaluation::command(args),
+        Some(Command::OpenSet(args)) => compare::open_set(args),
+        Some(Command::Compare(args)) => compare::compare(args),
+        None => compare::main_job(&cli.job),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,7 +43,7 @@ fn main() -> ExitCode {
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {
-            terminal::note(format_args!("error: {error:#}"));
+            terminal::note(format_args!("error: {}", terminal::complaint(&error)));
             ExitCode::FAILURE
         }
     }

@@ -1,16 +1,15 @@
 //! The results of training with each loss, side by side.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::Result;
-use burn::tensor::Device;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Classes;
 use crate::evaluate::{DEFAULT_K, Scores, Separation};
-use crate::mean::mean_and_error;
 use crate::recipe::Loss;
+use crate::terminal::{columns, mean_and_error};
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
 /// Which epoch of a run is reported.
@@ -24,22 +23,17 @@ pub enum Select {
 }
 
 impl Select {
-    pub fn epoch(self, trained: &Trained) -> Option<&EpochMetrics> {
-        let state = &trained.state;
-        match self {
-            Self::Last => state.history.last(),
-            Self::Validation => state
-                .history
-                .iter()
-                .find(|metrics| metrics.epoch == state.best_epoch()),
-        }
-    }
-
-    /// The snapshot after that epoch.
-    pub fn snapshot(self, trained: &Trained) -> Option<&Snapshot> {
-        let epoch = self.epoch(trained)?.epoch;
-        let mut snapshots = trained.snapshots.iter();
-        snapshots.find(|snapshot| snapshot.epoch == epoch)
+    /// What was measured after that epoch, and its snapshot.
+    pub fn of(self, trained: &Trained) -> Option<(&EpochMetrics, &Snapshot)> {
+        let epoch = match self {
+            Self::Last => trained.state.epoch,
+            Self::Validation => trained.state.best_epoch(),
+        };
+        let index = epoch.checked_sub(1)?;
+        Some((
+            trained.state.history.get(index)?,
+            trained.snapshots.get(index)?,
+        ))
     }
 }
 
@@ -53,6 +47,8 @@ pub enum Kind {
     Published,
     /// R-precision and distances
     Gallery,
+    /// How well unknown classes are told from known ones
+    OpenSet,
 }
 
 /// What wangx404/Center_Loss_in_MXNet publishes: the test accuracy of the class layer and of the nearest center.
@@ -62,36 +58,32 @@ const PUBLISHED: [(Loss, f64, Option<f64>); 3] = [
     (Loss::Center, 0.9872, Some(0.9851)),
 ];
 
-/// One row of the table: what one loss came to on the test samples, seed by seed.
+/// What one run came to on the test samples.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    pub seed: u64,
+    /// Images that went through training, those seen several times included, and without those of the run that this one
+    /// started from.
+    pub images: usize,
+    pub scores: Scores,
+    /// Of the test samples that the feature maps show.
+    pub separation: Separation,
+    /// By the score that tells known from unknown; empty but for open sets.
+    pub auroc: BTreeMap<&'static str, f64>,
+}
+
+/// One row of the table: the runs of one loss with one number of features.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
     pub loss: Loss,
-    /// Images that went through training, those seen several times included, and without those of the run that this one
-    /// started from.
-    pub images: Vec<usize>,
-    pub scores: Vec<Scores>,
-    /// Of the test samples that the feature maps show; empty but in a gallery.
-    pub separations: Vec<Separation>,
+    pub feature_dim: usize,
+    pub runs: Vec<Outcome>,
 }
 
 impl Row {
-    fn new(loss: Loss) -> Self {
-        Self {
-            loss,
-            images: Vec::new(),
-            scores: Vec::new(),
-            separations: Vec::new(),
-        }
-    }
-
-    /// Mean and spread of an accuracy over the seeds.
-    pub fn accuracy(&self, value: fn(&Scores) -> Option<f64>) -> String {
-        shown(self.scores.iter().map(value).collect(), 4)
-    }
-
-    /// Mean and spread of a measure of the gallery over the seeds.
-    pub fn separation(&self, value: fn(&Separation) -> Option<f64>, digits: usize) -> String {
-        shown(self.separations.iter().map(value).collect(), digits)
+    /// Mean and spread of a value over the runs.
+    pub fn cell(&self, digits: usize, value: impl Fn(&Outcome) -> Option<f64>) -> String {
+        mean_and_error(self.runs.iter().map(value), digits)
     }
 }
 
@@ -103,79 +95,73 @@ pub struct Table {
     pub classes: Classes,
     pub select: Select,
     pub test_samples: usize,
+    /// The samples that vote in k-NN.
+    pub references: usize,
     pub kind: Kind,
 }
 
 impl Table {
-    /// `runs` are those of all losses and seeds.
-    pub fn of(
-        runs: &[(Loss, &Trained)],
-        select: Select,
-        kind: Kind,
-        device: &Device,
-    ) -> Result<Self> {
-        let mut rows: Vec<Row> = Vec::new();
-        for &(loss, trained) in runs {
-            let Some(metrics) = select.epoch(trained) else {
-                continue;
-            };
-            let index = match rows.iter().position(|row| row.loss == loss) {
-                Some(index) => index,
-                None => {
-                    rows.push(Row::new(loss));
-                    rows.len() - 1
-                }
-            };
-            let row = &mut rows[index];
-            row.images.push(metrics.epoch * trained.train_samples);
-            row.scores.push(metrics.test);
-            if let (Kind::Gallery, Some(snapshot)) = (kind, select.snapshot(trained)) {
-                row.separations
-                    .push(Separation::of(&snapshot.test, device)?);
-            }
-        }
-        Ok(Self {
-            rows,
-            classes: runs.first().map_or_else(Classes::default, |(_, trained)| {
-                trained.state.classes.clone()
+    pub fn add(&mut self, loss: Loss, feature_dim: usize, outcome: Outcome) {
+        let is_of_row = |row: &&mut Row| (row.loss, row.feature_dim) == (loss, feature_dim);
+        match self.rows.iter_mut().find(is_of_row) {
+            Some(row) => row.runs.push(outcome),
+            None => self.rows.push(Row {
+                loss,
+                feature_dim,
+                runs: vec![outcome],
             }),
-            select,
-            test_samples: runs.first().map_or(0, |(_, trained)| trained.test_samples),
-            kind,
-        })
+        }
     }
 
     /// The head and the rows, cell by cell.
     pub fn cells(&self) -> Vec<Vec<String>> {
-        let mut head = vec!["loss", "images", "class", "nearest center", "k-NN"];
-        match self.kind {
-            Kind::Plain => {}
-            Kind::Published => head.extend(["MXNet: class", "MXNet: nearest center"]),
-            Kind::Gallery => head.extend(["R-precision", "within", "between", "ratio"]),
-        }
+        let all = self.rows.iter().flat_map(|row| &row.runs);
+        let mut scores: Vec<&str> = all.flat_map(|run| run.auroc.keys().copied()).collect();
+        scores.sort_unstable();
+        scores.dedup();
+        let neighbors = format!("k-NN of {}", self.references);
+        let mut head = match self.kind {
+            Kind::OpenSet => vec!["loss", "features", "accuracy"],
+            _ => vec!["loss", "images", "class", "nearest center", &neighbors],
+        };
+        head.extend(match self.kind {
+            Kind::Plain => &[][..],
+            Kind::Published => &["MXNet: class", "MXNet: nearest center"],
+            Kind::Gallery => &["R-precision", "within", "between", "ratio"],
+            Kind::OpenSet => &scores,
+        });
         let mut cells = vec![head.into_iter().map(str::to_owned).collect()];
         for row in &self.rows {
-            let mut line = vec![
-                row.loss.name().to_owned(),
-                match &row.images[..] {
-                    [] => "-".to_owned(),
-                    images => (images.iter().sum::<usize>() / images.len()).to_string(),
-                },
-                row.accuracy(|scores| Some(scores.class)),
-                row.accuracy(|scores| scores.nearest_center),
-                row.accuracy(|scores| Some(scores.neighbors)),
-            ];
+            let class = row.cell(4, |run| Some(run.scores.class));
+            let mut line = vec![row.loss.name().to_owned()];
+            if self.kind == Kind::OpenSet {
+                line.extend([row.feature_dim.to_string(), class]);
+                line.extend(
+                    scores
+                        .iter()
+                        .map(|score| row.cell(4, |run| run.auroc.get(score).copied())),
+                );
+                cells.push(line);
+                continue;
+            }
+            let images: usize = row.runs.iter().map(|run| run.images).sum();
+            line.extend([
+                (images / row.runs.len().max(1)).to_string(),
+                class,
+                row.cell(4, |run| run.scores.nearest_center),
+                row.cell(4, |run| Some(run.scores.neighbors)),
+            ]);
             let published = PUBLISHED.iter().find(|(loss, ..)| *loss == row.loss);
             match (self.kind, published) {
-                (Kind::Published, Some(&(_, class, nearest_center))) => {
-                    line.push(format!("{class:.4}"));
-                    line.push(shown(nearest_center.map(|value| vec![value]), 4));
-                }
+                (Kind::Published, Some(&(_, class, nearest_center))) => line.extend([
+                    mean_and_error([Some(class)].into_iter(), 4),
+                    mean_and_error([nearest_center].into_iter(), 4),
+                ]),
                 (Kind::Gallery, _) => line.extend([
-                    row.separation(|separation| separation.r_precision, 4),
-                    row.separation(|separation| separation.within, 4),
-                    row.separation(|separation| separation.between, 4),
-                    row.separation(Separation::ratio, 1),
+                    row.cell(4, |run| run.separation.r_precision),
+                    row.cell(4, |run| run.separation.within),
+                    row.cell(4, |run| run.separation.between),
+                    row.cell(1, |run| run.separation.ratio()),
                 ]),
                 _ => {}
             }
@@ -190,69 +176,54 @@ impl Table {
             Select::Last => "after the last epoch",
             Select::Validation => "after the epoch that was best on the validation samples",
         };
-        let seeds = self.rows.iter().map(|row| row.scores.len()).max();
+        let runs = self.rows.iter().map(|row| row.runs.len()).max();
+        let runs = runs.unwrap_or(0);
+        if self.kind == Kind::OpenSet {
+            return vec![format!(
+                "Accuracy on known classes, and AUROC of known against unknown test samples by each score, {epoch}: mean ± \
+                 standard error over {runs} random splits."
+            )];
+        }
+        let has_center = self.rows.iter().any(|row| row.loss == Loss::Center);
         let mut notes = vec![format!(
             "Accuracy on {} test samples {epoch}, with so many images gone through training{}.",
             self.test_samples,
-            match self.rows.iter().any(|row| row.loss == Loss::Center) {
-                true => "; center goes on from joint",
-                false => "",
+            if has_center {
+                "; center goes on from joint"
+            } else {
+                ""
             }
         )];
-        if let Some(seeds @ 2..) = seeds {
-            notes.push(format!("Mean and standard error over {seeds} seeds."));
+        if runs > 1 {
+            notes.push(format!("Mean and standard error over {runs} seeds."));
         }
         notes.push(format!(
-            "k-NN: the {DEFAULT_K} nearest of the training samples that the feature maps show."
+            "k-NN of {0}: the {DEFAULT_K} nearest of the {0} training samples that the feature maps show.",
+            self.references
         ));
-        if self.kind == Kind::Gallery {
-            notes.push(
+        notes.extend(match self.kind {
+            Kind::Gallery => vec![
                 "Losses over angles are compared by direction: nearest center, k-NN, R-precision and distances are by \
                  cosine, the distance being one minus it."
                     .to_owned(),
-            );
-            notes.push(
                 "Within and between: the mean distance of two test samples of one class, and of two classes; ratio is \
                  the second over the first. They and R-precision are of the test samples that the feature maps show."
                     .to_owned(),
-            );
-        }
-        if self.kind == Kind::Published {
-            notes.push(
-                "MXNet: as published by wangx404/Center_Loss_in_MXNet, for the epoch that was best on the test samples themselves, which ours never are \
-                 chosen by."
+            ],
+            Kind::Published => vec![
+                "MXNet: as published by wangx404/Center_Loss_in_MXNet, for the epoch that was best on the test samples \
+                 themselves, which ours never are chosen by."
                     .to_owned(),
-            );
-        }
+            ],
+            _ => Vec::new(),
+        });
         notes
-    }
-}
-
-/// Mean and standard error of `values`; a dash if there are none or one is missing.
-fn shown(values: Option<Vec<f64>>, digits: usize) -> String {
-    match values.filter(|values| !values.is_empty()) {
-        Some(values) => mean_and_error(&values, digits),
-        None => "-".to_owned(),
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let cells = self.cells();
-        let widths: Vec<usize> = (0..cells[0].len())
-            .map(|column| {
-                let lengths = cells.iter().map(|row| row[column].chars().count());
-                lengths.max().unwrap_or(0)
-            })
-            .collect();
-        for row in &cells {
-            write!(f, "{:<width$}", row[0], width = widths[0])?;
-            for (cell, width) in row.iter().zip(&widths).skip(1) {
-                write!(f, "   {cell:>width$}")?;
-            }
-            writeln!(f)?;
-        }
-        write!(f, "{}", self.notes().join("\n"))
+        write!(f, "{}\n{}", columns(&self.cells()), self.notes().join("\n"))
     }
 }
 
@@ -261,9 +232,44 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_that_is_missing_is_a_dash() {
-        assert_eq!(shown(Some(vec![0.9]), 4), "0.9000");
-        assert_eq!(shown(None, 4), "-");
-        assert_eq!(shown(Some(vec![]), 4), "-");
+    fn the_published_figures_stand_beside_ours() {
+        let mut table = Table {
+            rows: Vec::new(),
+            classes: Classes::default(),
+            select: Select::Last,
+            test_samples: 2,
+            references: 7,
+            kind: Kind::Published,
+        };
+        for seed in [1, 2] {
+            let scores = Scores {
+                class: 0.5,
+                nearest_center: Some(0.25),
+                neighbors: 1.0,
+            };
+            let separation = Separation::default();
+            let auroc = BTreeMap::new();
+            table.add(
+                Loss::Joint,
+                2,
+                Outcome {
+                    seed,
+                    images: 48,
+                    scores,
+                    separation,
+                    auroc,
+                },
+            );
+        }
+        let text = table.to_string();
+        for part in [
+            "MXNet: class",
+            "0.9823",
+            "0.2500 ± 0.0000",
+            "over 2 seeds",
+            "k-NN of 7",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

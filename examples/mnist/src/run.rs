@@ -1,7 +1,7 @@
-//! The directory of a run, and what is recorded in it.
+//! The directory of a run: who writes to it, what is recorded in it, and files that are there in full or not at all.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,18 +12,23 @@ use crate::data::Source;
 
 /// Where runs go that were not told where to go.
 const DEFAULT_PARENT: &str = "mnist-runs";
-
 /// The file that says what a run is to do, and where.
-pub const RUN: &str = "run.json";
+const RUN: &str = "run.json";
+/// The file that the program holds locked while it writes to a run.
+const LOCK: &str = "lock";
 
-/// A directory that one run writes to.
+/// A directory that one program at a time writes to.
 pub struct RunDirectory {
     path: PathBuf,
+    /// Unlocked when it is closed. `None` where only files are added that the run itself never reads.
+    _lock: Option<File>,
 }
 
 /// The surroundings of a run, recorded with it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
+    /// The command that goes on with the run.
+    pub command: String,
     pub mnist: String,
     pub burn: String,
     pub device: String,
@@ -32,8 +37,9 @@ pub struct Provenance {
 }
 
 impl Provenance {
-    pub fn of_this_run(device: &str, data: Source) -> Self {
+    pub fn of_this_run(command: &str, device: &str, data: Source) -> Self {
         Self {
+            command: command.to_owned(),
             mnist: env!("CARGO_PKG_VERSION").to_owned(),
             burn: locked_version("burn").to_owned(),
             device: device.to_owned(),
@@ -45,44 +51,41 @@ impl Provenance {
 
 /// The version of `package` in the lock file that the program was built from.
 fn locked_version(package: &str) -> &'static str {
-    include_str!("../../../Cargo.lock")
-        .split("[[package]]")
-        .find_map(|entry| {
-            let rest = entry
-                .trim_start()
-                .strip_prefix(&format!("name = \"{package}\"\nversion = \""))?;
-            rest.split('"').next()
-        })
-        .unwrap_or("unknown")
+    let head = format!("name = \"{package}\"\nversion = \"");
+    let entries = include_str!("../../../Cargo.lock").split("[[package]]");
+    let version = |entry: &'static str| entry.trim_start().strip_prefix(&head)?.split('"').next();
+    entries.filter_map(version).next().unwrap_or("unknown")
 }
 
 impl RunDirectory {
     /// Makes the directory that `--out-dir` asks for, or the next free one of this `kind` of run.
     pub fn create(out_dir: Option<&Path>, kind: &str) -> Result<Self> {
+        before_write();
         let Some(path) = out_dir else {
-            let free = (1..)
-                .map(|number| Path::new(DEFAULT_PARENT).join(format!("{kind}-{number}")))
-                .find(|path| !path.exists())
-                .expect("some number is free");
-            return Self::at(free);
+            let parent = Path::new(DEFAULT_PARENT);
+            fs::create_dir_all(parent).with_context(|| unusable(parent))?;
+            let mut number = 1;
+            loop {
+                let path = parent.join(format!("{kind}-{number}"));
+                match fs::create_dir(&path) {
+                    Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                    Err(error) => return Err(error).with_context(|| unusable(&path)),
+                    Ok(()) => return Self::locked(path),
+                }
+            }
         };
-        let holds_files = || -> std::io::Result<bool> {
-            let names: Vec<_> = fs::read_dir(path)?
-                .map(|entry| Ok(entry?.path()))
-                .collect::<std::io::Result<_>>()?;
-            // A run that was killed before it began leaves a draft.
-            Ok(names.iter().any(|name| *name != draft(&path.join(RUN))))
+        let begin = || -> Result<Self> {
+            fs::create_dir_all(path).with_context(|| unusable(path))?;
+            ensure_empty(path)?;
+            let run = Self::locked(path.to_owned())?;
+            // Another program may have begun, and ended, in the meantime.
+            ensure_empty(path)?;
+            Ok(run)
         };
-        if path.exists() && holds_files().with_context(|| unusable(path))? {
-            bail!(
-                "--out-dir {}: not empty; name a new or an empty directory",
-                path.display()
-            );
-        }
-        Self::at(path.to_owned())
+        begin().context("--out-dir")
     }
 
-    /// Opens the directory of a run that was begun before, as `--resume` or `--run` asks for.
+    /// The directory of a run that was begun before, to be looked at.
     pub fn open(path: &Path) -> Result<Self> {
         ensure!(
             path.join(RUN).is_file(),
@@ -91,27 +94,68 @@ impl RunDirectory {
         );
         Ok(Self {
             path: path.to_owned(),
+            _lock: None,
         })
     }
 
-    fn at(path: PathBuf) -> Result<Self> {
-        before_write();
-        fs::create_dir_all(&path).with_context(|| unusable(&path))?;
-        Ok(Self { path })
+    /// The directory of a run that was begun before, to go on.
+    pub fn resume(path: &Path) -> Result<Self> {
+        Self::open(path).context("--resume")?;
+        Self::locked(path.to_owned())
     }
 
-    /// A directory for a part of this run.
-    pub fn part(&self, name: &str) -> Result<Self> {
-        Self::at(self.path.join(name))
+    fn locked(path: PathBuf) -> Result<Self> {
+        let mut options = File::options();
+        let lock = options.create(true).append(true).open(path.join(LOCK));
+        let lock = lock.with_context(|| unusable(&path))?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            bail!(
+                "{}: another mnist writes to this directory; wait for its end, or name another directory",
+                path.display()
+            );
+        }
+        // A file system without locks lets everyone in.
+        Ok(Self {
+            path,
+            _lock: Some(lock),
+        })
+    }
+
+    /// A run of its own that is a part of this one.
+    pub fn run(&self, name: &str) -> Result<Self> {
+        Self::locked(self.folder(name)?)
+    }
+
+    /// A directory within this one.
+    pub fn folder(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        if !path.is_dir() {
+            before_write();
+            fs::create_dir_all(&path).with_context(|| unusable(&path))?;
+        }
+        Ok(path)
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes `value` to the file `name`.
-    pub fn write_json(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        write_json(&self.path.join(name), value)
+    /// Records what is to be done here.
+    pub fn record(&self, job: &impl Serialize) -> Result<()> {
+        write_json(&self.path.join(RUN), job)
+    }
+
+    /// What is to be done here, recorded by `command`.
+    pub fn job<T: DeserializeOwned>(&self, command: &str) -> Result<T> {
+        let path = self.path.join(RUN);
+        let value: serde_json::Value = read_json(&path)?;
+        let recorded = value["provenance"]["command"].as_str().unwrap_or("unknown");
+        ensure!(
+            recorded == command,
+            "{place}: a run of `{recorded}`, not of `{command}`; `{recorded} --resume {place}` goes on with it",
+            place = self.path.display()
+        );
+        serde_json::from_value(value).with_context(|| foreign(&path))
     }
 
     /// Writes `values` to the file `name`, one line each.
@@ -123,6 +167,20 @@ impl RunDirectory {
         }
         write(&self.path.join(name), &lines)
     }
+}
+
+/// Refuses a directory with more than what a run leaves that was killed before it began: a lock and a draft.
+fn ensure_empty(path: &Path) -> Result<()> {
+    let leftovers = [path.join(LOCK), draft(&path.join(RUN))];
+    for entry in fs::read_dir(path).with_context(|| unusable(path))? {
+        let entry = entry.with_context(|| unusable(path))?.path();
+        ensure!(
+            leftovers.contains(&entry),
+            "{}: not empty; name a new or an empty directory",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// Writes `value` to the file `path`.
@@ -162,13 +220,16 @@ pub fn before_write() {
 /// Reads what [`write_json`] wrote.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    serde_json::from_slice(&bytes)
-        .with_context(|| format!("{}: not what this program writes", path.display()))
+    serde_json::from_slice(&bytes).with_context(|| foreign(path))
+}
+
+fn foreign(path: &Path) -> String {
+    format!("{}: not what this program writes", path.display())
 }
 
 fn unusable(path: &Path) -> String {
     format!(
-        "--out-dir {}: cannot be used as a directory to write to",
+        "{}: cannot be used as a directory to write to",
         path.display()
     )
 }
@@ -180,5 +241,19 @@ mod tests {
     #[test]
     fn the_version_of_burn_is_known() {
         assert!(locked_version("burn").starts_with("0."));
+    }
+
+    #[test]
+    fn a_directory_has_one_writer() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run");
+        let first = RunDirectory::create(Some(&path), "train").unwrap();
+        let fault = RunDirectory::create(Some(&path), "train").map(|_| ());
+        let fault = format!("{:#}", fault.unwrap_err());
+        assert!(fault.contains("another mnist"), "{fault}");
+        first.record(&"job").unwrap();
+        assert!(RunDirectory::resume(&path).is_err());
+        drop(first);
+        RunDirectory::resume(&path).unwrap();
     }
 }

@@ -1,80 +1,140 @@
-//! The command `compare` and the main job: all losses, for one or several seeds, side by side.
+//! The commands that train several networks and show them side by side: the main job, `compare`, and `open-set`, the
+//! standard protocol in which classes drawn at random are left out of training.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{CompareArgs, PlaceArgs};
-use crate::job::TrainingJob;
+use crate::cli::{CompareArgs, JobArgs, OpenSetArgs};
+use crate::data::{Dataset, Source, random_unknown_classes};
+use crate::evaluate::{Embedding, Separation, detections};
+use crate::job::{TRAIN, TrainingJob};
 use crate::pictures::draw_gallery;
 use crate::recipe::{Changes, Loss, Preset, Recipe, with_joint};
 use crate::report::{Part, write_report};
-use crate::results::{Kind, Select, Table};
-use crate::run::{Provenance, RUN, RunDirectory, read_json};
+use crate::results::{Kind, Outcome, Select, Table};
+use crate::run::{Provenance, RunDirectory, write_json};
 use crate::train::Trained;
 use crate::{interrupt, terminal};
 
-/// What the directories of the main job are called.
-const MAIN_JOB: &str = "quick";
+/// What is trained and how it is shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Plan {
+    kind: Kind,
+    select: Select,
+    /// Of all runs, in the order in which they are trained.
+    recipes: Vec<Recipe>,
+}
 
 /// The content of a comparison's `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Comparison {
     provenance: Provenance,
-    preset: Preset,
-    /// Of all seeds and losses, in the order in which they are trained.
-    recipes: Vec<Recipe>,
-    select: Select,
-    kind: Kind,
-}
-
-/// The command `compare`.
-pub fn command(args: &CompareArgs) -> Result<()> {
-    let comparison = |device: &str| {
-        let kind = match args.losses.is_empty() {
-            false => Kind::Gallery,
-            true if args.preset == Preset::Quick => Kind::Plain,
-            true => Kind::Published,
-        };
-        Ok(Comparison {
-            provenance: Provenance::of_this_run(device, args.place.data.source()),
-            preset: args.preset,
-            recipes: match kind {
-                Kind::Gallery => {
-                    let recipe = |loss| args.preset.gallery_recipe(loss);
-                    recipes(&with_joint(&args.losses), recipe, &args.recipe, args.seeds)?
-                }
-                Kind::Plain | Kind::Published => {
-                    let recipe = |loss| args.preset.recipe(loss);
-                    recipes(&Loss::PUBLISHED, recipe, &args.recipe, args.seeds)?
-                }
-            },
-            select: args.select,
-            kind,
-        })
-    };
-    let resume = args.resume.as_deref();
-    run(&args.place, resume, Some("compare"), comparison)
+    image_size: [usize; 2],
+    plan: Plan,
 }
 
 /// The main job.
-pub fn main_job(place: &PlaceArgs, changes: &Changes, resume: Option<&Path>) -> Result<()> {
-    let comparison = |device: &str| {
-        Ok(Comparison {
-            provenance: Provenance::of_this_run(device, place.data.source()),
-            preset: Preset::Quick,
-            recipes: recipes(
-                &Loss::PUBLISHED,
-                |loss| Preset::Quick.recipe(loss),
-                changes,
-                1,
-            )?,
-            select: Select::Last,
+pub fn main_job(args: &JobArgs) -> Result<()> {
+    run("mnist", args, |_| {
+        let recipe = |loss| Preset::Quick.recipe(loss);
+        Ok(Plan {
             kind: Kind::Plain,
+            select: Select::Last,
+            recipes: recipes(&Loss::PUBLISHED, recipe, &args.recipe, 1)?,
         })
-    };
-    run(place, resume, None, comparison)
+    })
+}
+
+/// The command `compare`.
+pub fn compare(args: &CompareArgs) -> Result<()> {
+    run("mnist compare", &args.job, |source| {
+        let (preset, changes, seeds) = (args.preset, &args.job.recipe, args.seeds);
+        let (kind, recipes) = match args.losses.is_empty() {
+            true => {
+                let recipe = |loss| preset.recipe(loss);
+                let recipes = recipes(&Loss::PUBLISHED, recipe, changes, seeds)?;
+                let is_published = recipes.iter().all(|recipe| is_published(source, recipe));
+                (
+                    if is_published {
+                        Kind::Published
+                    } else {
+                        Kind::Plain
+                    },
+                    recipes,
+                )
+            }
+            false => {
+                let recipe = |loss| preset.gallery_recipe(loss);
+                let losses = with_joint(&args.losses);
+                (Kind::Gallery, recipes(&losses, recipe, changes, seeds)?)
+            }
+        };
+        let select = args.select;
+        Ok(Plan {
+            kind,
+            select,
+            recipes,
+        })
+    })
+}
+
+/// Whether the published figures are of the data that `recipe` is trained and tested with.
+fn is_published(source: &Source, recipe: &Recipe) -> bool {
+    let sizes = [recipe.train_size, recipe.test_size, recipe.num_classes];
+    source.is_bundled()
+        && recipe.shrink == 1
+        && recipe.unknown_classes.is_empty()
+        && sizes == [None; 3]
+}
+
+/// The command `open-set`.
+pub fn open_set(args: &OpenSetArgs) -> Result<()> {
+    run("mnist open-set", &args.job, |source| {
+        let changes = &args.job.recipe;
+        for (option, name, way_out) in [
+            ("feature_dim", "--feature-dim", "--feature-dims"),
+            ("unknown_classes", "--unknown-classes", "--known"),
+        ] {
+            ensure!(
+                !changes.is_given(option),
+                "{name}: has no effect in this command; use {way_out}"
+            );
+        }
+        let losses = with_joint(&args.losses);
+        let splits = recipes(
+            &losses,
+            |loss| args.preset.recipe(loss),
+            changes,
+            args.splits,
+        )?;
+        let classes = Dataset::load(source, &splits[0])?.classes;
+        ensure!(
+            args.known < classes.len(),
+            "--known is {}: it must be below the number of classes, {}",
+            args.known,
+            classes.len()
+        );
+        let of_split = |split: &[Recipe]| {
+            let mut recipes = Vec::new();
+            for &feature_dim in &args.feature_dims {
+                recipes.extend(split.iter().map(|recipe| Recipe {
+                    feature_dim,
+                    unknown_classes: random_unknown_classes(&classes, args.known, recipe.seed),
+                    ..recipe.clone()
+                }));
+            }
+            recipes
+        };
+        Ok(Plan {
+            kind: Kind::OpenSet,
+            select: Select::Last,
+            recipes: splits.chunks(losses.len()).flat_map(of_split).collect(),
+        })
+    })
 }
 
 /// The recipes of `losses` for `seeds` seeds, from the recipe's own on.
@@ -97,88 +157,189 @@ fn recipes(
     Ok(recipes)
 }
 
-/// Begins what `comparison` says for a device, or goes on in the directory `resume`. The main job has no `subcommand`.
+/// Begins what `plan` says for the data, or goes on, as `command` does.
 fn run(
-    place: &PlaceArgs,
-    resume: Option<&Path>,
-    subcommand: Option<&str>,
-    comparison: impl FnOnce(&str) -> Result<Comparison>,
+    command: &'static str,
+    args: &JobArgs,
+    plan: impl FnOnce(&Source) -> Result<Plan>,
 ) -> Result<()> {
-    let chosen = place.device.open()?;
-    let (comparison, directory) = match resume {
+    let chosen = args.device.open()?;
+    let (comparison, directory): (Comparison, _) = match &args.resume {
         Some(path) => {
-            let directory = RunDirectory::open(path)?;
-            let comparison: Comparison = read_json(&directory.path().join(RUN)).context(
-                "--resume: not a comparison; `train --resume` goes on with a single run",
+            args.recipe.refuse_all(
+                "goes on with the recipes that it has; only a single run can get more epochs",
             )?;
-            (comparison, directory)
+            let directory = RunDirectory::resume(path)?;
+            (directory.job(command)?, directory)
         }
         None => {
-            let comparison = comparison(&chosen.name)?;
-            // A fault of the data must come to light before anything is written.
-            if let Some(recipe) = comparison.recipes.first() {
-                job(&comparison, recipe, None).dataset(&comparison.provenance.data)?;
-            }
-            let directory =
-                RunDirectory::create(place.out_dir.as_deref(), subcommand.unwrap_or(MAIN_JOB))?;
-            directory.write_json(RUN, &comparison)?;
+            let source = args.data.source()?;
+            let plan = plan(&source)?;
+            let comparison = Comparison {
+                image_size: tried(&plan, &source, &chosen.device)?,
+                provenance: Provenance::of_this_run(command, &chosen.name, source),
+                plan,
+            };
+            let kind = command.strip_prefix("mnist ").unwrap_or("quick");
+            let directory = RunDirectory::create(args.out_dir.as_deref(), kind)?;
+            directory.record(&comparison)?;
             (comparison, directory)
         }
     };
-    terminal::note(format_args!(
-        "device: {chosen}; output: {}",
-        directory.path().display()
-    ));
-
-    let mut runs: Vec<(TrainingJob, Trained, RunDirectory)> = Vec::new();
-    for recipe in &comparison.recipes {
-        let joint = directory
-            .path()
-            .join(part_name(Loss::Joint, recipe.seed))
-            .canonicalize()
-            .ok();
-        let part = directory.part(&part_name(recipe.loss, recipe.seed))?;
-        let start = joint.filter(|_| recipe.loss == Loss::Center);
-        let job = job(&comparison, recipe, start);
-        job.record(&part)?;
-        let dataset = job.dataset(&place.data.in_place_of(&job.provenance.data))?;
-        let trained = job.run(&dataset, &chosen.device, &part).map_err(|error| {
-            let command = place.resume_command(subcommand, directory.path());
+    let output = directory.path().display();
+    terminal::note(format_args!("device: {chosen}; output: {output}"));
+    comparison
+        .train(args, &chosen.device, &directory)
+        .map_err(|error| {
+            let command = args.resume_command(command, directory.path());
             interrupt::with_way_on(error, directory.path(), &command)
-        })?;
-        runs.push((job, trained, part));
+        })
+}
+
+/// The size of the images, after all that `plan` needs was read and made once: faults of the data and of options must
+/// come to light before anything is written.
+fn tried(plan: &Plan, source: &Source, device: &Device) -> Result<[usize; 2]> {
+    let mut image_size = [0; 2];
+    // Recipes of equal classes follow each other.
+    for recipes in plan
+        .recipes
+        .chunk_by(|one, next| one.unknown_classes == next.unknown_classes)
+    {
+        let dataset = Dataset::load(source, &recipes[0])?;
+        image_size = dataset.train.image_size();
+        for recipe in recipes {
+            recipe.model(image_size, dataset.classes.len(), 1, device)?;
+        }
     }
-    let results: Vec<(Loss, &Trained)> = runs
-        .iter()
-        .map(|(job, trained, _)| (job.recipe.loss, trained))
-        .collect();
-    let table = Table::of(&results, comparison.select, comparison.kind, &chosen.device)?;
-    directory.write_json("results.json", &table)?;
-    if comparison.kind == Kind::Gallery {
-        draw_gallery(&table, &results, &directory)?;
-    }
-    let parts: Vec<Part<'_>> = runs
-        .iter()
-        // Further seeds look alike; their pictures are beside the report.
-        .filter(|(job, ..)| job.recipe.seed == runs[0].0.recipe.seed)
-        .map(|(job, trained, directory)| Part {
+    Ok(image_size)
+}
+
+impl Comparison {
+    /// Trains all that is still to be trained, and shows what came of it.
+    fn train(&self, args: &JobArgs, device: &Device, directory: &RunDirectory) -> Result<()> {
+        let Plan {
+            kind,
+            select,
+            recipes,
+        } = &self.plan;
+        let source = args.data.in_place_of(&self.provenance.data)?;
+        let mut table = Table {
+            rows: Vec::new(),
+            classes: Default::default(),
+            select: *select,
+            test_samples: 0,
+            references: 0,
+            kind: *kind,
+        };
+        let mut shown: Vec<(TrainingJob, Trained, RunDirectory)> = Vec::new();
+        for (recipe, number) in recipes.iter().zip(1..) {
+            let part = directory.run(&self.part_name(recipe.loss, recipe))?;
+            let joint = directory.path().join(self.part_name(Loss::Joint, recipe));
+            let job = self.job(recipe, joint.canonicalize().ok());
+            part.record(&job)?;
+            let name = part.path().file_name().unwrap_or_default().display();
+            terminal::note(format_args!("run {number} of {}: {name}", recipes.len()));
+            let dataset = job.dataset(&source)?;
+            let trained = job.run(&dataset, device, &part)?;
+            if let Some((metrics, snapshot)) = select.of(&trained) {
+                let auroc = match kind {
+                    Kind::OpenSet => self.auroc(&job, &dataset, part.path(), device)?,
+                    _ => BTreeMap::new(),
+                };
+                if !auroc.is_empty() {
+                    let unknown = &recipe.unknown_classes;
+                    terminal::note(format_args!(
+                        "unknown classes {unknown:?}, AUROC: {auroc:.4?}"
+                    ));
+                }
+                table.classes = trained.state.classes.clone();
+                table.test_samples = trained.test_samples;
+                table.references = snapshot.train.labels.len();
+                let outcome = Outcome {
+                    seed: recipe.seed,
+                    images: metrics.epoch * trained.train_samples,
+                    scores: metrics.test,
+                    separation: Separation::of(&snapshot.test, device)?,
+                    auroc,
+                };
+                table.add(recipe.loss, recipe.feature_dim, outcome);
+            }
+            // Further seeds look alike; their pictures are in their own directories.
+            if recipe.seed == recipes[0].seed && *kind != Kind::OpenSet {
+                shown.push((job, trained, part));
+            }
+        }
+        write_json(&directory.path().join("results.json"), &table)?;
+        terminal::print(&table)?;
+        if shown.is_empty() {
+            return Ok(());
+        }
+        let parts = shown.iter().map(|(job, trained, directory)| Part {
             job,
             trained,
             directory,
-        })
-        .collect();
-    let report = write_report("LeNet++ on MNIST", Some(&table), &parts, &directory)?;
-    terminal::print(format_args!("{table}\nReport: {}", report.display()))
-}
+        });
+        let parts = Vec::from_iter(parts);
+        draw_gallery(&table, &parts, directory)?;
+        let report = write_report(&source, Some(&table), &parts, directory)?;
+        terminal::print(format_args!("Report: {}", report.display()))
+    }
 
-fn job(comparison: &Comparison, recipe: &Recipe, start: Option<PathBuf>) -> TrainingJob {
-    TrainingJob {
-        provenance: comparison.provenance.clone(),
-        recipe: recipe.clone(),
-        start,
+    /// The run with `recipe`; `joint` is that which center loss alone starts from.
+    fn job(&self, recipe: &Recipe, joint: Option<PathBuf>) -> TrainingJob {
+        TrainingJob {
+            provenance: Provenance {
+                command: TRAIN.to_owned(),
+                ..self.provenance.clone()
+            },
+            recipe: recipe.clone(),
+            image_size: self.image_size,
+            start: joint.filter(|_| recipe.loss == Loss::Center),
+        }
+    }
+
+    fn part_name(&self, loss: Loss, recipe: &Recipe) -> String {
+        let (loss, seed) = (loss.name(), recipe.seed);
+        match self.plan.kind {
+            Kind::OpenSet => format!("{loss}-{}-features-seed-{seed}", recipe.feature_dim),
+            _ => format!("{loss}-seed-{seed}"),
+        }
+    }
+
+    /// How well the trained run in `part` tells known from unknown test samples.
+    fn auroc(
+        &self,
+        job: &TrainingJob,
+        dataset: &Dataset,
+        part: &Path,
+        device: &Device,
+    ) -> Result<BTreeMap<&'static str, f64>> {
+        let (_, model) = job.trained_model(dataset, part, self.plan.select, device)?;
+        let sets = [&dataset.test, &dataset.unknown, &dataset.train];
+        let [known, unknown, references] = sets.map(|set| Embedding::of(set, &model, device));
+        let found = detections(&model, &known?, &unknown?, &references?, None, device)?;
+        let auroc =
+            |(score, result): &(_, burn_center_loss::evaluation::OpenSet)| (*score, result.auroc());
+        Ok(found.iter().map(auroc).collect())
     }
 }
 
-fn part_name(loss: Loss, seed: u64) -> String {
-    format!("{}-seed-{seed}", loss.name())
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::BUNDLED;
+
+    #[test]
+    fn figures_are_compared_with_the_published_ones_on_the_same_data_alone() {
+        let source = |directory: &str| Source {
+            directory: directory.into(),
+            split: None,
+            transpose: None,
+        };
+        let full = Preset::Full.recipe(Loss::Joint);
+        assert!(is_published(&source(BUNDLED), &full));
+        assert!(!is_published(&source("/data/fashion"), &full));
+        let shrunk = Recipe { shrink: 2, ..full };
+        assert!(!is_published(&source(BUNDLED), &shrunk));
+    }
 }

@@ -6,15 +6,17 @@ use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve, RocP
 use clap::ValueEnum;
 
 use crate::cli::{EvaluateArgs, Method};
-use crate::data::{Dataset, Samples};
-use crate::evaluate::{Confusion, DEFAULT_K, Embedding, detections, pairs, verification_lines};
-use crate::job::TrainingJob;
+use crate::data::{Dataset, Samples, unknown_samples};
+use crate::evaluate::{
+    Confusion, DEFAULT_K, Embedding, classes, detections, pairs, verification_lines,
+};
+use crate::job::{TRAIN, TrainingJob};
 use crate::network::Model;
 use crate::pictures::{OPEN_SET, VERIFICATION, draw_roc, is_drawn};
-use crate::plot::{Roc, confusion_matrix};
+use crate::plot::{Series, confusion_matrix};
 use crate::report::{Part, write_report};
 use crate::run::{self, RunDirectory};
-use crate::terminal;
+use crate::terminal::{columns, print};
 
 /// At most how many test samples are paired: 2000 make two million pairs.
 const PAIRED_SAMPLES: usize = 2000;
@@ -44,9 +46,14 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         "--unknown-data: has no effect without --method open-set"
     );
     let directory = RunDirectory::open(&args.run).context("--run")?;
-    let job = TrainingJob::of(&directory).context("--run")?;
+    let job: TrainingJob = directory.job(TRAIN).context("--run")?;
     let device = args.device.open()?.device;
-    let dataset = job.dataset(&args.data.in_place_of(&job.provenance.data))?;
+    // Beside `--unknown-data`, `--split` and `--transpose` are about it.
+    let source = match args.unknown_data {
+        Some(_) => args.data.moved(&job.provenance.data)?,
+        None => args.data.in_place_of(&job.provenance.data)?,
+    };
+    let dataset = job.dataset(&source)?;
     let (epoch, model) = job
         .trained_model(&dataset, directory.path(), args.select, &device)
         .context("--run")?;
@@ -59,13 +66,12 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
         epoch,
         model,
     };
-    let lines = match args.method {
-        Method::Class | Method::NearestCenter | Method::Knn => evaluation.accuracy()?,
-        Method::Retrieval => evaluation.retrieval()?,
-        Method::Verification => evaluation.verification()?,
-        Method::OpenSet => evaluation.open_set()?,
-    };
-    terminal::print(lines.join("\n"))
+    match args.method {
+        Method::Class | Method::NearestCenter | Method::Knn => evaluation.accuracy(),
+        Method::Retrieval => evaluation.retrieval(),
+        Method::Verification => evaluation.verification(),
+        Method::OpenSet => evaluation.open_set(),
+    }
 }
 
 impl Evaluation<'_> {
@@ -78,50 +84,39 @@ impl Evaluation<'_> {
         format!("{}, epoch {}", self.job.recipe.loss.name(), self.epoch)
     }
 
-    fn accuracy(&self) -> Result<Vec<String>> {
+    fn accuracy(&self) -> Result<()> {
         let test = self.embedding(&self.dataset.test)?;
         let (method, predictions) = match self.args.method {
             Method::NearestCenter => {
                 let centers = self.model.objective.nearest_center()?.context(
                     "--method nearest-center: this run was trained without center loss and has no centers; use class or knn",
                 )?;
-                let predictions = test.by_nearest_center(&centers, &self.device)?;
-                ("nearest center".to_owned(), predictions)
+                let predictions = centers.predict(test.features_on(&self.device))?;
+                ("nearest center".to_owned(), classes(predictions)?)
             }
             Method::Knn => {
                 let references = self.embedding(&self.dataset.train)?;
                 let count = references.labels.len();
                 let k = self.args.k.unwrap_or(DEFAULT_K.min(count));
-                let predictions = test
-                    .by_neighbors(&references, k, &self.device)
+                let classifier = references.classifier(k, &self.device);
+                let predictions = classifier
+                    .and_then(|by| classes(by.predict(test.features_on(&self.device))?))
                     .with_context(|| format!("--k {k}"))?;
-                (
-                    format!("{k} nearest of {count} training samples"),
-                    predictions,
-                )
+                let method = format!("{k} nearest of {count} training samples");
+                (method, predictions)
             }
             _ => ("class layer".to_owned(), test.predictions.clone()),
         };
-        let result = format!(
-            "{}, by {method}: accuracy {:.4} on {} test samples",
+        let confusion = Confusion::of(&test.labels, &predictions, &self.dataset.classes);
+        let width = usize::from(console::Term::stdout().size().1);
+        print(format_args!(
+            "{}, by {method}: accuracy {:.4} on {} test samples\n\n{}\n",
             self.title(),
             test.accuracy(&predictions),
-            test.labels.len()
-        );
-        let confusion = Confusion::of(&test.labels, &predictions, &self.dataset.classes);
-        let columns = usize::from(console::Term::stdout().size().1);
-        let files = self.save(&confusion)?;
-        Ok(vec![
-            result,
-            String::new(),
-            confusion.text(columns),
-            String::new(),
-            files,
-        ])
-    }
+            test.labels.len(),
+            confusion.text(width)
+        ))?;
 
-    /// Writes the whole confusion matrix into the directory of the run, and says where it is.
-    fn save(&self, confusion: &Confusion) -> Result<String> {
         let method = self.args.method.to_possible_value();
         let method = method.expect("no method is hidden").get_name().to_owned();
         let file = |ending: &str| {
@@ -132,14 +127,11 @@ impl Evaluation<'_> {
         run::write(&text, confusion.csv().as_bytes())?;
         let names: Vec<&str> = self.dataset.classes.names().collect();
         confusion_matrix(confusion.counts(), &names)?.save_png(&picture)?;
-        Ok(format!(
-            "The whole matrix: {}, {}",
-            text.display(),
-            picture.display()
-        ))
+        let (text, picture) = (text.display(), picture.display());
+        print(format_args!("The whole matrix: {text}, {picture}"))
     }
 
-    fn retrieval(&self) -> Result<Vec<String>> {
+    fn retrieval(&self) -> Result<()> {
         let test = self.embedding(&self.dataset.test)?;
         let set = RetrievalSet::new(test.features_on(&self.device), test.labels_on(&self.device));
         let count = test.labels.len();
@@ -157,51 +149,46 @@ impl Evaluation<'_> {
             report.queries_with_match() > 0,
             "--method retrieval: no class has two test samples"
         );
-        Ok(vec![
-            format!(
-                "{}: each of {count} test samples against the others, by {} distance",
-                self.title(),
-                test.metric_name()
-            ),
+        print(format_args!(
+            "{}: each of {count} test samples against the others, by {} distance\n{}",
+            self.title(),
+            test.metric_name(),
             // One value a line.
-            report.to_string().replace(", ", "\n"),
-        ])
+            report.to_string().replace(", ", "\n")
+        ))
     }
 
-    fn verification(&self) -> Result<Vec<String>> {
+    fn verification(&self) -> Result<()> {
         let test = self.embedding(&self.dataset.test.first(PAIRED_SAMPLES))?;
         let curve = pairs(&test, &self.device).context("--method verification")?;
-        let mut lines = vec![format!(
-            "{}: all pairs of {} test samples, {} of one class and {} of different classes, by {} distance",
+        print(format_args!(
+            "{}: all pairs of {} test samples, {} of one class and {} of different classes, by {} distance\n{}",
             self.title(),
             test.labels.len(),
             curve.genuine(),
             curve.impostors(),
-            test.metric_name()
-        )];
-        lines.push(verification_lines(&curve)?);
-        lines.extend(self.show(VERIFICATION, &[roc("pairs of test samples", &curve)])?);
-        Ok(lines)
+            test.metric_name(),
+            verification_lines(&curve)?
+        ))?;
+        self.show(VERIFICATION, vec![roc("pairs of test samples", &curve)])
     }
 
-    fn open_set(&self) -> Result<Vec<String>> {
+    fn open_set(&self) -> Result<()> {
         let dataset = &self.dataset;
         let unknown = match &self.args.unknown_data {
-            Some(directory) => Samples::of_test_files(
-                directory,
-                self.job.recipe.shrink,
-                dataset.train.image_size(),
-                self.job.recipe.test_size,
-            )
-            .context("--unknown-data")?,
+            Some(directory) => {
+                let source = self.args.data.at(directory);
+                unknown_samples(&source, &self.job.recipe, self.job.image_size)
+                    .context("--unknown-data")?
+            }
             None if dataset.unknown.len() == 0 => bail!(
                 "--method open-set: this run left no class out; name unknown samples with --unknown-data, or train with \
                  --unknown-classes"
             ),
             None => dataset.unknown.clone(),
         };
-        let [known, unknown, references] =
-            [&dataset.test, &unknown, &dataset.train].map(|samples| self.embedding(samples));
+        let sets = [&dataset.test, &unknown, &dataset.train];
+        let [known, unknown, references] = sets.map(|samples| self.embedding(samples));
         let (known, unknown, references) = (known?, unknown?, references?);
         let k = self.args.k;
         let found = detections(&self.model, &known, &unknown, &references, k, &self.device)
@@ -209,53 +196,47 @@ impl Evaluation<'_> {
                 Some(k) => format!("--k {k}"),
                 None => "--method open-set".to_owned(),
             })?;
-        let mut lines = vec![format!(
-            "{}: {} test samples of {} known classes and {} unknown samples",
+        let head = ["known by", "AUROC", "OpenAUC", "FPR@95TPR"];
+        let mut cells = vec![head.map(str::to_owned).to_vec()];
+        for (score, result) in &found {
+            let values = [result.auroc(), result.open_auc(), result.fpr_at_tpr(0.95)?];
+            let values = values.map(|value| format!("{value:.4}"));
+            cells.push([vec![(*score).to_owned()], values.to_vec()].concat());
+        }
+        print(format_args!(
+            "{}: {} test samples of {} known classes and {} unknown samples\n{}",
             self.title(),
             known.labels.len(),
             dataset.classes.len(),
-            unknown.labels.len()
-        )];
-        let [score, auroc, open_auc, fpr] = ["known by", "AUROC", "OpenAUC", "FPR@95TPR"];
-        lines.push(format!("{score:<20} {auroc:>7} {open_auc:>7} {fpr:>9}"));
-        for detection in &found {
-            let result = &detection.result;
-            lines.push(format!(
-                "{:<20} {:>7.4} {:>7.4} {:>9.4}",
-                detection.score,
-                result.auroc(),
-                result.open_auc(),
-                result.fpr_at_tpr(0.95)?
-            ));
-        }
-        let curves: Vec<Roc> = found
+            unknown.labels.len(),
+            columns(&cells)
+        ))?;
+        let curves = found
             .iter()
-            .map(|detection| roc(detection.score, detection.result.detection()))
-            .collect();
-        lines.extend(self.show(OPEN_SET, &curves)?);
-        Ok(lines)
+            .map(|(score, result)| roc(score, result.detection()));
+        self.show(OPEN_SET, curves.collect())
     }
 
     /// Draws `curves` into the directory of the run, writes its report anew, and says where both are.
-    fn show(&self, kind: &str, curves: &[Roc]) -> Result<Vec<String>> {
+    fn show(&self, kind: &str, curves: Vec<Series>) -> Result<()> {
         let path = draw_roc(kind, curves, &self.directory)?;
-        let mut lines = vec![format!("Curve: {}", path.display())];
-        if is_drawn(self.directory.path()) {
-            let part = Part {
-                job: &self.job,
-                trained: &self.job.trained(&self.dataset, &self.directory)?,
-                directory: &self.directory,
-            };
-            let report = write_report("LeNet++ on MNIST", None, &[part], &self.directory)?;
-            lines.push(format!("Report: {}", report.display()));
+        print(format_args!("Curve: {}", path.display()))?;
+        if !is_drawn(self.directory.path()) {
+            return Ok(());
         }
-        Ok(lines)
+        let part = Part {
+            job: &self.job,
+            trained: &self.job.trained(&self.dataset, &self.directory)?,
+            directory: &self.directory,
+        };
+        let report = write_report(&self.job.provenance.data, None, &[part], &self.directory)?;
+        print(format_args!("Report: {}", report.display()))
     }
 }
 
-fn roc(name: &str, curve: &RocCurve) -> Roc {
+fn roc(name: &str, curve: &RocCurve) -> Series {
     let point = |point: RocPoint| (point.false_accept_rate, point.true_accept_rate);
-    Roc {
+    Series {
         name: format!("{name}, AUC {:.4}", curve.auc()),
         points: curve.points().map(point).collect(),
     }

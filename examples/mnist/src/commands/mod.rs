@@ -2,5 +2,4 @@
 
 pub mod compare;
 pub mod evaluate;
-pub mod open_set;
 pub mod train;

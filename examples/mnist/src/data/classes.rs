@@ -92,7 +92,8 @@ impl Classes {
 fn read_mapping(path: &Path) -> Result<BTreeMap<u8, String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
     let mut names = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+    let lines = text.split(['\n', '\r']).map(str::trim);
+    for line in lines.filter(|line| !line.is_empty()) {
         let numbers: Option<Vec<u32>> = line
             .split_whitespace()
             .map(|word| word.parse().ok())
@@ -146,6 +147,8 @@ mod tests {
         fs::write(&path, "1 65 97\n2 66 98 \n\n").unwrap();
         let classes = Classes::of(&[1, 2, 3], Some(&path)).unwrap();
         assert_eq!(names(&classes), ["Aa", "Bb", "3"]);
+        fs::write(&path, "1 65 97\r2 66 98\r").unwrap();
+        assert_eq!(Classes::of(&[1, 2, 3], Some(&path)).unwrap(), classes);
         for (line, part) in [("1 x", "1 x"), ("300 65", "300 65"), ("4", "no character")] {
             fs::write(&path, line).unwrap();
             let fault = Classes::of(&[1], Some(&path)).unwrap_err().to_string();

@@ -1,159 +1,145 @@
-//! Finding the four files of a data set by the names under which such files are distributed.
+//! Finding the files of a data set by the names under which such files are distributed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+
+use super::Source;
 
 /// The prefix of EMNIST's files, whose images are stored column by column.
 const EMNIST: &str = "emnist-";
 
-/// What a file of a data set holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    TrainImages,
-    TrainLabels,
-    TestImages,
-    TestLabels,
+/// Training or test files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Set {
+    Train,
+    Test,
 }
 
-impl Part {
-    const ALL: [Self; 4] = [
-        Self::TrainImages,
-        Self::TrainLabels,
-        Self::TestImages,
-        Self::TestLabels,
-    ];
+/// Images or labels, with the number of their dimensions.
+pub const IMAGES: (&str, usize) = ("images", 3);
+pub const LABELS: (&str, usize) = ("labels", 1);
 
-    /// The names of such a file behind the prefix, the most usual one first.
-    fn names(self) -> Vec<String> {
-        let (sets, kind, dimensions): (&[&str], _, _) = match self {
-            Self::TrainImages => (&["train"], "images", 3),
-            Self::TrainLabels => (&["train"], "labels", 1),
-            Self::TestImages => (&["t10k", "test"], "images", 3),
-            Self::TestLabels => (&["t10k", "test"], "labels", 1),
-        };
-        let mut names = Vec::new();
-        for zipped in ["", ".gz"] {
-            for set in sets {
-                for dot in ["-", "."] {
-                    names.push(format!("{set}-{kind}{dot}idx{dimensions}-ubyte{zipped}"));
-                }
-            }
-        }
-        names
-    }
-}
-
-/// The files of one data set.
+/// The files of one split.
 #[derive(Debug)]
 pub struct Files {
-    pub train_images: PathBuf,
-    pub train_labels: PathBuf,
-    pub test_images: PathBuf,
-    pub test_labels: PathBuf,
-    /// EMNIST's list of the characters that its labels stand for.
-    pub mapping: Option<PathBuf>,
-    /// Whether the names are those of EMNIST, whose images are stored column by column.
-    pub by_columns: bool,
+    source: Source,
+    prefix: String,
+    names: Vec<String>,
 }
 
-/// The files of one prefix by what they hold.
-type Parts = BTreeMap<Part, Vec<String>>;
-
-impl Files {
-    /// The four files of `directory`; of several splits, those of the one called `split`.
-    pub fn find(directory: &Path, split: Option<&str>) -> Result<Self> {
-        let splits = splits(directory)?;
-        let place = directory.display();
-        let (prefix, parts) = match split {
-            Some(split) => splits
-                .iter()
-                .find(|(prefix, _)| [split_name(prefix), trimmed(prefix)].contains(&split))
-                .with_context(|| {
-                    format!(
-                        "--split {split}: not in {place}, which has {}",
-                        listed(&splits)
-                    )
-                })?,
-            None => only(&splits, directory)?,
-        };
-        let file = |part: Part| -> Result<PathBuf> {
-            let names = part.names();
-            let found = parts.get(&part).map_or(&[][..], Vec::as_slice);
-            let name = names.iter().find(|name| found.contains(name));
-            let name = name.with_context(|| {
-                let (usual, zipped) = (&names[0], &names[names.len() / 2]);
-                format!(
-                    "no {prefix}{usual} or {prefix}{zipped} in {place}: --data-dir must name a directory with the four \
-                     IDX files of MNIST, Fashion-MNIST, KMNIST or EMNIST"
-                )
-            })?;
-            let both = ["t10k", "test"].map(|set| found.iter().find(|name| name.starts_with(set)));
-            if let [Some(one), Some(other)] = both {
-                bail!(
-                    "two sets of test samples in {place}: {prefix}{one} and {prefix}{other}; leave one of them"
-                );
-            }
-            Ok(directory.join(format!("{prefix}{name}")))
-        };
-        let mapping = directory.join(format!("{prefix}mapping.txt"));
-        Ok(Self {
-            train_images: file(Part::TrainImages)?,
-            train_labels: file(Part::TrainLabels)?,
-            test_images: file(Part::TestImages)?,
-            test_labels: file(Part::TestLabels)?,
-            mapping: mapping.is_file().then_some(mapping),
-            by_columns: prefix.starts_with(EMNIST),
-        })
-    }
-}
-
-/// The splits of `directory` by the prefixes of their files.
-fn splits(directory: &Path) -> Result<BTreeMap<String, Parts>> {
-    let unreadable = || format!("--data-dir {}: cannot be read", directory.display());
-    let mut splits: BTreeMap<String, Parts> = BTreeMap::new();
-    for entry in fs::read_dir(directory).with_context(unreadable)? {
-        let path = entry.with_context(unreadable)?.path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        for part in Part::ALL {
-            let names = part.names();
-            let found = names
-                .into_iter()
-                .find_map(|end| Some((name.strip_suffix(&end)?.to_owned(), end)));
-            if let (Some((prefix, end)), true) = (found, path.is_file()) {
-                let parts = splits.entry(prefix).or_default();
-                parts.entry(part).or_default().push(end);
+/// The names of such a file behind the prefix, the most usual one first.
+fn endings(set: Set, (kind, dimensions): (&str, usize)) -> Vec<String> {
+    let words: &[&str] = match set {
+        Set::Train => &["train"],
+        Set::Test => &["t10k", "test"],
+    };
+    let mut names = Vec::new();
+    for zipped in ["", ".gz"] {
+        for word in words {
+            for dot in ["-", "."] {
+                names.push(format!("{word}-{kind}{dot}idx{dimensions}-ubyte{zipped}"));
             }
         }
     }
-    Ok(splits)
+    names
 }
 
-/// The only split of `splits` that has all of its files, or the only one at all.
-fn only<'a>(
-    splits: &'a BTreeMap<String, Parts>,
-    directory: &Path,
-) -> Result<(&'a String, &'a Parts)> {
-    static NONE: (String, Parts) = (String::new(), Parts::new());
-    let whole: Vec<_> = splits
-        .iter()
-        .filter(|(_, parts)| parts.len() == Part::ALL.len())
-        .collect();
-    let candidates = match whole.is_empty() {
-        true => splits.iter().collect(),
-        false => whole,
-    };
-    ensure!(
-        candidates.len() <= 1,
-        "several splits in {}: {}; choose one with --split",
-        directory.display(),
-        listed(splits)
-    );
-    Ok(candidates.first().copied().unwrap_or((&NONE.0, &NONE.1)))
+fn prefix_of(name: &str) -> Option<&str> {
+    [Set::Train, Set::Test]
+        .into_iter()
+        .flat_map(|set| [endings(set, IMAGES), endings(set, LABELS)].concat())
+        .find_map(|ending| name.strip_suffix(&ending))
+}
+
+impl Files {
+    /// The split of `source` that it names, or the only one that has the files of all `sets`.
+    pub fn find(source: &Source, sets: &[Set]) -> Result<Self> {
+        let place = source.directory.display();
+        let unreadable = || format!("{place}: cannot be read");
+        let mut splits: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for entry in fs::read_dir(&source.directory).with_context(unreadable)? {
+            let path = entry.with_context(unreadable)?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            if let Some((prefix, name)) = name.and_then(|name| Some((prefix_of(name)?, name)))
+                && path.is_file()
+            {
+                splits.entry(prefix.into()).or_default().push(name.into());
+            }
+        }
+        let is_whole = |(prefix, names): &(&String, &Vec<String>)| {
+            let has = |ending| names.contains(&format!("{prefix}{ending}"));
+            sets.iter().all(|&set| {
+                [IMAGES, LABELS].map(|kind| endings(set, kind).into_iter().any(has)) == [true; 2]
+            })
+        };
+        let mut candidates: Vec<(&String, &Vec<String>)> = splits.iter().collect();
+        match &source.split {
+            Some(split) => {
+                candidates.retain(|(prefix, _)| {
+                    [split_name(prefix), trimmed(prefix)].contains(&split.as_str())
+                });
+                ensure!(
+                    !candidates.is_empty(),
+                    "--split {split}: not in {place}, which has {}",
+                    listed(&splits)
+                );
+            }
+            None if candidates.iter().any(is_whole) => candidates.retain(is_whole),
+            None => {}
+        }
+        ensure!(
+            candidates.len() <= 1,
+            "several splits in {place}: {}; choose one with --split",
+            listed(&splits)
+        );
+        let (prefix, names) = candidates.pop().unzip();
+        Ok(Self {
+            source: source.clone(),
+            prefix: prefix.cloned().unwrap_or_default(),
+            names: names.cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Where the file of this kind is.
+    pub fn path(&self, set: Set, kind: (&str, usize)) -> Result<PathBuf> {
+        let (prefix, place) = (&self.prefix, self.source.directory.display());
+        let endings = endings(set, kind);
+        let found: Vec<String> = endings
+            .iter()
+            .map(|ending| format!("{prefix}{ending}"))
+            .filter(|name| self.names.contains(name))
+            .collect();
+        let name = found.first().with_context(|| {
+            let (usual, zipped) = (&endings[0], &endings[endings.len() / 2]);
+            format!(
+                "no {prefix}{usual} or {prefix}{zipped} in {place}: it must be a directory with the IDX files of MNIST, \
+                 Fashion-MNIST, KMNIST or EMNIST"
+            )
+        })?;
+        let of_t10k = |name: &&String| name[prefix.len()..].starts_with("t10k");
+        if let Some(other) = found.iter().find(|other| of_t10k(other) != of_t10k(&name)) {
+            ensure!(
+                set == Set::Train,
+                "two sets of test samples in {place}: {name} and {other}; leave one of them"
+            );
+        }
+        Ok(self.source.directory.join(name))
+    }
+
+    /// EMNIST's list of the characters that its labels stand for.
+    pub fn mapping(&self) -> Option<PathBuf> {
+        let name = format!("{}mapping.txt", self.prefix);
+        Some(self.source.directory.join(name)).filter(|path| path.is_file())
+    }
+
+    /// Whether rows and columns of the images have to be exchanged.
+    pub fn transpose(&self) -> bool {
+        let by_columns = self.prefix.starts_with(EMNIST);
+        self.source.transpose.unwrap_or(by_columns)
+    }
 }
 
 /// What `--split` calls the split whose files begin with `prefix`.
@@ -166,7 +152,7 @@ fn trimmed(prefix: &str) -> &str {
     prefix.trim_end_matches(['-', '_', '.'])
 }
 
-fn listed(splits: &BTreeMap<String, Parts>) -> String {
+fn listed(splits: &BTreeMap<String, Vec<String>>) -> String {
     let names: BTreeSet<&str> = splits.keys().map(|prefix| split_name(prefix)).collect();
     let quoted = names.into_iter().map(|name| match name {
         "" => "\"\" (without a prefix)".to_owned(),
@@ -191,17 +177,30 @@ mod tests {
         directory
     }
 
+    fn files(directory: &tempfile::TempDir, split: Option<&str>, sets: &[Set]) -> Result<Files> {
+        let source = Source {
+            directory: directory.path().to_owned(),
+            split: split.map(str::to_owned),
+            transpose: None,
+        };
+        Files::find(&source, sets)
+    }
+
     /// The names of the four files that are found.
-    fn found(names: &[&str], split: Option<&str>) -> Result<[String; 4], String> {
+    fn found(names: &[&str], split: Option<&str>) -> Result<Vec<String>, String> {
         let directory = directory(names);
-        let files = Files::find(directory.path(), split).map_err(|error| format!("{error:#}"))?;
-        let paths = [
-            files.train_images,
-            files.train_labels,
-            files.test_images,
-            files.test_labels,
-        ];
-        Ok(paths.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()))
+        let paths = || -> Result<Vec<String>> {
+            let files = files(&directory, split, &[Set::Train, Set::Test])?;
+            let mut names = Vec::new();
+            for set in [Set::Train, Set::Test] {
+                for kind in [IMAGES, LABELS] {
+                    let path = files.path(set, kind)?;
+                    names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
+                }
+            }
+            Ok(names)
+        };
+        paths().map_err(|error| format!("{error:#}"))
     }
 
     const MNIST: [&str; 4] = [
@@ -273,13 +272,21 @@ mod tests {
     }
 
     #[test]
+    fn unknown_samples_need_no_training_files() {
+        let letters = directory(&LETTERS[2..]);
+        let files = files(&letters, None, &[Set::Test]).unwrap();
+        assert!(files.path(Set::Test, IMAGES).is_ok());
+        assert!(files.path(Set::Train, IMAGES).is_err());
+    }
+
+    #[test]
     fn only_the_names_of_emnist_are_stored_by_columns_and_have_a_mapping() {
         let mapping = "emnist-letters-mapping.txt";
         let letters = directory(&[&LETTERS[..], &[mapping]].concat());
-        let files = Files::find(letters.path(), None).unwrap();
-        assert!(files.by_columns);
-        assert!(files.mapping.unwrap().ends_with(mapping));
-        let files = Files::find(directory(&MNIST).path(), None).unwrap();
-        assert!(!files.by_columns && files.mapping.is_none());
+        let found = files(&letters, None, &[Set::Test]).unwrap();
+        assert!(found.transpose());
+        assert!(found.mapping().unwrap().ends_with(mapping));
+        let found = files(&directory(&MNIST), None, &[Set::Test]).unwrap();
+        assert!(!found.transpose() && found.mapping().is_none());
     }
 }

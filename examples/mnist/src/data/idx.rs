@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use flate2::read::GzDecoder;
+use flate2::read::MultiGzDecoder;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// "Unsigned bytes in three dimensions".
@@ -47,6 +47,33 @@ impl Images {
             width,
         }
     }
+
+    /// The mean of every square of `factor` x `factor` pixels; what is left at the lower and right edge is cut off.
+    pub fn shrunk(self, factor: usize) -> Self {
+        if factor == 1 {
+            return self;
+        }
+        let (height, width) = (self.height / factor, self.width / factor);
+        let mut pixels = Vec::with_capacity(self.count * height * width);
+        for image in self.pixels.chunks_exact(self.height * self.width) {
+            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |x| (row, x))) {
+                let sum: usize = (0..factor)
+                    .flat_map(|y| {
+                        let start = (row * factor + y) * self.width + column * factor;
+                        &image[start..start + factor]
+                    })
+                    .map(|&pixel| usize::from(pixel))
+                    .sum();
+                pixels.push((sum / (factor * factor)) as u8);
+            }
+        }
+        Self {
+            pixels,
+            height,
+            width,
+            ..self
+        }
+    }
 }
 
 /// The content of `path`, which the first two bytes, not the name, show to be gzipped or not.
@@ -59,7 +86,7 @@ fn decompressed(path: &Path) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     let mut content = Vec::new();
-    GzDecoder::new(bytes.as_slice())
+    MultiGzDecoder::new(bytes.as_slice())
         .read_to_end(&mut content)
         .with_context(|| format!("{}: truncated or corrupt gzip data", path.display()))?;
     Ok(content)
@@ -98,8 +125,13 @@ fn parse_header<'a, const N: usize>(
         u32::from_be_bytes([field[0], field[1], field[2], field[3]])
     };
     if word(0) != magic {
+        // The third byte says how large a value is, and 8 are unsigned bytes.
+        let hint = match (word(0) ^ magic) & !0xff00 {
+            0 => "; its values must be unsigned bytes, and are of another type",
+            _ => "",
+        };
         bail!(
-            "not {kind} file: magic number {:#010x}, expected {magic:#010x}",
+            "not {kind} file: magic number {:#010x}, expected {magic:#010x}{hint}",
             word(0)
         );
     }
@@ -173,5 +205,41 @@ mod tests {
             "not an image file: magic number 0x00000801, expected 0x00000803"
         );
         assert!(fault(&image_file(u32::MAX, u32::MAX, u32::MAX, 6)).starts_with("truncated"));
+    }
+
+    #[test]
+    fn values_of_another_type_are_named() {
+        let mut shorts = image_file(2, 1, 3, 12);
+        shorts[2] = 0x0b;
+        assert!(fault(&shorts).contains("must be unsigned bytes"));
+    }
+
+    #[test]
+    fn a_file_of_several_gzip_members_is_read_whole() {
+        use std::io::Write;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("images.gz");
+        let bytes = image_file(2, 1, 3, 6);
+        let mut zipped = Vec::new();
+        for part in [&bytes[..10], &bytes[10..]] {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+            encoder.write_all(part).unwrap();
+            zipped.extend(encoder.finish().unwrap());
+        }
+        std::fs::write(&path, zipped).unwrap();
+        assert_eq!(read_images(&path).unwrap().count, 2);
+    }
+
+    #[test]
+    fn a_pixel_is_the_mean_of_a_square() {
+        let images = Images {
+            pixels: vec![0, 4, 10, 10, 99, 8, 4, 10, 14, 99, 1, 1, 1, 1, 1],
+            count: 1,
+            height: 3,
+            width: 5,
+        };
+        let shrunk = images.shrunk(2);
+        assert_eq!((shrunk.height, shrunk.width), (1, 2));
+        assert_eq!(shrunk.pixels, [4, 11]);
     }
 }

@@ -3,39 +3,27 @@
 mod classes;
 mod files;
 mod idx;
-mod shift;
-mod shrink;
-mod unknown;
+mod samples;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::Recipe;
 pub use classes::Classes;
-use files::Files;
-pub use shift::Shifts;
-pub use unknown::{Parting, random_unknown_classes};
+use files::{Files, Set};
+pub use samples::{Samples, Shifts};
 
-/// The smallest side that three halvings leave something of.
-const MIN_SIDE: usize = 8;
-
-/// At most how many samples of each kind a run works with; `None` is all there are.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SplitSizes {
-    pub train: Option<usize>,
-    /// Taken from the training files, apart from the training samples; at most half of them.
-    pub validation: usize,
-    pub test: Option<usize>,
-}
+/// The directory with the data that comes with the program.
+pub const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 
 /// Where the samples of a run come from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Source {
+    /// An absolute path.
     pub directory: PathBuf,
     /// Which of several splits in the directory is read, as `--split` names it.
     pub split: Option<String>,
@@ -53,298 +41,132 @@ pub struct Dataset {
     pub classes: Classes,
 }
 
-/// Labelled grey-scale images of one size.
-#[derive(Clone)]
-pub struct Samples {
-    pixels: Vec<u8>,
-    /// The number of each sample's class.
-    labels: Vec<u8>,
-    height: usize,
-    width: usize,
+impl Source {
+    pub fn is_bundled(&self) -> bool {
+        self.directory == PathBuf::from(BUNDLED)
+    }
+
+    /// What the data is called in titles.
+    pub fn name(&self) -> String {
+        let directory = self.directory.file_name().unwrap_or_default();
+        match &self.split {
+            _ if self.is_bundled() => "MNIST".to_owned(),
+            Some(split) => format!("{} {split}", directory.display()),
+            None => directory.display().to_string(),
+        }
+    }
 }
 
 impl Dataset {
     /// Reads the four files of `source`.
     ///
-    /// The classes are the labels of the training file. With `num_classes` they are the labels from 0 on, with samples
-    /// or without. Those with the labels `unknown_classes` are left out. Images are
-    /// made smaller by the factor `shrink`. Validation samples and smaller sets depend on the files and `sizes` alone, so that runs of different
-    /// seeds are measured on the same samples.
-    pub fn load(
-        source: &Source,
-        num_classes: Option<usize>,
-        unknown_classes: &[u8],
-        shrink: usize,
-        sizes: SplitSizes,
-    ) -> Result<Self> {
-        let files = Files::find(&source.directory, source.split.as_deref())?;
-        let transpose = source.transpose.unwrap_or(files.by_columns);
-        let read_images = |path: &Path| {
-            idx::read_images(path).map(|images| match transpose {
-                true => images.transposed().shrunk(shrink),
-                false => images.shrunk(shrink),
-            })
-        };
-        let train_images = read_images(&files.train_images)?;
-        let train_labels = idx::read_labels(&files.train_labels)?;
-        let test_images = read_images(&files.test_images)?;
-        let test_labels = idx::read_labels(&files.test_labels)?;
-
-        let side = |images: &idx::Images| (images.height, images.width);
+    /// The classes are the labels of the training file, or with `--num-classes` those from 0 on, with samples or without.
+    /// Those of `--unknown-classes` are left out. Which samples are in which set depends on the files and the sizes alone,
+    /// so that runs of different seeds are measured on the same samples.
+    pub fn load(source: &Source, recipe: &Recipe) -> Result<Self> {
+        let sets = [Set::Train, Set::Test];
+        let files = Files::find(source, &sets).context("--data-dir")?;
+        let [train, test] = sets.map(|set| Samples::read(&files, set, recipe.shrink));
+        let (train, test) = (train.context("--data-dir")?, test.context("--data-dir")?);
         ensure!(
-            side(&test_images) == side(&train_images),
-            "{}: images of {:?}, but the training images are {:?}",
-            files.test_images.display(),
-            side(&test_images),
-            side(&train_images)
+            test.image_size() == train.image_size(),
+            "--data-dir: test images of {}, but training images of {}",
+            size(test.image_size()),
+            size(train.image_size())
         );
-        let mapping = files.mapping.as_deref();
-        let classes = match num_classes {
-            Some(num_classes) => Classes::counted(num_classes, mapping)?,
-            None => Classes::of(&train_labels, mapping)?,
+        let mapping = files.mapping();
+        let all = match recipe.num_classes {
+            Some(num_classes) => Classes::counted(num_classes, mapping.as_deref())?,
+            None => Classes::of(train.labels(), mapping.as_deref())?,
         };
-        let train = Samples::checked(train_images, &train_labels, &classes, &files.train_labels)?;
-        let test = Samples::checked(test_images, &test_labels, &classes, &files.test_labels)?;
         ensure!(
-            classes.len() > 1,
-            "{}: all labels are {}, but a network needs at least two classes",
-            files.train_labels.display(),
-            classes.listed()
+            all.len() > 1,
+            "--data-dir: all labels are {}, but a network needs at least two classes",
+            all.listed()
+        );
+        let classes = all.without(&recipe.unknown_classes)?;
+        let [train, _] = train.parted(&all, &classes)?;
+        let [test, unknown] = test.parted(&all, &classes)?;
+        let listed = classes.listed();
+        ensure!(
+            train.len() > 1,
+            "{} training samples of the classes {listed}: at least two are needed, one for validation",
+            train.len()
+        );
+        ensure!(test.len() > 0, "no test samples of the classes {listed}");
+        ensure!(
+            recipe.unknown_classes.is_empty() || unknown.len() > 0,
+            "--unknown-classes: there are no test samples of {:?}",
+            recipe.unknown_classes
         );
 
-        let known = match unknown_classes {
-            [] => classes.clone(),
-            labels => classes.without(labels)?,
-        };
-        let parting = Parting::of(&classes, &known);
-        let (train, _) = parting.part(&train);
-        let (test, unknown) = parting.part(&test);
-
-        // Some of the files are sorted by difficulty or by writer: what a smaller run takes must not be.
-        let order = shuffled(train.len(), &mut StdRng::seed_from_u64(0));
-        let validation_len = sizes.validation.min(train.len() / 2);
-        let left = train.len() - validation_len;
-        let train_len = sizes.train.unwrap_or(left).min(left);
-        let (validation_order, rest) = order.split_at(validation_len);
-        let test_order = shuffled(test.len(), &mut StdRng::seed_from_u64(0));
-        let test_len = sizes.test.unwrap_or(test.len()).min(test.len());
-        let unknown_order = shuffled(unknown.len(), &mut StdRng::seed_from_u64(0));
-        let unknown_len = sizes.test.unwrap_or(unknown.len()).min(unknown.len());
+        let order = train.fixed_order();
+        let (validation, rest) = order.split_at(recipe.validation_size.min(train.len() / 2));
+        let train_len = recipe.train_size.unwrap_or(rest.len()).min(rest.len());
         Ok(Self {
-            validation: train.subset(validation_order),
+            validation: train.subset(validation),
             train: train.subset(&rest[..train_len]),
-            test: test.subset(&test_order[..test_len]),
-            unknown: unknown.subset(&unknown_order[..unknown_len]),
-            classes: known,
+            test: test.some(recipe.test_size),
+            unknown: unknown.some(recipe.test_size),
+            classes,
         })
     }
 }
 
-impl Samples {
-    /// The test samples of another data set, at most `count`, with images of `image_size` once they are made smaller by
-    /// the factor `shrink`.
-    pub fn of_test_files(
-        directory: &Path,
-        shrink: usize,
-        image_size: [usize; 2],
-        count: Option<usize>,
-    ) -> Result<Self> {
-        let files = Files::find(directory, None)?;
-        let images = idx::read_images(&files.test_images)?;
-        let images = match files.by_columns {
-            true => images.transposed().shrunk(shrink),
-            false => images.shrunk(shrink),
-        };
-        let labels = idx::read_labels(&files.test_labels)?;
-        let classes = Classes::of(&labels, None)?;
-        let samples = Self::checked(images, &labels, &classes, &files.test_labels)?;
-        ensure!(
-            samples.image_size() == image_size,
-            "{}: images of {:?}, but the run was trained on images of {image_size:?}",
-            files.test_images.display(),
-            samples.image_size()
-        );
-        Ok(samples.first(count.unwrap_or(samples.len())))
-    }
-
-    fn checked(
-        images: idx::Images,
-        labels: &[u8],
-        classes: &Classes,
-        labels_path: &Path,
-    ) -> Result<Self> {
-        let path = labels_path.display();
-        ensure!(
-            images.count == labels.len(),
-            "{path}: {} labels for {} images",
-            labels.len(),
-            images.count
-        );
-        ensure!(!labels.is_empty(), "{path}: no samples");
-        ensure!(
-            images.height.min(images.width) >= MIN_SIDE,
-            "the images beside {path} are {}x{}; LeNet++ needs at least {MIN_SIDE}x{MIN_SIDE}",
-            images.height,
-            images.width
-        );
-        let numbers: Vec<Option<u8>> = (0..=u8::MAX)
-            .map(|label| classes.number(label).map(|number| number as u8))
-            .collect();
-        let number = |(index, &label): (usize, &u8)| {
-            numbers[usize::from(label)].with_context(|| {
-                format!(
-                    "{path}: label {label} at index {index}; this run has {} classes, with the labels {}",
-                    classes.len(),
-                    classes.listed()
-                )
-            })
-        };
-        Ok(Self {
-            labels: labels
-                .iter()
-                .enumerate()
-                .map(number)
-                .collect::<Result<_>>()?,
-            pixels: images.pixels,
-            height: images.height,
-            width: images.width,
-        })
-    }
-
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Height and width of every image.
-    pub fn image_size(&self) -> [usize; 2] {
-        [self.height, self.width]
-    }
-
-    pub fn labels(&self) -> &[u8] {
-        &self.labels
-    }
-
-    /// The samples at `indices`, in that order.
-    pub fn subset(&self, indices: &[usize]) -> Self {
-        Self {
-            pixels: indices
-                .iter()
-                .flat_map(|&index| self.image(index))
-                .copied()
-                .collect(),
-            labels: indices.iter().map(|&index| self.labels[index]).collect(),
-            ..*self
-        }
-    }
-
-    /// The first `count` samples, or all if there are fewer.
-    pub fn first(&self, count: usize) -> Self {
-        self.subset(&Vec::from_iter(0..count.min(self.len())))
-    }
-
-    /// The images at `indices`, `[batch_size, 1, height, width]`, with values from 0 to 1.
-    pub fn images_at(&self, indices: &[usize], device: &Device) -> Tensor<4> {
-        let pixels = indices.iter().flat_map(|&index| self.image(index));
-        self.images(pixels.copied(), indices.len(), device)
-    }
-
-    /// As [`images_at`](Self::images_at), each image moved by the next of `shifts`.
-    pub fn shifted_images_at(
-        &self,
-        indices: &[usize],
-        shifts: &mut Shifts,
-        device: &Device,
-    ) -> Tensor<4> {
-        let pixels = indices
-            .iter()
-            .flat_map(|&index| shifts.shifted(self.image(index), self.width));
-        self.images(pixels, indices.len(), device)
-    }
-
-    fn image(&self, index: usize) -> &[u8] {
-        let area = self.height * self.width;
-        &self.pixels[index * area..(index + 1) * area]
-    }
-
-    fn images(&self, pixels: impl Iterator<Item = u8>, count: usize, device: &Device) -> Tensor<4> {
-        let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
-        let shape = [count, 1, self.height, self.width];
-        Tensor::from_data(TensorData::new(values, shape), device)
-    }
-
-    /// The labels at `indices`, `[batch_size]`.
-    pub fn labels_at(&self, indices: &[usize], device: &Device) -> Tensor<1, Int> {
-        let values: Vec<i32> = indices
-            .iter()
-            .map(|&index| i32::from(self.labels[index]))
-            .collect();
-        Tensor::from_data(TensorData::new(values, [indices.len()]), device)
-    }
-
-    /// The order of an epoch. It follows from `seed` and `epoch` alone, so a resumed run goes through the same batches.
-    pub fn epoch_order(&self, seed: u64, epoch: usize) -> Vec<usize> {
-        shuffled(self.len(), &mut generator(seed, epoch, Purpose::Order))
-    }
+/// The test samples of `source`, whose classes are all unknown to a run with `recipe` and images of `image_size`.
+pub fn unknown_samples(
+    source: &Source,
+    recipe: &Recipe,
+    image_size: [usize; 2],
+) -> Result<Samples> {
+    let files = Files::find(source, &[Set::Test])?;
+    let samples = Samples::read(&files, Set::Test, recipe.shrink)?;
+    ensure_size(samples.image_size(), image_size)?;
+    Ok(samples.some(recipe.test_size))
 }
 
-/// What the random numbers of an epoch are for.
-#[derive(Clone, Copy)]
-enum Purpose {
-    Order = 0,
-    Shifts = 1,
+/// Refuses images that are not of the size `trained`.
+pub fn ensure_size(images: [usize; 2], trained: [usize; 2]) -> Result<()> {
+    ensure!(
+        images == trained,
+        "images of {}, but the run was trained on images of {}",
+        size(images),
+        size(trained)
+    );
+    Ok(())
 }
 
-/// An own stream for every seed, epoch and purpose: neighbouring seeds would share numbers if the three were added.
-fn generator(seed: u64, epoch: usize, purpose: Purpose) -> StdRng {
-    let mut seeding = [0; 32];
-    seeding[..8].copy_from_slice(&seed.to_le_bytes());
-    seeding[8..16].copy_from_slice(&(epoch as u64).to_le_bytes());
-    seeding[16] = purpose as u8;
-    StdRng::from_seed(seeding)
+fn size([height, width]: [usize; 2]) -> String {
+    format!("{height}x{width}")
 }
 
-fn shuffled(len: usize, rng: &mut StdRng) -> Vec<usize> {
-    let mut order = Vec::from_iter(0..len);
-    order.shuffle(rng);
-    order
+/// The labels of all but `known` of the classes, drawn at random.
+pub fn random_unknown_classes(classes: &Classes, known: usize, seed: u64) -> Vec<u8> {
+    let labels: Vec<u8> = classes.labels().collect();
+    let order = samples::shuffled(labels.len(), &mut StdRng::seed_from_u64(seed));
+    let unknown = order[known..].iter().map(|&number| labels[number]);
+    let mut unknown: Vec<u8> = unknown.collect();
+    unknown.sort_unstable();
+    unknown
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn samples(len: usize) -> Samples {
-        let images = idx::Images {
-            pixels: (0..len * 64).map(|value| (value / 64) as u8).collect(),
-            count: len,
-            height: 8,
-            width: 8,
-        };
-        let labels = Vec::from_iter((0..len).map(|index| (index % 10) as u8));
-        let classes = Classes::counted(10, None).unwrap();
-        Samples::checked(images, &labels, &classes, Path::new("labels")).unwrap()
-    }
-
-    #[test]
-    fn a_subset_keeps_images_and_labels_together() {
-        let subset = samples(20).subset(&[13, 4]);
-        assert_eq!(subset.labels, [3, 4]);
-        assert_eq!((subset.pixels[0], subset.pixels[64]), (13, 4));
-    }
+    use crate::recipe::{Loss, Preset};
 
     #[test]
     fn the_data_that_comes_with_the_program_is_whole() {
         let source = Source {
-            directory: concat!(env!("CARGO_MANIFEST_DIR"), "/data").into(),
+            directory: BUNDLED.into(),
             split: None,
             transpose: None,
         };
-        let sizes = SplitSizes {
-            train: None,
-            validation: 5_000,
-            test: Some(100),
+        let recipe = Recipe {
+            test_size: Some(100),
+            ..Preset::Full.recipe(Loss::Joint)
         };
-        let dataset = Dataset::load(&source, None, &[], 1, sizes).unwrap();
+        let dataset = Dataset::load(&source, &recipe).unwrap();
         let lens = [&dataset.train, &dataset.validation, &dataset.test].map(Samples::len);
         assert_eq!(lens, [55_000, 5_000, 100]);
         assert_eq!(dataset.classes.len(), 10);
@@ -352,30 +174,12 @@ mod tests {
     }
 
     #[test]
-    fn every_seed_and_epoch_has_its_own_order() {
-        let samples = samples(50);
-        let order = samples.epoch_order(1, 2);
-        assert_eq!(order, samples.epoch_order(1, 2));
-        assert_ne!(order, samples.epoch_order(2, 1));
-        assert_ne!(order, samples.epoch_order(1, 3));
-        let mut sorted = order;
-        sorted.sort_unstable();
-        assert_eq!(sorted, Vec::from_iter(0..50));
-    }
-
-    #[test]
-    fn a_label_beyond_the_classes_is_an_error() {
-        let images = idx::Images {
-            pixels: vec![0; 128],
-            count: 2,
-            height: 8,
-            width: 8,
-        };
-        let classes = Classes::counted(3, None).unwrap();
-        let error = Samples::checked(images, &[1, 10], &classes, Path::new("labels"));
-        assert_eq!(
-            error.map(|_| ()).unwrap_err().to_string(),
-            "labels: label 10 at index 1; this run has 3 classes, with the labels 0 1 2"
-        );
+    fn every_seed_leaves_other_classes_out() {
+        let classes = Classes::counted(10, None).unwrap();
+        let draw = |seed| random_unknown_classes(&classes, 6, seed);
+        let splits: Vec<_> = (0..5).map(draw).collect();
+        assert!(splits.iter().all(|split| split.len() == 4));
+        assert_ne!(splits[0], splits[1]);
+        assert_eq!(splits[0], draw(0));
     }
 }

@@ -1,6 +1,7 @@
 //! Which classes are taken for which others.
 
 use crate::data::Classes;
+use crate::terminal::{columns, mean_and_error};
 
 /// At most how many pairs of classes that are mixed up are listed.
 const LISTED_PAIRS: usize = 10;
@@ -9,14 +10,6 @@ const LISTED_PAIRS: usize = 10;
 pub struct Confusion<'a> {
     counts: Vec<Vec<usize>>,
     classes: &'a Classes,
-}
-
-/// Samples of one class that were taken for another.
-#[derive(Debug, PartialEq, Eq)]
-struct Mistake {
-    label: usize,
-    prediction: usize,
-    count: usize,
 }
 
 impl<'a> Confusion<'a> {
@@ -33,104 +26,74 @@ impl<'a> Confusion<'a> {
         &self.counts
     }
 
-    /// The matrix if it fits a terminal of `columns` columns, else the accuracy of each class and the most frequent
+    /// The matrix if it fits a terminal of `width` columns, else the accuracy of each class and the most frequent
     /// mistakes.
-    pub fn text(&self, columns: usize) -> String {
-        let matrix = self.matrix();
-        let widest = matrix.lines().map(|line| line.chars().count()).max();
-        match widest {
-            Some(widest) if widest > columns => {
-                format!("{}\n\n{}", self.accuracies(columns), self.mistakes())
-            }
-            _ => matrix,
+    pub fn text(&self, width: usize) -> String {
+        let names = || self.classes.names().map(str::to_owned);
+        let head = std::iter::once("predicted:".to_owned()).chain(names());
+        let mut cells = vec![head.collect()];
+        cells.extend(names().zip(&self.counts).map(|(name, row)| {
+            let counts = row.iter().map(usize::to_string);
+            std::iter::once(format!("label {name}"))
+                .chain(counts)
+                .collect()
+        }));
+        let matrix = columns(&cells);
+        match matrix.lines().any(|line| line.chars().count() > width) {
+            true => format!("{}\n\n{}", self.accuracies(width), self.mistakes()),
+            false => matrix,
         }
-    }
-
-    fn matrix(&self) -> String {
-        let largest = self.counts.iter().flatten().max().copied().unwrap_or(0);
-        let longest = self.longest_name();
-        let width = largest.to_string().len().max(3).max(longest) + 1;
-        let head = "predicted:".len().max("label ".len() + longest);
-        let mut table = format!("{:>head$}", "predicted:");
-        for name in self.classes.names() {
-            table += &format!("{name:>width$}");
-        }
-        for (name, row) in self.classes.names().zip(&self.counts) {
-            table += &format!("\n{:>head$}", format!("label {name}"));
-            for count in row {
-                table += &format!("{count:>width$}");
-            }
-        }
-        table
     }
 
     /// The part of each class's samples that is right, in as many columns as fit.
-    fn accuracies(&self, columns: usize) -> String {
-        let name_width = self.longest_name();
-        let cells: Vec<String> = self
-            .classes
-            .names()
-            .zip(self.counts.iter().enumerate())
-            .map(|(name, (class, row))| {
-                let samples: usize = row.iter().sum();
-                let accuracy = match samples {
-                    0 => "-".to_owned(),
-                    samples => format!("{:.4}", row[class] as f64 / samples as f64),
-                };
-                format!("  {name:>name_width$} {accuracy:>6} of {samples:<5}")
-            })
-            .collect();
-        let cell_width = cells.first().map_or(1, |cell| cell.chars().count());
-        let lines: Vec<String> = cells
-            .chunks((columns / cell_width).max(1))
-            .map(|line| line.concat().trim_end().to_owned())
-            .collect();
-        format!("Accuracy of each class:\n{}", lines.join("\n"))
+    fn accuracies(&self, width: usize) -> String {
+        let rows = self.counts.iter().enumerate().zip(self.classes.names());
+        let cells = rows.map(|((class, row), name)| {
+            let samples: usize = row.iter().sum();
+            let accuracy = (samples > 0).then(|| row[class] as f64 / samples as f64);
+            vec![
+                name.to_owned(),
+                mean_and_error([accuracy].into_iter(), 4),
+                format!("of {samples}"),
+            ]
+        });
+        let cells = columns(&Vec::from_iter(cells));
+        let cells: Vec<&str> = cells.lines().collect();
+        let longest = cells
+            .iter()
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0);
+        let lines = cells
+            .chunks((width / (longest + 4)).max(1))
+            .map(|line| line.join("    "));
+        format!(
+            "Accuracy of each class:\n{}",
+            Vec::from_iter(lines).join("\n")
+        )
     }
 
     fn mistakes(&self) -> String {
         let names: Vec<&str> = self.classes.names().collect();
-        let lines: Vec<String> = self
-            .most_frequent_mistakes()
-            .iter()
-            .map(|mistake| {
-                format!(
-                    "  {} taken for {}: {} times",
-                    names[mistake.label], names[mistake.prediction], mistake.count
-                )
-            })
-            .collect();
-        match lines.is_empty() {
-            true => "No mistakes.".to_owned(),
-            false => format!("Most frequent mistakes:\n{}", lines.join("\n")),
+        let mut mistakes = Vec::new();
+        for (label, row) in self.counts.iter().enumerate() {
+            for (prediction, &count) in row.iter().enumerate() {
+                if count > 0 && prediction != label {
+                    mistakes.push((count, names[label], names[prediction]));
+                }
+            }
         }
-    }
-
-    /// The most frequent ones first, equals by their classes.
-    fn most_frequent_mistakes(&self) -> Vec<Mistake> {
-        let mut mistakes: Vec<Mistake> = self
-            .counts
+        mistakes.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
+        let listed = mistakes
             .iter()
-            .enumerate()
-            .flat_map(|(label, row)| {
-                row.iter()
-                    .enumerate()
-                    .map(move |(prediction, &count)| Mistake {
-                        label,
-                        prediction,
-                        count,
-                    })
-            })
-            .filter(|mistake| mistake.count > 0 && mistake.label != mistake.prediction)
-            .collect();
-        mistakes.sort_by_key(|mistake| std::cmp::Reverse(mistake.count));
-        mistakes.truncate(LISTED_PAIRS);
-        mistakes
-    }
-
-    fn longest_name(&self) -> usize {
-        let lengths = self.classes.names().map(|name| name.chars().count());
-        lengths.max().unwrap_or(0)
+            .take(LISTED_PAIRS)
+            .map(|(count, label, prediction)| {
+                format!("\n  {label} taken for {prediction}: {count} times")
+            });
+        match mistakes.is_empty() {
+            true => "No mistakes.".to_owned(),
+            false => format!("Most frequent mistakes:{}", listed.collect::<String>()),
+        }
     }
 
     /// The matrix with a head and a first column of the classes' names, as comma-separated values.
@@ -167,9 +130,9 @@ mod tests {
         let classes = Classes::counted(3, None).unwrap();
         let expected = "\
 predicted:   0   1   2
-   label 0   2   1   0
-   label 1   0   1   0
-   label 2   2   0   0";
+label 0      2   1   0
+label 1      0   1   0
+label 2      2   0   0";
         assert_eq!(confusion(&classes).text(22), expected);
     }
 
@@ -178,10 +141,10 @@ predicted:   0   1   2
         let classes = Classes::counted(4, None).unwrap();
         let expected = "\
 Accuracy of each class:
-  0 0.6667 of 3
-  1 1.0000 of 1
-  2 0.0000 of 2
-  3      - of 0
+0   0.6667   of 3
+1   1.0000   of 1
+2   0.0000   of 2
+3        -   of 0
 
 Most frequent mistakes:
   2 taken for 0: 2 times
@@ -195,14 +158,9 @@ Most frequent mistakes:
         let labels = Vec::from_iter((0..25).map(|index| index / 5));
         let predictions = Vec::from_iter((0..25).map(|index| index % 5));
         let confusion = Confusion::of(&labels, &predictions, &classes);
-        let mistakes = confusion.most_frequent_mistakes();
-        assert_eq!(mistakes.len(), LISTED_PAIRS);
-        let first = Mistake {
-            label: 0,
-            prediction: 1,
-            count: 1,
-        };
-        assert_eq!(mistakes[0], first);
+        let mistakes = confusion.mistakes();
+        assert_eq!(mistakes.lines().count(), 1 + LISTED_PAIRS);
+        assert_eq!(mistakes.lines().nth(1), Some("  0 taken for 1: 1 times"));
     }
 
     #[test]

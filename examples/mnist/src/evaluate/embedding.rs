@@ -1,11 +1,12 @@
 //! The features of a set of samples, and what is predicted from them.
 
+use std::fmt;
+
 use anyhow::{Result, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn_center_loss::{KnnClassifier, KnnClassifierConfig, KnnMetric, NearestCenter};
 use serde::{Deserialize, Serialize};
 
-use super::scores::Scores;
 use crate::data::Samples;
 use crate::interrupt;
 use crate::network::Model;
@@ -78,21 +79,6 @@ impl Embedding {
         Tensor::from_data(labels.as_slice(), device)
     }
 
-    /// The classes of the nearest centers. `device` is that of the centers.
-    pub fn by_nearest_center(
-        &self,
-        centers: &NearestCenter,
-        device: &Device,
-    ) -> Result<Vec<usize>> {
-        classes(centers.predict(self.features_on(device))?)
-    }
-
-    /// The classes that the `k` nearest of `references` vote for.
-    pub fn by_neighbors(&self, references: &Self, k: usize, device: &Device) -> Result<Vec<usize>> {
-        let classifier = references.classifier(k, device)?;
-        classes(classifier.predict(self.features_on(device))?)
-    }
-
     /// The classifier by the `k` nearest of these samples.
     pub fn classifier(&self, k: usize, device: &Device) -> Result<KnnClassifier> {
         let config = KnnClassifierConfig::new(k).with_metric(self.metric);
@@ -153,4 +139,31 @@ pub fn classes(predictions: Tensor<1, Int>) -> Result<Vec<usize>> {
         .into_iter()
         .map(|class| class as usize)
         .collect())
+}
+
+/// The accuracies on a set of samples, by method.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    pub class: f64,
+    /// `None` without centers.
+    pub nearest_center: Option<f64>,
+    pub neighbors: f64,
+}
+
+impl Scores {
+    /// The accuracy that says which epoch is the best: that of the nearest center, for which center loss is there, and
+    /// that of the class layer without it.
+    pub fn decisive(&self) -> f64 {
+        self.nearest_center.unwrap_or(self.class)
+    }
+}
+
+impl fmt::Display for Scores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "class {:.4}", self.class)?;
+        match self.nearest_center {
+            Some(nearest_center) => write!(f, ", nearest center {nearest_center:.4}"),
+            None => Ok(()),
+        }
+    }
 }

@@ -3,13 +3,9 @@
 mod confusion;
 mod embedding;
 mod open_set;
-mod scores;
-mod separation;
-mod verification;
+mod pairs;
 
 pub use confusion::Confusion;
-pub use embedding::{DEFAULT_K, Embedding};
+pub use embedding::{DEFAULT_K, Embedding, Scores, classes};
 pub use open_set::detections;
-pub use scores::Scores;
-pub use separation::Separation;
-pub use verification::{pairs, verification_lines};
+pub use pairs::{Separation, pairs, verification_lines};

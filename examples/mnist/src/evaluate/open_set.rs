@@ -7,13 +7,7 @@ use burn_center_loss::evaluation::{OpenSet, known_scores_by_center, known_scores
 use super::embedding::{DEFAULT_K, Embedding, classes};
 use crate::network::Model;
 
-/// Telling known from unknown samples by one score.
-pub struct Detection {
-    pub score: &'static str,
-    pub result: OpenSet,
-}
-
-/// The detections by all scores that `model` has: the probability of the predicted class and the largest score of a
+/// How known are told from unknown samples by all scores that `model` has: the probability of the predicted class and the largest score of a
 /// class, by the class layer; the nearest center; the k-th nearest of `references`.
 ///
 /// `k` is smaller if there are fewer references.
@@ -24,46 +18,36 @@ pub fn detections(
     references: &Embedding,
     k: Option<usize>,
     device: &Device,
-) -> Result<Vec<Detection>> {
+) -> Result<Vec<(&'static str, OpenSet)>> {
     let sets = [known, unknown].map(|set| set.features_on(device));
     let mut found = Vec::new();
-    let mut add = |score, scores: [Vec<f64>; 2], predictions: &[usize]| -> Result<()> {
-        let [of_known, of_unknown] = scores;
-        let result = OpenSet::new(&of_known, &known.hits(predictions), &of_unknown)?;
-        found.push(Detection { score, result });
-        Ok(())
+    let mut add = |name, [of_known, of_unknown]: [Vec<f64>; 2], predictions: &[usize]| {
+        let hits = known.hits(predictions);
+        found.push((name, OpenSet::new(&of_known, &hits, &of_unknown)?));
+        anyhow::Ok(())
     };
 
     let logits = [logits(model, &sets[0])?, logits(model, &sets[1])?];
-    let by_class = |score: fn(&[f64]) -> f64| {
-        logits
-            .each_ref()
-            .map(|rows| rows.iter().map(|row| score(row)).collect())
-    };
-    add(
-        "class probability",
-        by_class(log_probability),
-        &known.predictions,
-    )?;
-    add("largest class score", by_class(largest), &known.predictions)?;
+    for (name, score) in [
+        ("class probability", log_probability as fn(&[f64]) -> f64),
+        ("largest class score", largest),
+    ] {
+        let scores = logits.each_ref();
+        let scores = scores.map(|rows| rows.iter().map(|row| score(row)).collect());
+        add(name, scores, &known.predictions)?;
+    }
     if let Some(centers) = model.objective.nearest_center()? {
         let predictions = classes(centers.predict(sets[0].clone())?)?;
         let scores = |set: &Tensor<2>| known_scores_by_center(&centers, set.clone());
-        add(
-            "nearest center",
-            [scores(&sets[0])?, scores(&sets[1])?],
-            &predictions,
-        )?;
+        let scores = [scores(&sets[0])?, scores(&sets[1])?];
+        add("nearest center", scores, &predictions)?;
     }
     let k = k.unwrap_or(DEFAULT_K.min(references.labels.len()));
     let neighbors = references.classifier(k, device)?;
     let predictions = classes(neighbors.predict(sets[0].clone())?)?;
     let scores = |set: &Tensor<2>| known_scores_by_kth_neighbor(&neighbors, set.clone());
-    add(
-        "k-th neighbor",
-        [scores(&sets[0])?, scores(&sets[1])?],
-        &predictions,
-    )?;
+    let scores = [scores(&sets[0])?, scores(&sets[1])?];
+    add("k-th neighbor", scores, &predictions)?;
     Ok(found)
 }
 

@@ -5,15 +5,24 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use plotters::coord::Shift;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// The registered font.
-pub const FONT: &str = "sans-serif";
+use crate::run::before_write;
+
+/// The registered font, whose letters are all `LETTER` of its size wide.
+const FONT: &str = "sans-serif";
+const LETTER: f64 = 0.602;
 /// How much larger a picture is drawn than it is saved, along each side.
 const OVERSAMPLING: u32 = 2;
 const CHANNELS: usize = 3;
+
+pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
+pub const SOFT: RGBColor = RGBColor(0x66, 0x66, 0x66);
+pub const LINE: RGBColor = RGBColor(0xaa, 0xaa, 0xaa);
+pub const FAINT: RGBColor = RGBColor(0xe8, 0xe8, 0xe8);
 
 /// The surface that a picture is drawn on.
 pub type Surface<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
@@ -30,6 +39,42 @@ pub fn px(length: u32) -> u32 {
     length * OVERSAMPLING
 }
 
+/// Text of `size` pixels.
+pub fn text<'a>(size: f64, colour: &RGBColor) -> TextStyle<'a> {
+    let size = size * f64::from(OVERSAMPLING);
+    (FONT, size).into_font().color(colour)
+}
+
+/// As [`text`], around its place.
+pub fn centered<'a>(size: f64, colour: &RGBColor) -> TextStyle<'a> {
+    text(size, colour).pos(Pos::new(HPos::Center, VPos::Center))
+}
+
+/// The size at which `text` fits `width` pixels, `most` at the most.
+pub fn fitting(text: &str, width: u32, most: f64) -> f64 {
+    let letters = text.chars().count().max(1) as f64;
+    (f64::from(width) / letters / LETTER).min(most)
+}
+
+/// `value` on an axis that is `span` long.
+pub fn tick(value: f64, span: f64) -> String {
+    if span >= 1e6 {
+        return format!("{value:.1e}");
+    }
+    let digits = (2.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
+    let text = format!("{value:.digits$}");
+    let text = match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.'),
+        false => &text,
+    };
+    let is_zero = text.trim_start_matches('-') == "0";
+    if is_zero {
+        "0".to_owned()
+    } else {
+        text.to_owned()
+    }
+}
+
 impl Picture {
     /// A white picture with what `draw` puts on it.
     pub fn draw(
@@ -42,9 +87,9 @@ impl Picture {
         let mut large = vec![0; (wide * high) as usize * CHANNELS];
         {
             let surface = BitMapBackend::with_buffer(&mut large, (wide, high)).into_drawing_area();
-            surface.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
+            surface.fill(&WHITE)?;
             draw(&surface)?;
-            surface.present().map_err(|error| anyhow!("{error}"))?;
+            surface.present()?;
         }
         Ok(Self {
             width,
@@ -53,18 +98,20 @@ impl Picture {
         })
     }
 
-    /// The values of a part of the picture, from its corner on.
+    /// The places of the pixels that are black.
     #[cfg(test)]
-    pub fn part(&self, (left, top): (usize, usize), (width, height): (usize, usize)) -> Vec<u8> {
-        let rows = self.pixels.chunks_exact(self.width as usize * CHANNELS);
-        rows.skip(top)
-            .take(height)
-            .flat_map(|row| &row[left * CHANNELS..][..width * CHANNELS])
-            .copied()
+    pub fn black(&self) -> Vec<(f64, f64)> {
+        let pixels = self.pixels.chunks_exact(CHANNELS).zip(0..);
+        let black = pixels.filter(|(pixel, _)| pixel.iter().all(|&value| value < 24));
+        let place = |index: u32| (index % self.width, index / self.width);
+        black
+            .map(|(_, index)| place(index))
+            .map(|(x, y)| (x.into(), y.into()))
             .collect()
     }
 
     pub fn save_png(&self, path: &Path) -> Result<()> {
+        before_write();
         let save = || -> Result<()> {
             let mut encoder =
                 png::Encoder::new(BufWriter::new(File::create(path)?), self.width, self.height);
@@ -90,6 +137,7 @@ pub fn save_gif(pictures: &[Picture], path: &Path) -> Result<()> {
     let Some(first) = pictures.first() else {
         return Ok(());
     };
+    before_write();
     let save = || -> Result<()> {
         let (width, height) = (u16::try_from(first.width)?, u16::try_from(first.height)?);
         let file = BufWriter::new(File::create(path)?);
@@ -157,12 +205,29 @@ mod tests {
     #[test]
     fn text_needs_no_font_of_the_system() {
         let picture = Picture::draw(40, 20, |surface| {
-            let style = (FONT, px(16)).into_font().color(&BLACK);
-            surface
-                .draw(&Text::new("48", (0, 0), style))
-                .map_err(|error| anyhow!("{error}"))
+            Ok(surface.draw(&Text::new("48", (0, 0), text(16.0, &BLACK)))?)
         });
         let dark = picture.unwrap().pixels.iter().filter(|&&p| p < 64).count();
         assert!(dark > 30, "{dark} dark values");
+    }
+
+    #[test]
+    fn ticks_are_short_and_zero_has_no_sign() {
+        let ticks = [
+            (-1e-17, 2.0),
+            (0.1 + 0.2, 1.0),
+            (-10.0, 40.0),
+            (2.5, 10.0),
+            (1e-7, 1e-6),
+        ];
+        let shown = ticks.map(|(value, span)| tick(value, span));
+        assert_eq!(shown, ["0", "0.3", "-10", "2.5", "0.0000001"]);
+        assert_eq!(tick(3e29, 1e30), "3.0e29");
+    }
+
+    #[test]
+    fn text_is_as_wide_as_it_may_be() {
+        assert_eq!(fitting("ten", 1000, 12.0), 12.0);
+        assert!(fitting(&"x".repeat(100), 320, 12.0) < 5.4);
     }
 }

@@ -1,15 +1,20 @@
-//! The feature map: every sample a point in the colour and the shape of its class, every class named at its median.
+//! A feature map: every sample a point in the colour and the shape of its class, every class named at its median. And the
+//! gallery, maps side by side with lines of text below each.
 
 use std::ops::Range;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::canvas::{FONT, Picture, Surface, px};
-use super::palette::{Shape, class_colour, class_shape};
+use super::canvas::{FAINT, INK, LINE, Picture, SOFT, Surface, centered, fitting, px, text, tick};
+use super::points::{class_colour, draw_point};
 
-const SIZE: (u32, u32) = (640, 680);
+/// The side of the square of a map's points.
+const SIDE: u32 = 540;
+/// That of a map in a gallery.
+const GALLERY_SIDE: u32 = 250;
+/// Between two lines of text in a gallery.
+const LEADING: u32 = 17;
 /// The part of the points that may lie outside the axes, on each side, so that one stray point does not shrink the rest.
 const OUTSIDE: f64 = 0.003;
 /// The empty border of the axes, as part of their length.
@@ -18,12 +23,17 @@ const MARGIN: f64 = 0.06;
 /// The points of one picture.
 pub struct FeatureMap {
     pub title: String,
+    /// What the two axes are.
+    pub axes: [String; 2],
     pub points: Vec<(f64, f64)>,
     /// The number of each point's class.
     pub labels: Vec<u8>,
     /// What each class is called.
     pub names: Vec<String>,
+    /// The center of each class, or a vector in its direction.
     pub centers: Vec<(f64, f64)>,
+    /// Whether the directions of the features are all that counts.
+    pub is_angular: bool,
 }
 
 /// The ranges of the two axes, of equal length so that distances look as they are.
@@ -37,18 +47,15 @@ impl Axes {
     /// Axes that show all `maps`.
     pub fn around<'a>(maps: impl Iterator<Item = &'a FeatureMap> + Clone) -> Self {
         let span = |coordinate: fn(&(f64, f64)) -> f64| {
-            let mut values: Vec<f64> = maps
-                .clone()
-                .flat_map(|map| &map.points)
-                .map(coordinate)
-                .filter(|value| value.is_finite())
-                .collect();
+            let points = maps.clone().flat_map(|map| &map.points).map(coordinate);
+            let mut values: Vec<f64> = points.filter(|value| value.is_finite()).collect();
             values.sort_by(f64::total_cmp);
             let Some(last) = values.len().checked_sub(1) else {
                 return (0.0, 0.0);
             };
             let outside = (last as f64 * OUTSIDE) as usize;
-            let centers = maps.clone().flat_map(|map| &map.centers).map(coordinate);
+            let maps = maps.clone().filter(|map| !map.is_angular);
+            let centers = maps.flat_map(|map| &map.centers).map(coordinate);
             centers.fold(
                 (values[outside], values[last - outside]),
                 |(low, high), value| (low.min(value), high.max(value)),
@@ -72,168 +79,184 @@ impl Axes {
     fn contain(&self, &(x, y): &(f64, f64)) -> bool {
         self.x.contains(&x) && self.y.contains(&y)
     }
+
+    fn length(&self) -> f64 {
+        self.x.end - self.x.start
+    }
+}
+
+/// What surrounds the square of the points.
+struct Frame {
+    letters: f64,
+    left: u32,
+    top: u32,
+    right: u32,
+    bottom: u32,
+}
+
+impl Frame {
+    fn of(side: u32) -> Self {
+        let letters = (f64::from(side) / 32.0).max(11.0);
+        let times = |factor: f64| (letters * factor) as u32;
+        Self {
+            letters,
+            left: times(5.0),
+            top: times(2.2),
+            right: times(1.4),
+            bottom: times(3.4),
+        }
+    }
+
+    fn size(&self, side: u32) -> (u32, u32) {
+        (self.left + side + self.right, self.top + side + self.bottom)
+    }
 }
 
 impl FeatureMap {
     pub fn draw(&self, axes: &Axes) -> Result<Picture> {
-        Picture::draw(SIZE.0, SIZE.1, |surface| {
-            self.draw_on(surface, axes)
-                .map_err(|error| anyhow!("{error}"))
-        })
+        let (width, height) = Frame::of(SIDE).size(SIDE);
+        Picture::draw(width, height, |surface| self.draw_on(surface, axes, SIDE))
     }
 
     /// Draws the map over the whole of `surface`, which may be a part of a picture.
-    pub fn draw_on<'a>(
-        &'a self,
-        surface: &'a Surface<'_>,
-        axes: &Axes,
-    ) -> Result<(), Box<dyn std::error::Error + 'a>> {
-        let grey = RGBColor(0x66, 0x66, 0x66);
+    fn draw_on(&self, surface: &Surface<'_>, axes: &Axes, side: u32) -> Result<()> {
+        let frame = Frame::of(side);
+        let (width, _) = frame.size(side);
+        let title = centered(fitting(&self.title, width, frame.letters * 1.1), &INK);
+        let place = (px(width) as i32 / 2, px(frame.top) as i32 / 2);
+        surface.draw(&Text::new(self.title.as_str(), place, title))?;
         let mut chart = ChartBuilder::on(surface)
-            .caption(
-                &self.title,
-                (FONT, px(19))
-                    .into_font()
-                    .color(&RGBColor(0x22, 0x22, 0x22)),
-            )
-            .margin(px(10))
-            .margin_right(px(20))
-            .x_label_area_size(px(30))
-            .y_label_area_size(px(62))
+            .margin_top(px(frame.top))
+            .margin_right(px(frame.right))
+            .x_label_area_size(px(frame.bottom))
+            .y_label_area_size(px(frame.left))
             .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;
+        let labels = if side < SIDE { 5 } else { 7 };
         chart
             .configure_mesh()
-            .x_labels(7)
-            .y_labels(7)
+            .x_labels(labels)
+            .y_labels(labels)
+            .x_desc(self.axes[0].as_str())
+            .y_desc(self.axes[1].as_str())
+            .x_label_formatter(&|value| tick(*value, axes.length()))
+            .y_label_formatter(&|value| tick(*value, axes.length()))
             .light_line_style(TRANSPARENT)
-            .bold_line_style(RGBColor(0xe8, 0xe8, 0xe8).stroke_width(px(1)))
-            .axis_style(RGBColor(0xaa, 0xaa, 0xaa).stroke_width(px(1)))
-            .label_style((FONT, px(18)).into_font().color(&grey))
+            .bold_line_style(FAINT.stroke_width(px(1)))
+            .axis_style(LINE.stroke_width(px(1)))
+            .label_style(text(frame.letters, &SOFT))
+            .axis_desc_style(text(frame.letters, &SOFT))
             .draw()?;
+        if self.is_angular && !self.centers.is_empty() {
+            let circle = (0..=360).map(|degree| f64::from(degree).to_radians().sin_cos());
+            chart.draw_series(LineSeries::new(circle, LINE.stroke_width(px(1))))?;
+            for (&(x, y), label) in self.centers.iter().zip(0..) {
+                // As far as every corner.
+                let far = [&axes.x, &axes.y].map(|range| range.start.abs().max(range.end.abs()));
+                let reach = far[0].hypot(far[1]) / x.hypot(y).max(f64::MIN_POSITIVE);
+                let ray = [(0.0, 0.0), (x * reach, y * reach)];
+                let style = class_colour(label).mix(0.6).stroke_width(px(1));
+                chart.draw_series(LineSeries::new(ray, style))?;
+            }
+        }
 
         // Charts give places in the picture, and a surface takes them from its own corner.
         let (left, top) = surface.get_base_pixel();
         let from_corner = |(x, y): (i32, i32)| (x - left, y - top);
-        let visible = self
-            .points
-            .iter()
-            .zip(&self.labels)
-            .filter(|(point, _)| axes.contain(point));
-        for (point, &label) in visible {
-            let label = usize::from(label);
-            let place = from_corner(chart.backend_coord(point));
-            draw_point(surface, place, class_shape(label), class_colour(label))?;
+        for (point, &label) in self.points.iter().zip(&self.labels) {
+            if axes.contain(point) {
+                let place = from_corner(chart.backend_coord(point));
+                draw_point(surface, place, label.into())?;
+            }
         }
-        for &center in &self.centers {
+        for (label, median) in self.medians() {
+            if axes.contain(&median) {
+                let place = from_corner(chart.backend_coord(&median));
+                let name = &self.names[usize::from(label)];
+                self.draw_name(surface, name, place, frame.letters * 1.5)?;
+            }
+        }
+        // Above the names, so that none hides one.
+        for &center in self.centers.iter().filter(|_| !self.is_angular) {
             for (colour, width) in [(WHITE, 4), (BLACK, 2)] {
                 let style = colour.stroke_width(px(width));
                 chart.draw_series([Cross::new(center, px(5), style)])?;
             }
         }
-        for (label, median) in self.medians() {
-            if !axes.contain(&median) {
-                continue;
-            }
-            let place = from_corner(chart.backend_coord(&median));
-            self.draw_label(surface, &self.names[usize::from(label)], place)?;
-        }
         Ok(())
     }
 
-    /// The name of a class beside `place`, where its center may be marked, with a white rim that keeps it legible.
-    fn draw_label<'a>(
+    /// The name of a class above `place`, where its center may be marked, with a white rim that keeps it legible.
+    fn draw_name(
         &self,
-        surface: &'a Surface<'_>,
+        surface: &Surface<'_>,
         name: &str,
         (x, y): (i32, i32),
-    ) -> Result<(), Box<dyn std::error::Error + 'a>> {
-        let rise = if self.centers.is_empty() { 0 } else { 16 };
-        let y = y - px(rise) as i32;
-        let style = |colour: &RGBColor| {
-            (FONT, px(26))
-                .into_font()
-                .color(colour)
-                .pos(Pos::new(HPos::Center, VPos::Center))
+        size: f64,
+    ) -> Result<()> {
+        let rise = if self.centers.is_empty() {
+            0.0
+        } else {
+            size * 0.8
         };
+        let y = y - px(rise as u32) as i32;
         let rim = px(2) as i32;
-        for (dx, dy) in [-rim, 0, rim]
-            .into_iter()
-            .flat_map(|dx| [-rim, 0, rim].map(|dy| (dx, dy)))
-        {
-            surface.draw(&Text::new(name, (x + dx, y + dy), style(&WHITE)))?;
+        let places = [-rim, 0, rim].map(|dx| [-rim, 0, rim].map(|dy| (x + dx, y + dy)));
+        for place in places.into_iter().flatten() {
+            surface.draw(&Text::new(name, place, centered(size, &WHITE)))?;
         }
-        surface.draw(&Text::new(name, (x, y), style(&BLACK)))?;
-        Ok(())
+        Ok(surface.draw(&Text::new(name, (x, y), centered(size, &BLACK)))?)
     }
 
     /// Each class that has points with the median of both of their coordinates.
     fn medians(&self) -> Vec<(u8, (f64, f64))> {
+        let median = |label: u8, coordinate: fn(&(f64, f64)) -> f64| {
+            let points = self.points.iter().zip(&self.labels);
+            let of_class = points.filter(|&(_, &other)| other == label);
+            let mut values: Vec<f64> = of_class.map(|(point, _)| coordinate(point)).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied()
+        };
+        let place = |label| {
+            Some((
+                median(label, |point| point.0)?,
+                median(label, |point| point.1)?,
+            ))
+        };
         (0..=u8::MAX)
-            .filter_map(|label| {
-                let of_class = || {
-                    self.points
-                        .iter()
-                        .zip(&self.labels)
-                        .filter(move |&(_, &other)| other == label)
-                };
-                let x = median(of_class().map(|(point, _)| point.0))?;
-                let y = median(of_class().map(|(point, _)| point.1))?;
-                Some((label, (x, y)))
-            })
+            .filter_map(|label| Some((label, place(label)?)))
             .collect()
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut values: Vec<f64> = values.collect();
-    let middle = values.len() / 2;
-    if values.is_empty() {
-        return None;
-    }
-    let (_, median, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
-    Some(*median)
-}
-
-fn draw_point(
-    surface: &super::canvas::Surface<'_>,
-    place: (i32, i32),
-    shape: Shape,
-    colour: RGBColor,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let filled = colour.mix(0.6).filled();
-    let thin = colour.mix(0.75).stroke_width(px(1));
-    let size = px(5) as i32 / 2;
-    let at = |(x, y): (i32, i32)| (place.0 + x, place.1 + y);
-    let corners = [at((-size, -size)), at((size, size))];
-    let strokes = |ends: &[(i32, i32)]| -> Result<(), Box<dyn std::error::Error>> {
-        for &(x, y) in ends {
-            surface.draw(&PathElement::new([at((x, y)), at((-x, -y))], thin))?;
+/// Maps with axes of their own, row by row, with lines of text below each.
+pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<Picture> {
+    let columns = match panels.len() {
+        count @ 1..=3 => count,
+        0 => 1,
+        4 => 2,
+        5..=9 => 3,
+        _ => 4,
+    };
+    let rows = panels.len().div_ceil(columns).max(1);
+    let lines = panels.iter().map(|(_, lines)| lines.len()).max();
+    let (width, height) = Frame::of(GALLERY_SIDE).size(GALLERY_SIDE);
+    let below = LEADING * (lines.unwrap_or(0) as u32 + 1);
+    let size = (width * columns as u32, (height + below) * rows as u32);
+    Picture::draw(size.0, size.1, |surface| {
+        for (area, (map, lines)) in surface.split_evenly((rows, columns)).iter().zip(panels) {
+            let (upper, lower) = area.split_vertically(px(height));
+            map.draw_on(&upper, &Axes::around([map].into_iter()), GALLERY_SIDE)?;
+            for (line, index) in lines.iter().zip(0..) {
+                let style = centered(fitting(line, width - 8, 12.0), &INK);
+                let place = (
+                    px(width) as i32 / 2,
+                    px(LEADING * index + LEADING / 2) as i32,
+                );
+                lower.draw(&Text::new(line.as_str(), place, style))?;
+            }
         }
         Ok(())
-    };
-    match shape {
-        Shape::Disc => surface.draw(&Circle::new(place, size, filled))?,
-        Shape::Ring => surface.draw(&Circle::new(place, size, thin))?,
-        Shape::Square => surface.draw(&Rectangle::new(corners, filled))?,
-        Shape::Frame => surface.draw(&Rectangle::new(corners, thin))?,
-        Shape::Triangle => {
-            let ends = [(0, -size), (size, size), (-size, size)].map(at);
-            surface.draw(&Polygon::new(ends, filled))?;
-        }
-        Shape::Wedge => {
-            let ends = [(0, size), (size, -size), (-size, -size)].map(at);
-            surface.draw(&Polygon::new(ends, filled))?;
-        }
-        Shape::Diamond => {
-            let long = size * 4 / 3;
-            let ends = [(0, -long), (long, 0), (0, long), (-long, 0)].map(at);
-            surface.draw(&Polygon::new(ends, filled))?;
-        }
-        Shape::Plus => strokes(&[(0, size), (size, 0)])?,
-        Shape::Star => strokes(&[(0, size), (size, size / 2), (size, -size / 2)])?,
-        Shape::Bar => strokes(&[(size * 4 / 3, 0)])?,
-    }
-    Ok(())
+    })
 }
 
 #[cfg(test)]
@@ -243,10 +266,12 @@ mod tests {
     fn map(points: Vec<(f64, f64)>, centers: Vec<(f64, f64)>) -> FeatureMap {
         FeatureMap {
             title: "softmax, test, epoch 1".to_owned(),
+            axes: ["first", "second"].map(str::to_owned),
             labels: (0..points.len()).map(|index| (index % 3) as u8).collect(),
             names: ["A", "b", "27"].map(str::to_owned).to_vec(),
             points,
             centers,
+            is_angular: false,
         }
     }
 
@@ -260,28 +285,57 @@ mod tests {
         assert!(axes.y.contains(&-2.0), "{:?}", axes.y);
     }
 
+    /// Where the picture has the cross of the one center of a map.
+    fn cross(center: (f64, f64)) -> (f64, f64) {
+        // Two points that hold the axes. Their names are in corners of the map.
+        let map = map(vec![(-10.0, 10.0), (10.0, -10.0)], vec![center]);
+        let picture = map.draw(&Axes::around([&map].into_iter())).unwrap();
+        let mut black = picture.black();
+        black.retain(|(x, y)| (x + y - 620.0).abs() < 300.0);
+        let mean = |value: fn(&(f64, f64)) -> f64| {
+            black.iter().map(value).sum::<f64>() / black.len() as f64
+        };
+        (mean(|place| place.0), mean(|place| place.1))
+    }
+
+    #[test]
+    fn a_unit_is_as_many_pixels_across_as_up() {
+        let (origin, right, up) = (cross((0.0, 0.0)), cross((5.0, 0.0)), cross((0.0, 5.0)));
+        let (across, up) = (right.0 - origin.0, origin.1 - up.1);
+        assert!((across - 540.0 / 1.12 / 4.0).abs() < 1.0, "{across}");
+        assert!((across - up).abs() < 1.0, "{across} across, {up} up");
+    }
+
     #[test]
     fn degenerate_maps_can_be_drawn() {
         for points in [vec![], vec![(1.0, 1.0)], vec![(f64::NAN, 0.0), (1.0, 2.0)]] {
-            let map = map(points, vec![]);
-            map.draw(&Axes::around([&map].into_iter())).unwrap();
+            for is_angular in [false, true] {
+                let centers = vec![(0.0, 0.0), (1.0, 1.0)];
+                let map = FeatureMap {
+                    is_angular,
+                    ..map(points.clone(), centers)
+                };
+                map.draw(&Axes::around([&map].into_iter())).unwrap();
+            }
         }
     }
 
     #[test]
     fn the_median_is_taken_per_class_and_coordinate() {
-        let map = map(
-            vec![
-                (1.0, 9.0),
-                (0.0, 0.0),
-                (0.0, 0.0),
-                (2.0, 7.0),
-                (0.0, 0.0),
-                (0.0, 0.0),
-                (30.0, 8.0),
-            ],
-            vec![],
-        );
-        assert_eq!(map.medians()[0], (0, (2.0, 8.0)));
+        let zero = (0.0, 0.0);
+        let points = vec![(1.0, 9.0), zero, zero, (2.0, 7.0), zero, zero, (30.0, 8.0)];
+        assert_eq!(map(points, vec![]).medians()[0], (0, (2.0, 8.0)));
+    }
+
+    #[test]
+    fn galleries_of_any_size_can_be_drawn() {
+        for count in [0, 1, 4, 5] {
+            let lines = vec![
+                "class 0.9900 ± 0.0012".repeat(4),
+                "R-precision 0.9".to_owned(),
+            ];
+            let map = || map(vec![(0.0, 1.0), (1.0, 0.0)], vec![]);
+            gallery(&Vec::from_iter((0..count).map(|_| (map(), lines.clone())))).unwrap();
+        }
     }
 }

@@ -1,10 +1,9 @@
 //! The confusion matrix: a square for every label and prediction, darker the more of the label's samples it has.
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::canvas::{FONT, Picture, px};
+use super::canvas::{LINE, Picture, SOFT, Surface, centered, px};
 
 const SIZE: u32 = 900;
 /// Left of the squares and above them.
@@ -16,32 +15,20 @@ const WRONG: RGBColor = RGBColor(0x88, 0x22, 0x55);
 
 /// Draws `counts`, a row for each label and a column for each prediction, both called `names`.
 pub fn confusion_matrix(counts: &[Vec<usize>], names: &[&str]) -> Result<Picture> {
-    Picture::draw(SIZE, SIZE, |surface| {
-        draw(surface, counts, names).map_err(|error| anyhow!("{error}"))
-    })
+    Picture::draw(SIZE, SIZE, |surface| draw(surface, counts, names))
 }
 
-fn draw<'a>(
-    surface: &'a super::canvas::Surface<'_>,
-    counts: &[Vec<usize>],
-    names: &[&str],
-) -> Result<(), Box<dyn std::error::Error + 'a>> {
-    let side = f64::from(px(SIZE - BORDER - 10)) / counts.len().max(1) as f64;
-    let start = f64::from(px(BORDER));
-    let edge = |index: usize| (start + side * index as f64) as i32;
-    let middle = |index: usize| (start + side * (index as f64 + 0.5)) as i32;
+fn draw(surface: &Surface<'_>, counts: &[Vec<usize>], names: &[&str]) -> Result<()> {
+    // In pixels of the finished picture.
+    let side = f64::from(SIZE - BORDER - 10) / counts.len().max(1) as f64;
+    let at = |squares: f64| ((f64::from(BORDER) + side * squares) * f64::from(px(1))) as i32;
+    let edge = |index: usize| at(index as f64);
+    let middle = |index: usize| at(index as f64 + 0.5);
     let longest = names.iter().map(|name| name.chars().count()).max();
     let size = (side * 0.7 / longest.unwrap_or(1).max(1) as f64 * 1.4).min(side * 0.7);
-    let text = |size: f64, colour: RGBColor| {
-        (FONT, size.min(f64::from(px(20))))
-            .into_font()
-            .color(&colour)
-            .pos(Pos::new(HPos::Center, VPos::Center))
-    };
-    let grey = RGBColor(0x44, 0x44, 0x44);
-
+    let text = |size: f64, colour: &RGBColor| centered(size.min(20.0), colour);
     let middle_of_all = (px(BORDER) + px(SIZE - 10)) as i32 / 2;
-    let title = text(f64::from(px(18)), grey);
+    let title = text(18.0, &SOFT);
     let place = (middle_of_all, px(14) as i32);
     surface.draw(&Text::new("predicted", place, title.clone()))?;
     let turned = title.transform(FontTransform::Rotate270);
@@ -58,21 +45,21 @@ fn draw<'a>(
             let corners = [(edge(column), edge(row)), (edge(column + 1), edge(row + 1))];
             let square = Rectangle::new(corners, colour.mix(strength).filled());
             surface.draw(&square)?;
-            let border = RGBColor(0xdd, 0xdd, 0xdd).stroke_width(px(1) / 2);
+            let border = LINE.stroke_width(px(1) / 2);
             surface.draw(&Rectangle::new(corners, border))?;
             if count > 0 && counts.len() <= MAX_NUMBERED {
                 let number = count.to_string();
                 let size = side / number.len().max(2) as f64;
                 let colour = if strength > 0.5 { WHITE } else { BLACK };
                 let place = (middle(column), middle(row));
-                surface.draw(&Text::new(number, place, text(size, colour)))?;
+                surface.draw(&Text::new(number, place, text(size, &colour)))?;
             }
         }
     }
     let beside = px(BORDER - 22) as i32;
     for (index, &name) in names.iter().enumerate() {
-        surface.draw(&Text::new(name, (middle(index), beside), text(size, grey)))?;
-        surface.draw(&Text::new(name, (beside, middle(index)), text(size, grey)))?;
+        surface.draw(&Text::new(name, (middle(index), beside), text(size, &SOFT)))?;
+        surface.draw(&Text::new(name, (beside, middle(index)), text(size, &SOFT)))?;
     }
     Ok(())
 }

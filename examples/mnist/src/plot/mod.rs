@@ -1,19 +1,14 @@
-//! The pictures: feature maps, galleries of them, and curves.
+//! The pictures: feature maps, galleries of them, charts of lines, and confusion matrices.
 
 mod canvas;
-mod curves;
+mod chart;
 mod feature_map;
-mod gallery;
-mod legend;
 mod matrix;
-mod palette;
+mod points;
 mod projection;
-mod roc;
 
 pub use canvas::save_gif;
-pub use curves::{Curves, Series, curves};
-pub use feature_map::{Axes, FeatureMap};
-pub use gallery::{Panel, gallery};
+pub use chart::{Chart, Series, charts};
+pub use feature_map::{Axes, FeatureMap, gallery};
 pub use matrix::confusion_matrix;
 pub use projection::Projection;
-pub use roc::{Roc, roc};

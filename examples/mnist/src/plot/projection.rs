@@ -12,24 +12,39 @@ impl Projection {
     ///
     /// One dimension is laid along the horizontal axis.
     pub fn fit(features: &[f32], feature_dim: usize) -> Self {
-        let unit = |index: usize| {
-            let mut axis = vec![0.0; feature_dim];
-            if let Some(value) = axis.get_mut(index) {
-                *value = 1.0;
-            }
-            axis
-        };
+        let mut mean = vec![0.0; feature_dim];
         if feature_dim <= 2 {
+            let unit = |axis| {
+                (0..feature_dim)
+                    .map(|index| f64::from(index == axis))
+                    .collect()
+            };
             return Self {
-                mean: vec![0.0; feature_dim],
-                axes: [unit(0), unit(1)],
+                mean,
+                axes: [0, 1].map(unit),
             };
         }
-        let mean = mean(features, feature_dim);
-        let mut covariance = covariance(features, &mean);
+        let count = (features.len() / feature_dim).max(1) as f64;
+        for (index, &value) in features.iter().enumerate() {
+            mean[index % feature_dim] += f64::from(value) / count;
+        }
+        let rows = features.chunks_exact(feature_dim);
+        let mut rows: Vec<Vec<f64>> = rows
+            .map(|row| {
+                row.iter()
+                    .zip(&mean)
+                    .map(|(&value, mean)| f64::from(value) - mean)
+                    .collect()
+            })
+            .collect();
         let axes = [0, 1].map(|_| {
-            let axis = leading_direction(&covariance);
-            deflate(&mut covariance, &axis);
+            let axis = leading_direction(&rows, feature_dim);
+            for row in &mut rows {
+                let part = dot(row, &axis);
+                row.iter_mut()
+                    .zip(&axis)
+                    .for_each(|(value, along)| *value -= part * along);
+            }
             axis
         });
         Self { mean, axes }
@@ -37,56 +52,29 @@ impl Projection {
 
     /// The point of one feature vector.
     pub fn point(&self, feature: &[f32]) -> (f64, f64) {
-        let along = |axis: &[f64]| -> f64 {
-            feature
-                .iter()
-                .zip(&self.mean)
-                .zip(axis)
-                .map(|((&value, mean), weight)| (f64::from(value) - mean) * weight)
-                .sum()
-        };
-        (along(&self.axes[0]), along(&self.axes[1]))
-    }
-}
-
-fn mean(features: &[f32], feature_dim: usize) -> Vec<f64> {
-    let rows = features.chunks_exact(feature_dim);
-    let count = rows.len().max(1) as f64;
-    let mut mean = vec![0.0; feature_dim];
-    for row in rows {
-        for (sum, &value) in mean.iter_mut().zip(row) {
-            *sum += f64::from(value) / count;
-        }
-    }
-    mean
-}
-
-fn covariance(features: &[f32], mean: &[f64]) -> Vec<Vec<f64>> {
-    let mut covariance = vec![vec![0.0; mean.len()]; mean.len()];
-    for row in features.chunks_exact(mean.len()) {
-        let centered: Vec<f64> = row
-            .iter()
-            .zip(mean)
+        let centered = feature.iter().zip(&self.mean);
+        let centered: Vec<f64> = centered
             .map(|(&value, mean)| f64::from(value) - mean)
             .collect();
-        for (sums, left) in covariance.iter_mut().zip(&centered) {
-            for (sum, right) in sums.iter_mut().zip(&centered) {
-                *sum += left * right;
-            }
-        }
+        (dot(&centered, &self.axes[0]), dot(&centered, &self.axes[1]))
     }
-    covariance
 }
 
-/// The direction of the largest eigenvalue, by power iteration; its largest component is positive.
-fn leading_direction(matrix: &[Vec<f64>]) -> Vec<f64> {
-    const ROUNDS: usize = 500;
+/// The direction in which `rows` of mean zero are widest, by power iteration; its largest component is positive.
+fn leading_direction(rows: &[Vec<f64>], feature_dim: usize) -> Vec<f64> {
+    const ROUNDS: usize = 200;
     // No special direction, so that it is at right angles to none of the likely ones.
-    let mut direction: Vec<f64> = (0..matrix.len())
-        .map(|index| 1.0 + (index as f64).sin() / 2.0)
-        .collect();
+    let start = |index| 1.0 + f64::sin(index as f64) / 2.0;
+    let mut direction: Vec<f64> = (0..feature_dim).map(start).collect();
     for _ in 0..ROUNDS {
-        let image: Vec<f64> = matrix.iter().map(|row| dot(row, &direction)).collect();
+        let mut image = vec![0.0; feature_dim];
+        for row in rows {
+            let part = dot(row, &direction);
+            image
+                .iter_mut()
+                .zip(row)
+                .for_each(|(sum, value)| *sum += part * value);
+        }
         let norm = dot(&image, &image).sqrt();
         if norm == 0.0 {
             break;
@@ -97,21 +85,8 @@ fn leading_direction(matrix: &[Vec<f64>]) -> Vec<f64> {
         .iter()
         .copied()
         .max_by(|left, right| left.abs().total_cmp(&right.abs()));
-    if largest.is_some_and(|value| value < 0.0) {
-        direction.iter_mut().for_each(|value| *value = -*value);
-    }
-    direction
-}
-
-/// Takes the part along `direction` out of `matrix`.
-fn deflate(matrix: &mut [Vec<f64>], direction: &[f64]) {
-    let image: Vec<f64> = matrix.iter().map(|row| dot(row, direction)).collect();
-    let eigenvalue = dot(&image, direction);
-    for (row, left) in matrix.iter_mut().zip(direction) {
-        for (value, right) in row.iter_mut().zip(direction) {
-            *value -= eigenvalue * left * right;
-        }
-    }
+    let sign = largest.unwrap_or(1.0).signum();
+    direction.iter().map(|value| sign * value).collect()
 }
 
 fn dot(left: &[f64], right: &[f64]) -> f64 {

@@ -1,10 +1,12 @@
 //! The options of a recipe that the command line gives.
 
 use anyhow::{Result, ensure};
-use clap::{ArgMatches, Args, Command, Error, FromArgMatches, Id};
+use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Id, ValueEnum};
+use serde_json::Value;
 
 use super::loss::Loss;
 use super::options::Recipe;
+use super::presets::Preset;
 
 /// Departures from a recipe.
 #[derive(Debug, Clone)]
@@ -12,11 +14,19 @@ pub struct Changes(ArgMatches);
 
 impl Args for Changes {
     fn augment_args(command: Command) -> Command {
-        Recipe::augment_args_for_update(command)
+        Recipe::augment_args_for_update(command).mut_args(|arg| {
+            match defaults(arg.get_id().as_str()) {
+                Some(defaults) => {
+                    let help = arg.get_help().cloned().unwrap_or_default();
+                    arg.help(format!("{help} [{defaults}]"))
+                }
+                None => arg,
+            }
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
-        Recipe::augment_args_for_update(command)
+        Self::augment_args(command)
     }
 
     fn group_id() -> Option<Id> {
@@ -59,6 +69,28 @@ impl Changes {
         Ok(())
     }
 
+    /// Refuses every option but `--epochs` where a run `goes on`; that one, too, if it says so.
+    pub fn refuse_all(&self, goes_on: &str) -> Result<()> {
+        for (option, _) in Self::described() {
+            ensure!(
+                !self.is_given(&option) || (option == "epochs" && goes_on.contains("--epochs")),
+                "--{}: a run that is resumed {goes_on}",
+                option.replace('_', "-")
+            );
+        }
+        Ok(())
+    }
+
+    /// The options of a recipe, by its fields, and what each is.
+    pub fn described() -> Vec<(String, String)> {
+        let command = Recipe::augment_args_for_update(Command::new("recipe"));
+        let described = |arg: &Arg| {
+            let help = arg.get_help().map_or(String::new(), ToString::to_string);
+            (arg.get_id().to_string(), help)
+        };
+        command.get_arguments().map(described).collect()
+    }
+
     /// Whether `option`, a field of [`Recipe`], was given.
     pub fn is_given(&self, option: &str) -> bool {
         self.0.contains_id(option)
@@ -77,4 +109,53 @@ impl Changes {
         }
         Ok(())
     }
+}
+
+/// What the presets have for `option`: for all losses alike, or for one that has it.
+fn defaults(option: &str) -> Option<String> {
+    let value = |preset: Preset, loss: Loss| {
+        let recipe = serde_json::to_value(preset.recipe(loss)).unwrap_or_default();
+        match recipe.get(option)? {
+            Value::Null => None,
+            Value::Array(_) => None,
+            Value::String(text) => Some(text.to_lowercase()),
+            other => Some(other.to_string()),
+        }
+    };
+    let losses = || {
+        Loss::value_variants()
+            .iter()
+            .filter(|loss| loss.has(option))
+    };
+    let loss = *losses()
+        .find(|&&loss| loss == Loss::Joint)
+        .or(losses().next())?;
+    let of_presets = |loss| {
+        Preset::value_variants()
+            .iter()
+            .map(move |&preset| (preset, value(preset, loss)))
+    };
+    let values: Vec<(Preset, String)> = of_presets(loss)
+        .filter_map(|(preset, value)| Some((preset, value?)))
+        .collect();
+    let (_, first) = values.first()?;
+    let whose = match losses().all(|&other| of_presets(other).eq(of_presets(loss))) {
+        true => String::new(),
+        false => format!(" for {}", loss.name()),
+    };
+    let is_one = values.len() == Preset::value_variants().len()
+        && values.iter().all(|(_, value)| value == first);
+    if is_one {
+        return Some(format!("default{whose}: {first}"));
+    }
+    let name = |preset: Preset| {
+        preset
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+    };
+    let parts: Vec<String> = values
+        .iter()
+        .filter_map(|(preset, value)| Some(format!("{}: {value}", name(*preset)?)))
+        .collect();
+    Some(format!("presets{whose}: {}", parts.join(", ")))
 }

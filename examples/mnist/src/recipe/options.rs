@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::loss::Loss;
 use super::rules;
-use crate::data::SplitSizes;
 
 /// Configuration of one training run, each field with its option of the command line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Args)]
@@ -35,7 +34,7 @@ pub struct Recipe {
     /// then falls to zero
     #[arg(long, value_name = "EPOCHS", value_parser = rules::count)]
     pub lr_step: Option<usize>,
-    /// What `--lr-step` multiplies the learning rate by [default: 0.1]
+    /// What `--lr-step` multiplies the learning rate by
     #[arg(long, value_name = "FACTOR", value_parser = rules::rate)]
     pub lr_factor: f64,
     /// How strongly the weights of the network are pulled to zero
@@ -113,16 +112,6 @@ pub struct Recipe {
 /// The class rate of runs that were recorded before there was one.
 fn one() -> f64 {
     1.0
-}
-
-impl Recipe {
-    pub fn sizes(&self) -> SplitSizes {
-        SplitSizes {
-            train: self.train_size,
-            validation: self.validation_size,
-            test: self.test_size,
-        }
-    }
 }
 
 /// How the centers follow the features beside softmax: the library's rules by name, without their rate.

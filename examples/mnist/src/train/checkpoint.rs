@@ -3,15 +3,15 @@
 //! A checkpoint is written under another name and then renamed, and older ones are removed only after that, so that
 //! whenever the program is killed a whole one is left.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use burn::module::Module;
-use burn::optim::ModuleOptimizer;
-use burn::optim::lr_scheduler::LrSchedulerRecord;
-use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
+use flate2::Crc;
 
 use super::history::State;
 use crate::network::Model;
@@ -22,8 +22,9 @@ const DRAFT: &str = "draft";
 const PREFIX: &str = "epoch-";
 const MODEL: &str = "model.bpk";
 const OPTIMIZER: &str = "optimizer.bpk";
-const SCHEDULER: &str = "scheduler.bpk";
 const STATE: &str = "state.json";
+/// The checksums of the other files, by their names.
+const CHECKSUMS: &str = "checksums.json";
 
 /// Writes the checkpoint of `state`, then removes those that are neither the last nor the best.
 pub fn save(
@@ -31,11 +32,10 @@ pub fn save(
     state: &State,
     model: &Model,
     optimizer: &ModuleOptimizer,
-    scheduler: &ModuleLrScheduler,
 ) -> Result<()> {
-    let directory = run.part(DIRECTORY)?;
-    let draft = directory.path().join(DRAFT);
-    let path = directory.path().join(name(state.epoch));
+    let directory = run.folder(DIRECTORY)?;
+    let draft = directory.join(DRAFT);
+    let path = directory.join(name(state.epoch));
     let write = || -> Result<()> {
         if draft.exists() {
             before_write();
@@ -47,12 +47,13 @@ pub fn save(
         model.clone().into_record().save(draft.join(MODEL))?;
         before_write();
         optimizer.save(draft.join(OPTIMIZER))?;
-        before_write();
-        scheduler.to_record().save(draft.join(SCHEDULER))?;
         write_json(&draft.join(STATE), state)?;
-        for file in [MODEL, OPTIMIZER, SCHEDULER] {
+        let mut checksums = BTreeMap::new();
+        for file in [MODEL, OPTIMIZER, STATE] {
             File::open(draft.join(file))?.sync_all()?;
+            checksums.insert(file, checksum(&draft.join(file))?);
         }
+        write_json(&draft.join(CHECKSUMS), &checksums)?;
         before_write();
         Ok(fs::rename(&draft, &path)?)
     };
@@ -83,28 +84,55 @@ pub fn of_epoch(run: &Path, epoch: usize) -> PathBuf {
 }
 
 pub fn state(checkpoint: &Path) -> Result<State> {
-    read_json(&checkpoint.join(STATE))
+    read_json(&checked(checkpoint, STATE)?)
 }
 
 pub fn model_record(checkpoint: &Path) -> Result<ModuleRecord> {
-    let path = checkpoint.join(MODEL);
+    let path = checked(checkpoint, MODEL)?;
     ModuleRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))
 }
 
-/// The optimizer and the scheduler as they were, from those of the same recipe.
-pub fn restore(
-    checkpoint: &Path,
-    optimizer: ModuleOptimizer,
-    scheduler: ModuleLrScheduler,
-) -> Result<(ModuleOptimizer, ModuleLrScheduler)> {
-    let path = checkpoint.join(OPTIMIZER);
-    let optimizer = optimizer
-        .load(&path)
-        .map_err(|error| anyhow!("{}: {error}", path.display()))?;
-    let path = checkpoint.join(SCHEDULER);
+/// The optimizer as it was, from one of the same recipe.
+pub fn restore(checkpoint: &Path, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer> {
+    let path = checked(checkpoint, OPTIMIZER)?;
     let record =
-        LrSchedulerRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-    Ok((optimizer, scheduler.load_record(record)))
+        OptimizerRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    let moments = record.len();
+    let optimizer = optimizer.load_record(record);
+    ensure!(
+        optimizer.to_record().len() == moments,
+        "{}: not the optimizer of this run's recipe",
+        path.display()
+    );
+    Ok(optimizer)
+}
+
+/// Where `file` of a checkpoint is, whose content is what was written.
+fn checked(checkpoint: &Path, file: &str) -> Result<PathBuf> {
+    let path = checkpoint.join(file);
+    let check = || -> Result<()> {
+        let checksums: BTreeMap<String, u32> = read_json(&checkpoint.join(CHECKSUMS))?;
+        ensure!(
+            checksums.get(file) == Some(&checksum(&path)?),
+            "{}: not what was written; its checksum differs",
+            path.display()
+        );
+        Ok(())
+    };
+    check().with_context(|| {
+        format!(
+            "a corrupt checkpoint; without the directory {} the run goes on from the checkpoint before it, or from the \
+             beginning",
+            checkpoint.display()
+        )
+    })?;
+    Ok(path)
+}
+
+fn checksum(path: &Path) -> Result<u32> {
+    let mut crc = Crc::new();
+    crc.update(&fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?);
+    Ok(crc.sum())
 }
 
 fn name(epoch: usize) -> String {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Classes;
 use crate::evaluate::Scores;
+use crate::terminal::number;
 
 /// One line of `metrics.jsonl`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,8 +28,8 @@ impl fmt::Display for EpochMetrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "loss {:.4}, accuracy {:.4}; validation {}, test {}; {:.1} s, {:.0} images/s",
-            self.train_loss,
+            "loss {}, accuracy {:.4}; validation {}; test {}; {:.1} s, {:.0} images/s",
+            number(self.train_loss, 4),
             self.train_accuracy,
             self.validation,
             self.test,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Dataset;
 use crate::evaluate::{Embedding, Scores};
 use crate::network::Model;
-use crate::run::{RunDirectory, read_json};
+use crate::run::{RunDirectory, read_json, write_json};
 
 /// At most how many training samples the feature maps show. They are the references of k-NN as well.
 const SHOWN_TRAIN_SAMPLES: usize = 1000;
@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub epoch: usize,
     pub train: Embedding,
     pub test: Embedding,
-    /// Row by row; `None` without center loss.
+    /// The centers of center loss, or the class vectors of a loss over angles, row by row; `None` of softmax.
     pub centers: Option<Vec<f32>>,
 }
 
@@ -39,10 +39,7 @@ impl Look {
         let validation = Embedding::of(&dataset.validation, model, device)?;
         let test = Embedding::of(&dataset.test, model, device)?;
         let by_centers = model.objective.nearest_center()?;
-        let centers = match model.objective.center_loss() {
-            Some(center_loss) => Some(center_loss.centers().try_into_vec_as()?),
-            None => None,
-        };
+        let centers = by_centers.as_ref().map(|by| by.centers().try_into_vec_as());
         Ok(Self {
             validation: validation.scores(by_centers.as_ref(), &train, device)?,
             test: test.scores(by_centers.as_ref(), &train, device)?,
@@ -50,7 +47,7 @@ impl Look {
                 epoch,
                 train,
                 test: test.first(SHOWN_TEST_SAMPLES),
-                centers,
+                centers: centers.transpose()?,
             },
         })
     }
@@ -58,7 +55,7 @@ impl Look {
 
 impl Snapshot {
     pub fn save(&self, run: &RunDirectory) -> Result<()> {
-        run.part(DIRECTORY)?.write_json(&name(self.epoch), self)
+        write_json(&run.folder(DIRECTORY)?.join(name(self.epoch)), self)
     }
 
     /// The snapshots of all epochs up to `last`.

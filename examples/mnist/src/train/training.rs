@@ -16,9 +16,9 @@ use super::tally::Tally;
 use crate::data::{Dataset, Shifts};
 use crate::interrupt;
 use crate::network::Model;
-use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::run::RunDirectory;
+use crate::terminal::Progress;
 
 /// Each reading of loss and accuracy waits for the device, so it is done once in this many steps.
 const STEPS_PER_READING: usize = 16;
@@ -73,14 +73,16 @@ impl Training<'_> {
                 state = checkpoint::state(&path)?;
                 state.ensure_classes(classes)?;
                 model = model.load(checkpoint::model_record(&path)?)?;
-                (optimizer, scheduler) = checkpoint::restore(&path, optimizer, scheduler)?;
+                optimizer = checkpoint::restore(&path, optimizer)?;
+                // The rates follow from the step alone, also where the recipe has more epochs by now.
+                (0..state.step).for_each(|_| drop(scheduler.step()));
                 // What a kill behind the last checkpoint has left of older ones.
                 checkpoint::remove_old(self.directory, &state)?;
             }
             None => {
                 state.classes = classes.clone();
                 model = self.started(model)?;
-                checkpoint::save(self.directory, &state, &model, &optimizer, &scheduler)?;
+                checkpoint::save(self.directory, &state, &model, &optimizer)?;
             }
         }
 
@@ -112,7 +114,7 @@ impl Training<'_> {
             // All before the checkpoint, so that what a checkpoint speaks of is there.
             self.directory.write_json_lines(METRICS, &state.history)?;
             look.snapshot.save(self.directory)?;
-            checkpoint::save(self.directory, &state, &model, &optimizer, &scheduler)?;
+            checkpoint::save(self.directory, &state, &model, &optimizer)?;
         }
         Trained::of(state, self.dataset, self.directory)
     }

@@ -74,6 +74,17 @@ pub fn by_columns(images: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The images of `images` with each pixel four times.
+pub fn doubled(images: &[u8]) -> Vec<u8> {
+    let pixels = &images[16..];
+    let mut bytes = header(0x0803, &[pixels.len() / SIDE / SIDE, 2 * SIDE, 2 * SIDE]);
+    for image in pixels.chunks_exact(SIDE * SIDE) {
+        let pixel = |place: usize| image[place / (4 * SIDE) * SIDE + place % (2 * SIDE) / 2];
+        bytes.extend((0..4 * SIDE * SIDE).map(pixel));
+    }
+    bytes
+}
+
 fn header(magic: u32, sizes: &[usize]) -> Vec<u8> {
     let sizes = sizes.iter().map(|&size| size as u32);
     [magic]

@@ -4,25 +4,20 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::launch::{SIX_EPOCHS, Scene, json_lines, loss_by_epoch, wait_for};
+use crate::launch::{LONG, Scene, loss_by_epoch, wait_for};
 
 #[test]
 fn a_reader_that_goes_away_ends_no_training() {
     let scene = Scene::new();
-    for arguments in [&SIX_EPOCHS[..], &["--epochs", "1"]] {
-        let out = scene.out().join(arguments.len().to_string());
-        let mut child = scene
-            .command_into(&out, arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        drop((child.stdout.take(), child.stderr.take()));
-        assert!(child.wait().unwrap().success());
-        assert!(out.join("report.html").is_file());
-    }
-    let metrics = json_lines(&scene.out().join("7/metrics.jsonl"));
-    assert_eq!(metrics.len(), 6);
+    let mut child = scene
+        .command_into(&scene.out(), &["--epochs", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert!(child.wait().unwrap().success());
+    assert!(scene.out().join("report.html").is_file());
 }
 
 #[cfg(target_os = "linux")]
@@ -66,12 +61,12 @@ fn press_ctrl_c(child: &Child) {
 fn ctrl_c_names_the_command_that_goes_on() {
     let scene = Scene::new();
     let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &SIX_EPOCHS).printed();
+    scene.launch_into(&whole, &LONG).printed();
 
     let stopped = scene.out().join("stopped by a person");
-    let mut command = interruptible(scene.command_into(&stopped, &SIX_EPOCHS));
+    let mut command = interruptible(scene.command_into(&stopped, &LONG));
     let child = command.spawn().unwrap();
-    wait_for(&stopped.join("checkpoints/epoch-0002"));
+    wait_for(&stopped.join("checkpoints/epoch-0001"));
     press_ctrl_c(&child);
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
@@ -87,9 +82,9 @@ fn ctrl_c_names_the_command_that_goes_on() {
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
     let scene = Scene::new();
-    let mut command = interruptible(scene.command_into(&scene.out(), &SIX_EPOCHS));
+    let mut command = interruptible(scene.command_into(&scene.out(), &LONG));
     // Ten minutes within the writing of the first snapshot.
-    command.env("FAILPOINTS", "write=18*off->sleep(600000)");
+    command.env("FAILPOINTS", "write=20*off->sleep(600000)");
     let mut child = command.spawn().unwrap();
     wait_for(&scene.out().join("snapshots/epoch-0001.json.draft"));
     press_ctrl_c(&child);

@@ -28,6 +28,8 @@ fn a_bad_option_is_named() {
     assert_fault(&scene, &["--lr-factor", "0.5"], &["--lr-step"]);
     assert_fault(&scene, &["train"], &["--loss"]);
     assert_fault(&scene, &["--device", "abacus"], &["--device", "abacus"]);
+    let parts = ["--preset is an option of 'mnist train', 'mnist open-set', 'mnist compare'"];
+    assert_fault(&scene, &["--preset", "full"], &parts);
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
 
 #[test]
 fn images_that_are_too_small_once_shrunk_are_named() {
-    let parts = [TRAIN_LABELS, "4x4", "at least 8x8"];
+    let parts = [TRAIN_IMAGES, "4x4", "at least 8x8"];
     assert_fault(&Scene::new(), &["--shrink", "2"], &parts);
 }
 

@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::dataset;
 
 /// Long enough to be stopped on the way.
-pub const SIX_EPOCHS: [&str; 7] = [
+pub const LONG: [&str; 7] = [
     "train",
     "--loss",
     "joint",
     "--epochs",
-    "6",
+    "4",
     "--batch-size",
     "4",
 ];

@@ -18,7 +18,7 @@ fn the_main_job_compares_the_losses_and_leaves_pictures_and_metrics() {
     let results = json(&out.join("results.json"));
     assert_eq!(results["rows"].as_array().unwrap().len(), 3);
     assert_eq!(results["test_samples"], 12);
-    assert_eq!(results["rows"][1]["images"], serde_json::json!([48]));
+    assert_eq!(results["rows"][1]["runs"][0]["images"], 48);
     for loss in ["softmax", "joint", "center"] {
         let part = out.join(format!("{loss}-seed-1"));
         let metrics = json_lines(&part.join("metrics.jsonl"));
@@ -36,6 +36,7 @@ fn the_main_job_compares_the_losses_and_leaves_pictures_and_metrics() {
         let job = json(&part.join("run.json"));
         assert_eq!(job["provenance"]["device"], "flex (CPU)");
         assert_eq!(job["recipe"]["loss"], loss);
+        assert_eq!(job["image_size"], serde_json::json!([8, 8]));
     }
 }
 
@@ -48,6 +49,13 @@ fn an_interrupted_main_job_goes_on() {
     let joint = fs::read(scene.out().join("joint-seed-1/metrics.jsonl")).unwrap();
 
     let out = scene.out().display().to_string();
+    let fault = scene.run(&["open-set", "--resume", &out]).fault();
+    assert!(
+        fault.contains("a run of `mnist`, not of `mnist open-set`"),
+        "{fault}"
+    );
+    let fault = scene.run(&["--resume", &out, "--epochs", "3"]).fault();
+    assert!(fault.contains("--epochs: a run that is resumed"), "{fault}");
     let printed = scene.run(&["--resume", &out]).printed();
     assert!(printed.contains("center"), "{printed}");
     assert!(center.join("metrics.jsonl").is_file());

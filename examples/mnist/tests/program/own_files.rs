@@ -5,7 +5,7 @@ use std::fs;
 use crate::dataset::{self, TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS};
 use crate::launch::{Scene, json, loss_by_epoch};
 
-const SHORT: [&str; 5] = ["train", "--loss", "joint", "--epochs", "2"];
+const SHORT: [&str; 5] = ["train", "--loss", "joint", "--epochs", "1"];
 
 /// The labels in EMNIST's letters that the classes of the small data set get here.
 const LETTERS: [u8; 3] = [1, 2, 26];
@@ -133,6 +133,51 @@ fn a_run_is_not_evaluated_on_data_with_other_labels() {
 }
 
 #[test]
+fn the_data_of_a_run_is_found_from_everywhere_and_has_its_size() {
+    let scene = Scene::new();
+    let out = scene.out().display().to_string();
+    let mut command =
+        scene.command(&[&SHORT[..], &["--data-dir", "data", "--out-dir", &out]].concat());
+    assert!(command.output().unwrap().status.success());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let mut command = scene.command(&["evaluate", "--run", &out]);
+    assert!(
+        command
+            .current_dir(&elsewhere)
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    let report = fs::read_to_string(scene.out().join("report.html")).unwrap();
+    assert!(
+        report.contains("LeNet++ on data"),
+        "the title is of other data"
+    );
+
+    // Of twice the size, and once shrunk again of the same.
+    let large = Scene::new();
+    for (name, count) in [(TRAIN_IMAGES, 48), (TEST_IMAGES, 12)] {
+        fs::write(
+            large.data().join(name),
+            dataset::doubled(&dataset::images(count)),
+        )
+        .unwrap();
+    }
+    let data = large.data().display().to_string();
+    let fault = scene
+        .run(&["evaluate", "--run", &out, "--data-dir", &data])
+        .fault();
+    assert!(
+        fault.contains("images of 16x16, but the run was trained on images of 8x8"),
+        "{fault}"
+    );
+    let center = ["train", "--loss", "center", "--from", &out];
+    let fault = large.launch(&center).fault();
+    assert!(fault.contains("does not fit"), "{fault}");
+}
+
+#[test]
 fn a_label_that_was_not_trained_is_named() {
     let scene = Scene::new();
     let labels = dataset::relabelled(&dataset::labels(12), [0, 1, 9]);
@@ -155,4 +200,14 @@ fn the_data_sets_are_named_in_help() {
     ] {
         assert!(help.contains(name), "{name}: {help}");
     }
+    let words = Vec::from_iter(help.split_whitespace()).join(" ");
+    for part in [
+        "Examples:",
+        "presets for joint: quick: 3, full: 8, mxnet: 30",
+        "[default",
+    ] {
+        assert!(words.contains(part), "{part}: {help}");
+    }
+    let longest = help.lines().map(|line| line.chars().count()).max().unwrap();
+    assert!(longest <= 100, "{longest} columns: {help}");
 }

@@ -3,140 +3,137 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::launch::{SIX_EPOCHS, Scene, finish, kill_at};
+use crate::commands::ANGULAR;
+use crate::launch::{LONG, Scene, finish, kill_at, loss_by_epoch};
 use crate::remains::Remains;
-
-/// A run of two epochs of two steps, as quick as one can be.
-const SHORT: [&str; 11] = [
-    "train",
-    "--epochs",
-    "2",
-    "--batch-size",
-    "4",
-    "--train-size",
-    "8",
-    "--validation-size",
-    "3",
-    "--test-size",
-    "3",
-];
-const SHORT_EPOCHS: usize = 2;
-
-/// The losses over angles. Where the margin can rise, it does so until the end.
-const OVER_ANGLES: [&[&str]; 6] = [
-    &["--loss", "normalized-softmax"],
-    &["--loss", "cosface", "--margin-warmup", "1"],
-    &["--loss", "arcface", "--margin-warmup", "1"],
-    &["--loss", "sphereface"],
-    &["--loss", "adaface", "--margin-warmup", "1"],
-    &["--loss", "proxy-anchor"],
-];
 
 /// Where the checkpoint of `epoch` is, in the directory of a run.
 fn checkpoint(run: &Path, epoch: usize) -> PathBuf {
     run.join(format!("checkpoints/epoch-{epoch:04}"))
 }
 
+/// With every loss: all that holds its state is in a checkpoint. Where a margin or a weight can rise, it does so.
 #[test]
 fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
     let scene = Scene::new();
-    let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &SIX_EPOCHS).printed();
-    for epochs in [0, 1, 3] {
-        let killed = scene.out().join(format!("killed-{epochs}"));
-        let command = scene.command_into(&killed, &SIX_EPOCHS);
-        kill_at(&checkpoint(&killed, epochs), command);
+    let short = ["--epochs", "2", "--batch-size", "8"];
+    let mut joint = String::new();
+    for loss in ["joint", "softmax", "center"].into_iter().chain(ANGULAR) {
+        let rise = match loss {
+            "joint" => &["--lambda-warmup", "1"][..],
+            "cosface" | "arcface" | "adaface" => &["--margin-warmup", "1"],
+            "center" => &["--from", &joint],
+            _ => &[],
+        };
+        let arguments = [&["train", "--loss", loss], rise, &short].concat();
+        let [whole, killed] = ["whole", "killed"].map(|name| scene.out().join(loss).join(name));
+        scene.launch_into(&whole, &arguments).printed();
+        kill_at(
+            &checkpoint(&killed, 1),
+            scene.command_into(&killed, &arguments),
+        );
         let path = killed.display().to_string();
         scene.run(&["train", "--resume", &path]).printed();
-        let what = format!("killed after {epochs}");
-        Remains::of(&whole).assert_equal(&Remains::of(&killed), &what);
-    }
-}
-
-/// How far a run is followed.
-#[derive(Clone, Copy)]
-enum Until {
-    /// To the end, with pictures and report.
-    Drawn,
-    /// To the last checkpoint.
-    Trained,
-}
-
-impl Until {
-    fn remains(self, run: &Path) -> Remains {
-        match self {
-            Self::Drawn => Remains::of(run),
-            Self::Trained => Remains::of_training(run, SHORT_EPOCHS),
+        Remains::of(&whole).assert_equal(&Remains::of(&killed), loss);
+        if loss == "joint" {
+            joint = whole.display().to_string();
         }
     }
 }
 
-/// Asserts that a short run with `options` leaves the same as ever after it ended in front of any of its writes and went
-/// on. Returns the number of these writes.
-fn assert_goes_on_from_any_write(options: &[&str], until: Until) -> usize {
+/// In front of every write of the program, from the first directory to the report.
+#[test]
+fn a_run_that_ends_in_front_of_any_write_goes_on_bit_for_bit() {
     let scene = Scene::new();
-    let arguments = [&SHORT[..], options].concat();
+    let arguments = [
+        &[
+            "train",
+            "--loss",
+            "joint",
+            "--epochs",
+            "1",
+            "--train-size",
+            "4",
+        ][..],
+        &[
+            "--batch-size",
+            "4",
+            "--validation-size",
+            "3",
+            "--test-size",
+            "3",
+        ],
+    ]
+    .concat();
     let whole = scene.out().join("whole");
     scene.launch_into(&whole, &arguments).printed();
-    let whole = until.remains(&whole);
-
+    let whole = Remains::of(&whole);
     for write in 0.. {
         let ended = scene.out().join(format!("ended-{write}"));
-        let launched = scene.launch_with_end_at(write, &ended, &arguments);
-        let last = checkpoint(&ended, SHORT_EPOCHS);
-        let is_over = match until {
-            Until::Drawn => launched.succeeded(),
-            Until::Trained => last.exists(),
-        };
-        if is_over {
-            return write;
+        if scene
+            .launch_with_end_at(write, &ended, &arguments)
+            .succeeded()
+        {
+            // Those of an epoch, two checkpoints, four pictures and a report at the least.
+            assert!(write > 30, "only {write} writes were found");
+            return;
         }
         let way_on = match ended.join("run.json").exists() {
             true => scene.command(&["train", "--resume", &ended.display().to_string()]),
             // It had not begun, and what is there is no obstacle to beginning.
             false => scene.command_into(&ended, &arguments),
         };
-        match until {
-            Until::Drawn => drop(finish(way_on).printed()),
-            Until::Trained => kill_at(&last, way_on),
-        }
-        let what = format!("{options:?}, ended in front of {write}");
-        whole.assert_equal(&until.remains(&ended), &what);
+        finish(way_on).printed();
+        whole.assert_equal(&Remains::of(&ended), &format!("ended in front of {write}"));
         fs::remove_dir_all(&ended).unwrap();
     }
-    unreachable!("a run has a last write")
 }
 
-/// In front of every write of the program, from the first directory to the report.
 #[test]
-fn a_run_that_ends_in_front_of_any_write_goes_on_bit_for_bit() {
-    let joint = ["--loss", "joint", "--lambda-warmup", "1"];
-    let writes = assert_goes_on_from_any_write(&joint, Until::Drawn);
-    // Those of two epochs, three checkpoints, six pictures and a report at the least.
-    assert!(writes > 50, "only {writes} writes were found");
-}
-
-/// In front of every write of training, for each loss over angles: from the first directory to what commits the last
-/// checkpoint, so that all that holds the state of a loss is among them. What is drawn from it afterwards knows nothing
-/// of the loss, and takes most of the time: the test above goes through that.
-#[test]
-fn training_over_angles_that_ends_in_front_of_any_write_goes_on_bit_for_bit() {
-    for options in OVER_ANGLES {
-        let writes = assert_goes_on_from_any_write(options, Until::Trained);
-        // Those of two epochs and three checkpoints at the least.
-        assert!(writes > 40, "{options:?}: only {writes} writes were found");
-    }
+fn a_run_goes_on_for_more_epochs() {
+    let scene = Scene::new();
+    let run = scene.out().display().to_string();
+    let arguments = [
+        "train",
+        "--loss",
+        "joint",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "8",
+    ];
+    scene.launch(&arguments).printed();
+    let resume = ["train", "--resume", &run];
+    let fault = scene
+        .run(&[&resume[..], &["--epochs", "2", "--lr", "0.1"]].concat())
+        .fault();
+    assert!(
+        fault.contains("--lr: a run that is resumed goes on with the recipe"),
+        "{fault}"
+    );
+    let printed = scene
+        .run(&[&resume[..], &["--epochs", "3"]].concat())
+        .printed();
+    assert!(printed.contains("epoch 3"), "{printed}");
+    assert_eq!(loss_by_epoch(&scene.out()).len(), 3);
+    let fault = scene
+        .run(&[&resume[..], &["--epochs", "2"]].concat())
+        .fault();
+    assert!(
+        fault.contains("--epochs 2: the run has gone through 3 of its 3"),
+        "{fault}"
+    );
 }
 
 #[test]
 fn what_a_kill_left_half_written_is_no_obstacle() {
     let scene = Scene::new();
     let whole = scene.out().join("whole");
-    scene.launch_into(&whole, &SIX_EPOCHS).printed();
+    scene.launch_into(&whole, &LONG).printed();
 
     let killed = scene.out().join("killed");
-    let command = scene.command_into(&killed, &SIX_EPOCHS);
-    kill_at(&checkpoint(&killed, 2), command);
+    let command = scene.command_into(&killed, &LONG);
+    kill_at(&checkpoint(&killed, 1), command);
     let draft = killed.join("checkpoints/draft");
     fs::create_dir_all(&draft).unwrap();
     fs::write(draft.join("model.bpk"), b"half").unwrap();
@@ -150,7 +147,7 @@ fn what_a_kill_left_half_written_is_no_obstacle() {
 fn only_the_last_and_the_best_checkpoints_are_kept() {
     let scene = Scene::new();
     let run = scene.out().join("run");
-    scene.launch_into(&run, &SIX_EPOCHS).printed();
+    scene.launch_into(&run, &LONG).printed();
     let names = || {
         let entries = fs::read_dir(run.join("checkpoints")).unwrap();
         let mut names = Vec::from_iter(entries.map(|entry| entry.unwrap().file_name()));
@@ -159,7 +156,7 @@ fn only_the_last_and_the_best_checkpoints_are_kept() {
     };
     let kept = names();
     assert!(kept.len() <= 2, "{kept:?}");
-    assert_eq!(kept.last().unwrap(), "epoch-0006");
+    assert_eq!(kept.last().unwrap(), "epoch-0004");
 
     // As a kill leaves it behind the last checkpoint, within the removal of an older one.
     let path = run.display().to_string();

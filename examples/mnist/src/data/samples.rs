@@ -1,0 +1,307 @@
+//! Labelled images, and the batches of an epoch.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::classes::Classes;
+use super::files::{Files, IMAGES, LABELS, Set};
+use super::idx;
+
+/// The smallest side that three halvings leave something of.
+const MIN_SIDE: usize = 8;
+
+/// Labelled grey-scale images of one size.
+#[derive(Clone)]
+pub struct Samples {
+    pixels: Vec<u8>,
+    /// The number of each sample's class.
+    labels: Vec<u8>,
+    height: usize,
+    width: usize,
+    /// The file of the labels.
+    path: PathBuf,
+}
+
+impl Samples {
+    /// The samples of one set of files, with the labels of the file. Images are made smaller by the factor `shrink`.
+    pub fn read(files: &Files, set: Set, shrink: usize) -> Result<Self> {
+        let (images_path, path) = (files.path(set, IMAGES)?, files.path(set, LABELS)?);
+        let images = idx::read_images(&images_path)?;
+        let images = match files.transpose() {
+            true => images.transposed().shrunk(shrink),
+            false => images.shrunk(shrink),
+        };
+        let labels = idx::read_labels(&path)?;
+        let (count, height, width) = (images.count, images.height, images.width);
+        ensure!(
+            count == labels.len(),
+            "{}: {} labels for {count} images",
+            path.display(),
+            labels.len()
+        );
+        ensure!(count > 0, "{}: no samples", path.display());
+        ensure!(
+            height.min(width) >= MIN_SIDE,
+            "{}: images of {height}x{width}; LeNet++ needs at least {MIN_SIDE}x{MIN_SIDE}",
+            images_path.display()
+        );
+        Ok(Self {
+            pixels: images.pixels,
+            labels,
+            height,
+            width,
+            path,
+        })
+    }
+
+    /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes.
+    pub fn parted(&self, all: &Classes, known: &Classes) -> Result<[Self; 2]> {
+        let numbers: Vec<Option<usize>> = (0..=u8::MAX).map(|label| known.number(label)).collect();
+        for (index, &label) in self.labels.iter().enumerate() {
+            all.number(label).with_context(|| {
+                format!(
+                    "{}: label {label} at index {index}; this run has {} classes, with the labels {}",
+                    self.path.display(),
+                    all.len(),
+                    all.listed()
+                )
+            })?;
+        }
+        let number = |index: &usize| numbers[usize::from(self.labels[*index])];
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            (0..self.len()).partition(|index| number(index).is_some());
+        let labels = known.iter().filter_map(number);
+        Ok([
+            Self {
+                labels: labels.map(|number| number as u8).collect(),
+                ..self.subset(&known)
+            },
+            self.subset(&unknown),
+        ])
+    }
+
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Height and width of every image.
+    pub fn image_size(&self) -> [usize; 2] {
+        [self.height, self.width]
+    }
+
+    pub fn labels(&self) -> &[u8] {
+        &self.labels
+    }
+
+    /// The samples at `indices`, in that order.
+    pub fn subset(&self, indices: &[usize]) -> Self {
+        let pixels = indices.iter().flat_map(|&index| self.image(index));
+        Self {
+            pixels: pixels.copied().collect(),
+            labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            path: self.path.clone(),
+            ..*self
+        }
+    }
+
+    /// The first `count` samples, or all if there are fewer.
+    pub fn first(&self, count: usize) -> Self {
+        self.subset(&Vec::from_iter(0..count.min(self.len())))
+    }
+
+    /// An order of all samples that is the same in all runs.
+    ///
+    /// Some files are sorted by difficulty, by writer or by class: what a smaller run takes of them must not be.
+    pub fn fixed_order(&self) -> Vec<usize> {
+        shuffled(self.len(), &mut StdRng::seed_from_u64(0))
+    }
+
+    /// At most `count` samples, the same in all runs.
+    pub fn some(&self, count: Option<usize>) -> Self {
+        let order = self.fixed_order();
+        self.subset(&order[..count.unwrap_or(self.len()).min(self.len())])
+    }
+
+    /// The images at `indices`, `[batch_size, 1, height, width]`, with values from 0 to 1.
+    pub fn images_at(&self, indices: &[usize], device: &Device) -> Tensor<4> {
+        self.shifted_images_at(indices, &mut Shifts::new(0, 0, 0), device)
+    }
+
+    /// As [`images_at`](Self::images_at), each image moved by the next of `shifts`.
+    pub fn shifted_images_at(
+        &self,
+        indices: &[usize],
+        shifts: &mut Shifts,
+        device: &Device,
+    ) -> Tensor<4> {
+        let shifted = |&index| shifts.shifted(self.image(index), self.width);
+        let pixels = indices.iter().flat_map(shifted);
+        let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
+        let shape = [indices.len(), 1, self.height, self.width];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    fn image(&self, index: usize) -> &[u8] {
+        let area = self.height * self.width;
+        &self.pixels[index * area..(index + 1) * area]
+    }
+
+    /// The labels at `indices`, `[batch_size]`.
+    pub fn labels_at(&self, indices: &[usize], device: &Device) -> Tensor<1, Int> {
+        let labels = indices.iter().map(|&index| i32::from(self.labels[index]));
+        let values: Vec<i32> = labels.collect();
+        Tensor::from_data(TensorData::new(values, [indices.len()]), device)
+    }
+
+    /// The order of an epoch. It follows from `seed` and `epoch` alone, so a resumed run goes through the same batches.
+    pub fn epoch_order(&self, seed: u64, epoch: usize) -> Vec<usize> {
+        shuffled(self.len(), &mut generator(seed, epoch, Purpose::Order))
+    }
+}
+
+/// Random shifts of an epoch's training images, in the order of its batches, so that a network learns the digit and not
+/// its place.
+pub struct Shifts {
+    max: i32,
+    rng: StdRng,
+}
+
+impl Shifts {
+    /// Up to `max` pixels in each direction. They follow from `seed` and `epoch` alone, as the order of an epoch does.
+    pub fn new(max: usize, seed: u64, epoch: usize) -> Self {
+        Self {
+            max: max as i32,
+            rng: generator(seed, epoch, Purpose::Shifts),
+        }
+    }
+
+    /// The pixels of `image`, moved by the next shift; what moves in is black.
+    pub fn shifted(&mut self, image: &[u8], width: usize) -> Vec<u8> {
+        if self.max == 0 {
+            return image.to_vec();
+        }
+        let [down, right] = [(); 2].map(|()| self.rng.random_range(-self.max..=self.max) as isize);
+        shifted(image, width, down, right)
+    }
+}
+
+fn shifted(image: &[u8], width: usize, down: isize, right: isize) -> Vec<u8> {
+    let pixel = |place: usize| {
+        let row = (place / width).checked_add_signed(-down)?;
+        let column = (place % width).checked_add_signed(-right)?;
+        let is_inside = column < width;
+        is_inside.then(|| image.get(row * width + column).copied())?
+    };
+    (0..image.len())
+        .map(|place| pixel(place).unwrap_or(0))
+        .collect()
+}
+
+/// What the random numbers of an epoch are for.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Order = 0,
+    Shifts = 1,
+}
+
+/// An own stream for every seed, epoch and purpose: neighbouring seeds would share numbers if the three were added.
+fn generator(seed: u64, epoch: usize, purpose: Purpose) -> StdRng {
+    let mut seeding = [0; 32];
+    seeding[..8].copy_from_slice(&seed.to_le_bytes());
+    seeding[8..16].copy_from_slice(&(epoch as u64).to_le_bytes());
+    seeding[16] = purpose as u8;
+    StdRng::from_seed(seeding)
+}
+
+pub fn shuffled(len: usize, rng: &mut StdRng) -> Vec<usize> {
+    let mut order = Vec::from_iter(0..len);
+    order.shuffle(rng);
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IMAGE: [u8; 6] = [1, 2, 3, 4, 5, 6];
+
+    fn samples(labels: Vec<u8>) -> Samples {
+        Samples {
+            pixels: (0..labels.len() * 64)
+                .map(|value| (value / 64) as u8)
+                .collect(),
+            labels,
+            height: 8,
+            width: 8,
+            path: "labels".into(),
+        }
+    }
+
+    #[test]
+    fn a_subset_keeps_images_and_labels_together() {
+        let subset = samples((0..20).map(|index| index % 10).collect()).subset(&[13, 4]);
+        assert_eq!(subset.labels, [3, 4]);
+        assert_eq!((subset.pixels[0], subset.pixels[64]), (13, 4));
+    }
+
+    #[test]
+    fn known_classes_are_numbered_anew_and_unknown_samples_are_kept() {
+        let all = Classes::counted(4, None).unwrap();
+        let classes = all.without(&[1, 2]).unwrap();
+        let [known, unknown] = samples(vec![3, 0, 1, 3]).parted(&all, &classes).unwrap();
+        assert_eq!(known.labels, [1, 0, 1]);
+        assert_eq!((unknown.labels, unknown.pixels[0]), (vec![1], 2));
+    }
+
+    #[test]
+    fn a_label_beyond_the_classes_is_an_error() {
+        let classes = Classes::counted(3, None).unwrap();
+        let fault = samples(vec![1, 10]).parted(&classes, &classes);
+        assert_eq!(
+            fault.map(|_| ()).unwrap_err().to_string(),
+            "labels: label 10 at index 1; this run has 3 classes, with the labels 0 1 2"
+        );
+    }
+
+    #[test]
+    fn every_seed_and_epoch_has_its_own_order() {
+        let samples = samples(vec![0; 50]);
+        let order = samples.epoch_order(1, 2);
+        assert_eq!(order, samples.epoch_order(1, 2));
+        assert_ne!(order, samples.epoch_order(2, 1));
+        assert_ne!(order, samples.epoch_order(1, 3));
+        let mut sorted = order;
+        sorted.sort_unstable();
+        assert_eq!(sorted, Vec::from_iter(0..50));
+    }
+
+    #[test]
+    fn black_moves_in() {
+        assert_eq!(shifted(&IMAGE, 3, 0, 0), IMAGE);
+        assert_eq!(shifted(&IMAGE, 3, 1, 0), [0, 0, 0, 1, 2, 3]);
+        assert_eq!(shifted(&IMAGE, 3, -1, 1), [0, 4, 5, 0, 0, 0]);
+        assert_eq!(shifted(&IMAGE, 3, 0, -2), [3, 0, 0, 6, 0, 0]);
+        assert_eq!(shifted(&IMAGE, 3, 2, 0), [0; 6]);
+        assert_eq!(shifted(&IMAGE, 3, 0, -4), [0; 6]);
+    }
+
+    #[test]
+    fn every_seed_and_epoch_has_its_own_shifts() {
+        let image: Vec<u8> = (0..81).collect();
+        let moved = |max, seed, epoch| {
+            let mut shifts = Shifts::new(max, seed, epoch);
+            (0..20)
+                .map(|_| shifts.shifted(&image, 9))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(moved(2, 1, 1), moved(2, 1, 1));
+        assert_ne!(moved(2, 1, 1), moved(2, 1, 2));
+        assert_ne!(moved(2, 1, 1), moved(2, 2, 1));
+        assert!(moved(0, 1, 1).iter().all(|moved| *moved == image));
+    }
+}

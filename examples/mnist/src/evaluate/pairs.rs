@@ -1,0 +1,92 @@
+//! Pairs of samples: are they of one class, and how far are they apart, by the metric of their loss?
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use burn_center_loss::KnnMetric;
+use burn_center_loss::evaluation::{
+    DetectionCost, RetrievalConfig, RetrievalSet, RocCurve, all_pair_scores,
+};
+use serde::{Deserialize, Serialize};
+
+use super::embedding::Embedding;
+
+/// Bounds on the false accept rate that true accept rates are given for.
+const FALSE_ACCEPT_RATES: [f64; 3] = [0.1, 0.01, 0.001];
+
+/// The curve over all pairs of the samples.
+pub fn pairs(embedding: &Embedding, device: &Device) -> Result<RocCurve> {
+    let (features, labels) = (embedding.features_on(device), embedding.labels_on(device));
+    let pairs = all_pair_scores(features, labels, embedding.metric)?;
+    RocCurve::new(&pairs.scores, &pairs.same)
+        .context("verification needs pairs of one class and pairs of different classes")
+}
+
+/// The measures of verification, line by line.
+pub fn verification_lines(curve: &RocCurve) -> Result<String> {
+    let mut text = String::new();
+    writeln!(text, "AUC              {:.4}", curve.auc())?;
+    writeln!(text, "equal error rate {:.4}", curve.equal_error_rate())?;
+    for rate in FALSE_ACCEPT_RATES {
+        let point = curve.tar_at_far(rate)?;
+        if rate >= point.smallest_measurable_far {
+            let (tar, far) = (point.tar, point.achieved_far);
+            writeln!(text, "TAR at FAR {rate:<5} {tar:.4} (FAR {far:.4})")?;
+        }
+    }
+    let accuracy = curve.best_accuracy().accuracy;
+    writeln!(text, "best accuracy    {accuracy:.4}")?;
+    let cost = curve.min_detection_cost(&DetectionCost::new())?;
+    write!(text, "minDCF           {:.4}", cost.normalized)?;
+    Ok(text)
+}
+
+/// What the samples of a set say about each other, by the metric of their loss.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Separation {
+    /// The part of a sample's R nearest others that are of its class, which has R others; `None` if no class has two.
+    pub r_precision: Option<f64>,
+    /// The mean distance of two samples of one class: one minus the cosine where directions are compared.
+    pub within: Option<f64>,
+    /// The mean distance of two samples of different classes.
+    pub between: Option<f64>,
+}
+
+impl Separation {
+    pub fn of(embedding: &Embedding, device: &Device) -> Result<Self> {
+        if embedding.labels.len() < 2 {
+            return Ok(Self::default());
+        }
+        let (features, labels) = (embedding.features_on(device), embedding.labels_on(device));
+        let metric = embedding.metric;
+        let retrieval = RetrievalConfig::new()
+            .with_metric(metric)
+            .with_average_precision(false)
+            .evaluate(&RetrievalSet::new(features.clone(), labels.clone()))?;
+        let pairs = all_pair_scores(features, labels, metric)?;
+        let mean = |of_one_class: bool| {
+            let scores = pairs.scores.iter().zip(&pairs.same);
+            let (mut sum, mut count) = (0.0, 0);
+            for (score, _) in scores.filter(|&(_, &same)| same == of_one_class) {
+                sum += match metric {
+                    KnnMetric::Cosine => 1.0 - score,
+                    _ => -score,
+                };
+                count += 1;
+            }
+            (count > 0).then(|| sum / f64::from(count))
+        };
+        Ok(Self {
+            r_precision: retrieval.means().map(|means| means.r_precision),
+            within: mean(true),
+            between: mean(false),
+        })
+    }
+
+    /// How many times as far samples of different classes are apart as those of one class; `None` where all lie on one
+    /// point.
+    pub fn ratio(&self) -> Option<f64> {
+        Some(self.between? / self.within?).filter(|ratio| ratio.is_finite())
+    }
+}

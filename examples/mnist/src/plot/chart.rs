@@ -1,0 +1,172 @@
+//! Charts of lines: curves over the epochs, and ROC curves.
+
+use anyhow::Result;
+use plotters::prelude::*;
+use serde::Serialize;
+
+use super::canvas::{FAINT, INK, LINE, Picture, SOFT, Surface, px, text, tick};
+use super::points::class_colour;
+
+/// Points nearer to the last one than this part of both axes are not drawn.
+const RESOLUTION: f64 = 1e-3;
+
+/// Lines over two axes.
+#[derive(Serialize)]
+pub struct Chart {
+    pub title: String,
+    /// What is to the right and what is up.
+    pub axes: [&'static str; 2],
+    pub series: Vec<Series>,
+    /// Whether this is a ROC curve, with both axes from 0 to 1 and the line of chance.
+    pub is_roc: bool,
+}
+
+/// A line and its name.
+#[derive(Serialize)]
+pub struct Series {
+    pub name: String,
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Draws `charts` side by side, each of them so large. Legends are where rising curves leave room, or falling ones for
+/// losses.
+pub fn charts(charts: &[Chart], (width, height): (u32, u32)) -> Result<Picture> {
+    Picture::draw(width * charts.len() as u32, height, |surface| {
+        let panels = surface.split_evenly((1, charts.len()));
+        charts
+            .iter()
+            .zip(&panels)
+            .try_for_each(|(chart, panel)| chart.draw(panel))
+    })
+}
+
+impl Chart {
+    fn draw(&self, surface: &Surface<'_>) -> Result<()> {
+        let points = || self.series.iter().flat_map(|series| &series.points);
+        let span = |values: Vec<f64>, margin: f64| {
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            low - margin.max((high - low) * 0.08)..high + margin.max((high - low) * 0.08)
+        };
+        let (x, y) = match self.is_roc {
+            true => (0.0..1.0, 0.0..1.0),
+            false => (
+                span(points().map(|point| point.0).collect(), 0.5),
+                span(points().map(|point| point.1).collect(), 1e-3),
+            ),
+        };
+        if !(y.start.is_finite() && y.end.is_finite()) {
+            return Ok(());
+        }
+        let spans = [x.end - x.start, y.end - y.start];
+        let mut chart = ChartBuilder::on(surface)
+            .caption(&self.title, text(15.0, &INK))
+            .margin(px(10))
+            .x_label_area_size(px(38))
+            .y_label_area_size(px(58))
+            .build_cartesian_2d(x, y)?;
+        let epochs = if self.is_roc { 10 } else { spans[0] as usize };
+        chart
+            .configure_mesh()
+            .x_desc(self.axes[0])
+            .y_desc(self.axes[1])
+            .x_labels(epochs.clamp(1, 10))
+            .y_labels(6)
+            .x_label_formatter(&|value| tick(*value, spans[0]))
+            .y_label_formatter(&|value| tick(*value, spans[1]))
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(FAINT.stroke_width(px(1)))
+            .axis_style(LINE.stroke_width(px(1)))
+            .label_style(text(12.0, &SOFT))
+            .axis_desc_style(text(12.0, &SOFT))
+            .draw()?;
+        let sample =
+            |(x, y): (i32, i32), style| PathElement::new([(x, y), (x + px(16) as i32, y)], style);
+        if self.is_roc {
+            let style = LINE.stroke_width(px(1));
+            let (dash, gap) = (px(5) as i32, px(4) as i32);
+            chart
+                .draw_series(DashedLineSeries::new(
+                    [(0.0, 0.0), (1.0, 1.0)],
+                    dash,
+                    gap,
+                    style,
+                ))?
+                .label("chance, AUC 0.5000")
+                .legend(move |place| sample(place, style));
+        }
+        for (index, Series { name, points }) in self.series.iter().enumerate() {
+            let style = class_colour(index).stroke_width(px(2));
+            let points = thinned(points, spans);
+            if !self.is_roc {
+                let dots = points
+                    .iter()
+                    .map(|&point| Circle::new(point, px(3), style.filled()));
+                chart.draw_series(dots)?;
+            }
+            chart
+                .draw_series(LineSeries::new(points, style))?
+                .label(name)
+                .legend(move |place| sample(place, style));
+        }
+        let corner = match self.title.as_str() {
+            "loss" => SeriesLabelPosition::UpperRight,
+            _ => SeriesLabelPosition::LowerRight,
+        };
+        chart
+            .configure_series_labels()
+            .legend_area_size(px(22))
+            .margin(px(6))
+            .label_font(text(12.0, &SOFT))
+            .background_style(WHITE.mix(0.85))
+            .border_style(LINE)
+            .position(corner)
+            .draw()?;
+        Ok(())
+    }
+}
+
+/// The points that can be told apart on axes of these lengths, and the last one.
+fn thinned(points: &[(f64, f64)], spans: [f64; 2]) -> Vec<(f64, f64)> {
+    let mut kept: Vec<(f64, f64)> = Vec::new();
+    for (index, &(x, y)) in points.iter().enumerate() {
+        let near = kept.last().is_some_and(|&(last_x, last_y)| {
+            (x - last_x).abs() < RESOLUTION * spans[0] && (y - last_y).abs() < RESOLUTION * spans[1]
+        });
+        if !near || index + 1 == points.len() {
+            kept.push((x, y));
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_both_ends() {
+        let points: Vec<(f64, f64)> = (0..=10_000).map(|i| (f64::from(i) / 1e4, 1.0)).collect();
+        let kept = thinned(&points, [1.0; 2]);
+        assert!(kept.len() < 1200, "{}", kept.len());
+        assert_eq!((kept[0], kept[kept.len() - 1]), ((0.0, 1.0), (1.0, 1.0)));
+    }
+
+    #[test]
+    fn no_one_and_several_lines_can_be_drawn() {
+        for values in [vec![], vec![0.5], vec![0.9, 1e29, 0.2]] {
+            for is_roc in [false, true] {
+                let chart = |title: &str| Chart {
+                    title: title.to_owned(),
+                    axes: ["epoch", "loss"],
+                    series: vec![Series {
+                        name: "train".to_owned(),
+                        points: values.iter().map(|&value| (1.0, value)).collect(),
+                    }],
+                    is_roc,
+                };
+                charts(&[chart("loss"), chart("accuracy")], (480, 360)).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! The report: one page that holds all there is to see of a run or a comparison, and loads nothing. Without its script
+//! it shows the last epoch.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::data::Source;
+use crate::job::TrainingJob;
+use crate::pictures::{
+    OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, curves_path, gallery_lines, map_path, roc_path,
+};
+use crate::recipe::Changes;
+use crate::results::{Row, Table};
+use crate::run::{RunDirectory, write};
+use crate::train::Trained;
+
+const NAME: &str = "report.html";
+const TEMPLATE: &str = include_str!("report.html");
+
+/// One training run of the report.
+pub struct Part<'a> {
+    pub job: &'a TrainingJob,
+    pub trained: &'a Trained,
+    pub directory: &'a RunDirectory,
+}
+
+/// Writes the report of `parts`, whose pictures are drawn, into `directory`, and says where it is.
+pub fn write_report(
+    source: &Source,
+    table: Option<&Table>,
+    parts: &[Part<'_>],
+    directory: &RunDirectory,
+) -> Result<PathBuf> {
+    let (mut maps, mut runs) = (String::new(), String::new());
+    for part in parts {
+        maps += &map_figure(part, table)?;
+        runs += &run_section(part)?;
+    }
+    let curves: Vec<_> = parts
+        .iter()
+        .map(|part| curves_of(&part.trained.state.history))
+        .collect();
+    let epochs = parts.iter().map(|part| part.trained.state.epoch).max();
+    let mut html = TEMPLATE.to_owned();
+    for (place, content) in [
+        (
+            "{{title}}",
+            escaped(&format!("LeNet++ on {}", source.name())),
+        ),
+        (
+            "{{form}}",
+            if parts.len() == 1 {
+                "single"
+            } else {
+                "several"
+            }
+            .to_owned(),
+        ),
+        ("{{results}}", table.map_or(String::new(), results)),
+        ("{{epochs}}", epochs.unwrap_or(0).to_string()),
+        ("{{maps}}", maps),
+        ("{{runs}}", runs),
+        ("{{settings}}", settings(parts)?),
+        // The only way for text to end a script element is a "<".
+        (
+            "{{curves}}",
+            serde_json::to_string(&curves)?.replace('<', "\\u003c"),
+        ),
+    ] {
+        html = html.replace(place, &content);
+    }
+    let path = directory.path().join(NAME);
+    write(&path, html.as_bytes())?;
+    Ok(path)
+}
+
+fn title_of(part: &Part<'_>) -> String {
+    let recipe = &part.job.recipe;
+    format!("{}, seed {}", recipe.loss.name(), recipe.seed)
+}
+
+fn results(table: &Table) -> String {
+    let cells = table.cells();
+    let mut html = "<table>".to_owned();
+    for (row, tag) in cells
+        .iter()
+        .zip(std::iter::once("th").chain(std::iter::repeat("td")))
+    {
+        let _ = write!(html, "<tr>");
+        for (cell, head) in row.iter().zip(&cells[0]) {
+            let (cell, head) = (escaped(cell), escaped(head));
+            let _ = write!(html, "<{tag} data-head=\"{head}\">{cell}</{tag}>");
+        }
+        let _ = write!(html, "</tr>");
+    }
+    let _ = write!(html, "</table>");
+    for note in table.notes() {
+        let _ = write!(html, "<p class=\"notes\">{}</p>", escaped(&note));
+    }
+    html
+}
+
+/// All maps of a run. That of the test samples after the last epoch is shown at first.
+fn map_figure(part: &Part<'_>, table: Option<&Table>) -> Result<String> {
+    let title = title_of(part);
+    let last = part.trained.state.epoch;
+    let mut html = "<figure class=\"maps\">".to_owned();
+    for set in [TEST, TRAIN] {
+        for epoch in 1..=last {
+            let picture = data_uri(&map_path(part.directory.path(), set, epoch))?;
+            let shown = if (set, epoch) == (TEST, last) {
+                "shown"
+            } else {
+                ""
+            };
+            write!(
+                html,
+                "<img class=\"{shown}\" data-set=\"{set}\" data-epoch=\"{epoch}\" width=\"647\" height=\"634\" \
+                 alt=\"Features of the {set} samples, {title}, epoch {epoch}\" src=\"{picture}\">"
+            )?;
+        }
+    }
+    let row = table.and_then(|table| {
+        let of_loss = |row: &&Row| row.loss == part.job.recipe.loss;
+        Some((table.rows.iter().find(of_loss)?, table.kind))
+    });
+    let lines = row.map_or(Vec::new(), |(row, kind)| gallery_lines(row, kind));
+    write!(
+        html,
+        "<figcaption><b>{title}</b><br>{}</figcaption></figure>",
+        lines.join("<br>")
+    )?;
+    Ok(html)
+}
+
+/// The curves of a run, which the script draws, and what an evaluation added.
+fn run_section(part: &Part<'_>) -> Result<String> {
+    let path = part.directory.path();
+    let mut html = format!("<section class=\"run\"><h3>{}</h3>", title_of(part));
+    if let Some(last) = part.trained.state.history.last() {
+        write!(html, "<p class=\"notes\">Epoch {}: {last}</p>", last.epoch)?;
+    }
+    html += "<div class=\"curves\"></div>";
+    write!(
+        html,
+        "<noscript>{}</noscript>",
+        picture("Curves", &curves_path(path))?
+    )?;
+    for (kind, title) in [
+        (
+            VERIFICATION,
+            "Verification: are two test samples of one class?",
+        ),
+        (
+            OPEN_SET,
+            "Open set: is a sample of a class that was trained?",
+        ),
+    ] {
+        let path = roc_path(path, kind);
+        if path.exists() {
+            html += &picture(title, &path)?;
+        }
+    }
+    html += "</section>";
+    Ok(html)
+}
+
+fn picture(title: &str, path: &Path) -> Result<String> {
+    let source = data_uri(path)?;
+    Ok(format!(
+        "<figure class=\"picture\"><figcaption>{title}</figcaption><img alt=\"{title}\" src=\"{source}\"></figure>"
+    ))
+}
+
+fn data_uri(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    Ok(format!("data:image/png;base64,{}", STANDARD.encode(bytes)))
+}
+
+/// The settings in the words of the command line, with a column for each run, and where and with what they were made.
+fn settings(parts: &[Part<'_>]) -> Result<String> {
+    let mut rows = vec![(
+        "Setting".to_owned(),
+        parts.iter().map(title_of).collect::<Vec<_>>(),
+    )];
+    let recipes: Vec<Value> = parts
+        .iter()
+        .map(|part| serde_json::to_value(&part.job.recipe))
+        .collect::<Result<_, _>>()?;
+    for (field, help) in Changes::described() {
+        let value = |(part, recipe): (&Part<'_>, &Value)| match part.job.recipe.loss.has(&field) {
+            true => shown(&recipe[&field]),
+            false => "-".to_owned(),
+        };
+        let values = parts.iter().zip(&recipes).map(value).collect();
+        rows.push((format!("{help} (--{})", field.replace('_', "-")), values));
+    }
+    let mut html = String::new();
+    for (name, values) in rows {
+        let values: Vec<String> = values.iter().map(|value| escaped(value)).collect();
+        let cells = match values.iter().all(|value| *value == values[0]) {
+            true => format!("<td colspan=\"{}\">{}</td>", values.len(), values[0]),
+            false => format!("<td>{}</td>", values.join("</td><td>")),
+        };
+        write!(html, "<tr><th>{}</th>{cells}</tr>", escaped(&name))?;
+    }
+    if let Some(part) = parts.first() {
+        let made = &part.job.provenance;
+        for (name, value) in [
+            ("Data", made.data.directory.display().to_string()),
+            ("Device", made.device.clone()),
+            (
+                "Versions",
+                format!("mnist {}, burn {}", made.mnist, made.burn),
+            ),
+            ("Command line", made.command_line.join(" ")),
+        ] {
+            let (span, value) = (parts.len(), escaped(&value));
+            write!(
+                html,
+                "<tr><th>{name}</th><td colspan=\"{span}\">{value}</td></tr>"
+            )?;
+        }
+    }
+    Ok(html)
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.to_lowercase(),
+        Value::Null => "-".to_owned(),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
+        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
+}
+
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;");
+    text.replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_cannot_become_markup() {
+        assert_eq!(escaped("<a> & \"b\""), "&lt;a&gt; &amp; &quot;b&quot;");
+    }
+}
