@@ -89,7 +89,8 @@ pub struct Recipe {
     /// The labels of classes to leave out of training, with a comma between
     #[arg(long, value_name = "CLASSES", value_delimiter = ',')]
     pub unknown_classes: Vec<u8>,
-    /// Make the images smaller: each pixel is the mean of a square of so many pixels a side; 2 is about four times as fast
+    /// Make the images smaller, as far as 8 pixels a side are left: each pixel is the mean of a square of so many pixels a
+    /// side; 2 is about four times as fast
     #[arg(long, value_name = "PIXELS", value_parser = rules::side)]
     pub shrink: usize,
     /// Move every training image at random by up to so many pixels in each direction
