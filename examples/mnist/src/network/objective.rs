@@ -93,8 +93,8 @@ fn class_vectors(loss: &MarginSoftmax) -> Tensor<2> {
 
     impl ModuleVisitor for Rows {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if let [rows, columns] = *param.dims().as_slice() {
-                self.0 = Some(param.val().reshape([rows, columns]));
+            if let ([rows, columns], None) = (param.dims().as_slice(), &self.0) {
+                self.0 = Some(param.val().reshape([*rows, *columns]));
             }
         }
     }
@@ -102,5 +102,5 @@ fn class_vectors(loss: &MarginSoftmax) -> Tensor<2> {
     let mut rows = Rows(None);
     loss.visit(&mut rows);
     rows.0
-        .expect("the class vectors are the only matrix of the loss")
+        .expect("the class vectors are the first matrix of the loss")
 }

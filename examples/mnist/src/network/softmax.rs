@@ -40,7 +40,9 @@ impl SoftmaxConfig {
         };
         let mut class = class.init(device);
         if let Some(vectors) = &self.class_vectors {
-            class.weight = Param::from_tensor(vectors.clone().transpose());
+            // In order in memory, as a checkpoint brings it back: products of other orders are rounded differently.
+            let weight = vectors.clone().transpose().into_data();
+            class.weight = Param::from_tensor(Tensor::from_data(weight, device));
         }
         Ok(Softmax {
             class,

@@ -37,7 +37,7 @@ impl Recipe {
             None => LrSchedulerConfig::Constant(self.alpha),
             Some(_) => self.rate_schedule(self.alpha, steps_per_epoch),
         };
-        let classes = self.rate_schedule(self.lr * self.class_rate, steps_per_epoch);
+        let classes = self.rate_schedule((self.lr * self.class_rate).min(1.0), steps_per_epoch);
         ModuleLrSchedulerConfig::new(network)
             .with_group(ParamGroup::from_paths(CLASS_VECTORS.to_vec()), classes)
             .with_group(CenterLoss::centers_param_group(CENTER_LOSS), centers)

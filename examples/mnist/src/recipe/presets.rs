@@ -63,7 +63,9 @@ fn quick(loss: Loss) -> Recipe {
         lr,
         lr_step: None,
         lr_factor: 0.1,
-        class_rate: 10.0,
+        // The few numbers of a class layer do not get where the classes go at the rate of the network. Directions, which
+        // start evenly, had better stay.
+        class_rate: if starts_as_softmax { 1.0 } else { 10.0 },
         weight_decay: 0.0,
         feature_dim: 2,
         // With a bias, nearest center stays behind the class layer: README has the figures.
@@ -100,7 +102,7 @@ fn on_a_circle(loss: Loss) -> (Option<f64>, Option<f64>) {
         Loss::Softmax | Loss::Joint | Loss::Center => (None, None),
         Loss::DistanceSoftmax => (Some(0.5), Some(0.0)),
         Loss::NormalizedSoftmax => (Some(8.0), None),
-        Loss::CosFace => (Some(8.0), Some(0.1)),
+        Loss::CosFace => (Some(24.0), Some(0.1)),
         Loss::ArcFace => (Some(8.0), Some(0.2)),
         Loss::SphereFace => (Some(2.0), Some(2.0)),
         Loss::AdaFace => (Some(8.0), Some(0.1)),
