@@ -222,11 +222,12 @@ pub fn parse() -> Cli {
         }
         // What sounds alike may be an option of another kind.
         if error.kind() == ErrorKind::UnknownArgument {
-            error.remove(ContextKind::SuggestedArg);
+            error.remove(ContextKind::Usage);
             if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
                 && let Some(tip) = owners(option)
             {
                 let tip = ContextValue::StyledStrs(vec![tip.into()]);
+                error.remove(ContextKind::SuggestedArg);
                 error.insert(ContextKind::Suggested, tip);
             }
         }
@@ -275,28 +276,25 @@ fn owners(option: &str) -> Option<String> {
 impl DataArgs {
     /// The data of a new run.
     pub fn source(&self) -> Result<Source> {
-        let bundled = Path::new(BUNDLED);
-        absolute(self.at(self.data_dir.as_deref().unwrap_or(bundled)))
+        self.moved(&self.at(Path::new(BUNDLED)))
     }
 
     /// What was given, and the rest as in `recorded`.
     pub fn in_place_of(&self, recorded: &Source) -> Result<Source> {
-        Ok(Source {
+        self.moved(&Source {
             split: self.split.clone().or(recorded.split.clone()),
             transpose: self.transpose.or(recorded.transpose),
-            ..self.moved(recorded)?
+            ..recorded.clone()
         })
     }
 
-    /// What was `recorded`, in the directory that was given.
-    pub fn moved(&self, recorded: &Source) -> Result<Source> {
-        absolute(Source {
-            directory: self
-                .data_dir
-                .as_ref()
-                .unwrap_or(&recorded.directory)
-                .clone(),
-            ..recorded.clone()
+    /// `source` in the directory that was given, by a path that every working directory knows.
+    pub fn moved(&self, source: &Source) -> Result<Source> {
+        let directory = self.data_dir.as_ref().unwrap_or(&source.directory);
+        let absolute = directory.canonicalize();
+        Ok(Source {
+            directory: absolute.with_context(|| format!("--data-dir {}", directory.display()))?,
+            ..source.clone()
         })
     }
 
@@ -321,17 +319,6 @@ impl DataArgs {
         words.extend(self.transpose.map(|given| format!("--transpose={given}")));
         words
     }
-}
-
-/// `source` as every working directory knows it.
-fn absolute(source: Source) -> Result<Source> {
-    let directory = source.directory.canonicalize();
-    let directory =
-        directory.with_context(|| format!("--data-dir {}", source.directory.display()))?;
-    Ok(Source {
-        directory,
-        ..source
-    })
 }
 
 impl JobArgs {

@@ -1,4 +1,7 @@
 //! LeNet++ trained on MNIST with and without center loss, evaluated and shown.
+//!
+//! Where to begin: `network/lenet.rs` is the network, `network/objective.rs` what a loss is asked for, and
+//! `train/training.rs` has the whole step. `commands/train.rs` is a single run from its options to its report.
 #![deny(unsafe_code)]
 
 mod cli;

@@ -22,30 +22,17 @@ pub const VERIFICATION: &str = "verification";
 pub const OPEN_SET: &str = "open-set";
 
 const MAPS: &str = "maps";
-const CURVES: &str = "curves.png";
+/// The curves of a run, which are drawn last.
+pub const CURVES: &str = "curves.png";
 
 /// Where the feature map of `set` after `epoch` is, in the directory of a run.
 pub fn map_path(run: &Path, set: &str, epoch: usize) -> PathBuf {
-    run.join(MAPS).join(map_name(set, epoch))
+    run.join(MAPS).join(format!("{set}-{epoch:03}.png"))
 }
 
 /// Where the ROC curves of `kind` are, in the directory of a run that was evaluated.
 pub fn roc_path(run: &Path, kind: &str) -> PathBuf {
     run.join(format!("roc-{kind}.png"))
-}
-
-/// Where the curves of the run in `run` are.
-pub fn curves_path(run: &Path) -> PathBuf {
-    run.join(CURVES)
-}
-
-/// Whether the pictures of the run in `run` are there: the curves come last.
-pub fn is_drawn(run: &Path) -> bool {
-    curves_path(run).exists()
-}
-
-fn map_name(set: &str, epoch: usize) -> String {
-    format!("{set}-{epoch:03}.png")
 }
 
 /// Draws everything there is to see of a run, called `title` in the pictures, into its directory.
@@ -67,19 +54,19 @@ pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<
         }
     }
     let axes = Axes::around(maps.iter().map(|(_, _, map)| map));
-    let folder = directory.folder(MAPS)?;
+    directory.folder(MAPS)?;
     let mut frames = Vec::new();
     for (set, epoch, map) in &maps {
         interrupt::check()?;
         let picture = map.draw(&axes)?;
-        picture.save_png(&folder.join(map_name(set, *epoch)))?;
+        picture.save_png(&map_path(directory.path(), set, *epoch))?;
         if *set == TEST {
             frames.push(picture);
         }
     }
     save_gif(&frames, &directory.path().join("features.gif"))?;
     let picture = charts(&curves_of(&trained.state.history), (480, 360))?;
-    picture.save_png(&curves_path(directory.path()))
+    picture.save_png(&directory.path().join(CURVES))
 }
 
 fn feature_map(
@@ -161,12 +148,12 @@ pub fn gallery_lines(row: &Row, kind: Kind) -> Vec<String> {
 }
 
 /// Draws the test samples of the first seed of every loss, with the row of the table below each.
-pub fn draw_gallery(table: &Table, parts: &[Part<'_>], directory: &RunDirectory) -> Result<()> {
+pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> Result<()> {
     let names: Vec<String> = table.classes.names().map(str::to_owned).collect();
     let mut panels = Vec::new();
     for row in &table.rows {
         let part = parts.iter().find(|part| part.job.recipe.loss == row.loss);
-        if let Some((_, snapshot)) = part.and_then(|part| table.select.of(part.trained)) {
+        if let Some((_, snapshot)) = part.and_then(|part| table.select.of(&part.trained)) {
             let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
             let name = row.loss.name().to_owned();
             let map = feature_map(name, &snapshot.test, &names, snapshot, &projection);

@@ -1,7 +1,6 @@
 //! The report: one page that holds all there is to see of a run or a comparison, and loads nothing. Without its script
 //! it shows the last epoch.
 
-use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,74 +12,63 @@ use serde_json::Value;
 use crate::data::Source;
 use crate::job::TrainingJob;
 use crate::pictures::{
-    OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, curves_path, gallery_lines, map_path, roc_path,
+    CURVES, OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, gallery_lines, map_path, roc_path,
 };
 use crate::recipe::Changes;
 use crate::results::{Row, Table};
 use crate::run::{RunDirectory, write};
 use crate::train::Trained;
 
-const NAME: &str = "report.html";
 const TEMPLATE: &str = include_str!("report.html");
 
-/// One training run of the report.
-pub struct Part<'a> {
-    pub job: &'a TrainingJob,
-    pub trained: &'a Trained,
-    pub directory: &'a RunDirectory,
+/// One training run of the report, in the directory `run`.
+pub struct Part {
+    pub job: TrainingJob,
+    pub trained: Trained,
+    pub run: PathBuf,
 }
 
 /// Writes the report of `parts`, whose pictures are drawn, into `directory`, and says where it is.
 pub fn write_report(
     source: &Source,
     table: Option<&Table>,
-    parts: &[Part<'_>],
+    parts: &[Part],
     directory: &RunDirectory,
 ) -> Result<PathBuf> {
-    let (mut maps, mut runs) = (String::new(), String::new());
+    let (mut maps, mut runs, mut curves) = (String::new(), String::new(), Vec::new());
     for part in parts {
         maps += &map_figure(part, table)?;
         runs += &run_section(part)?;
+        curves.push(curves_of(&part.trained.state.history));
     }
-    let curves: Vec<_> = parts
-        .iter()
-        .map(|part| curves_of(&part.trained.state.history))
-        .collect();
     let epochs = parts.iter().map(|part| part.trained.state.epoch).max();
+    let form = if parts.len() == 1 {
+        "single"
+    } else {
+        "several"
+    };
+    // The only way for text to end a script element is a "<".
+    let curves = serde_json::to_string(&curves)?.replace('<', "\\u003c");
+    let title = format!("LeNet++ on {}", source.name());
     let mut html = TEMPLATE.to_owned();
     for (place, content) in [
-        (
-            "{{title}}",
-            escaped(&format!("LeNet++ on {}", source.name())),
-        ),
-        (
-            "{{form}}",
-            if parts.len() == 1 {
-                "single"
-            } else {
-                "several"
-            }
-            .to_owned(),
-        ),
+        ("{{title}}", escaped(&title)),
+        ("{{form}}", form.to_owned()),
         ("{{results}}", table.map_or(String::new(), results)),
         ("{{epochs}}", epochs.unwrap_or(0).to_string()),
         ("{{maps}}", maps),
         ("{{runs}}", runs),
         ("{{settings}}", settings(parts)?),
-        // The only way for text to end a script element is a "<".
-        (
-            "{{curves}}",
-            serde_json::to_string(&curves)?.replace('<', "\\u003c"),
-        ),
+        ("{{curves}}", curves),
     ] {
         html = html.replace(place, &content);
     }
-    let path = directory.path().join(NAME);
+    let path = directory.path().join("report.html");
     write(&path, html.as_bytes())?;
     Ok(path)
 }
 
-fn title_of(part: &Part<'_>) -> String {
+fn title_of(part: &Part) -> String {
     let recipe = &part.job.recipe;
     format!("{}, seed {}", recipe.loss.name(), recipe.seed)
 }
@@ -88,42 +76,36 @@ fn title_of(part: &Part<'_>) -> String {
 fn results(table: &Table) -> String {
     let cells = table.cells();
     let mut html = "<table>".to_owned();
-    for (row, tag) in cells
-        .iter()
-        .zip(std::iter::once("th").chain(std::iter::repeat("td")))
-    {
-        let _ = write!(html, "<tr>");
+    for (row, index) in cells.iter().zip(0..) {
+        let tag = if index == 0 { "th" } else { "td" };
+        html += "<tr>";
         for (cell, head) in row.iter().zip(&cells[0]) {
             let (cell, head) = (escaped(cell), escaped(head));
-            let _ = write!(html, "<{tag} data-head=\"{head}\">{cell}</{tag}>");
+            html += &format!("<{tag} data-head=\"{head}\">{cell}</{tag}>");
         }
-        let _ = write!(html, "</tr>");
+        html += "</tr>";
     }
-    let _ = write!(html, "</table>");
+    html += "</table>";
     for note in table.notes() {
-        let _ = write!(html, "<p class=\"notes\">{}</p>", escaped(&note));
+        html += &format!("<p class=\"notes\">{}</p>", escaped(&note));
     }
     html
 }
 
 /// All maps of a run. That of the test samples after the last epoch is shown at first.
-fn map_figure(part: &Part<'_>, table: Option<&Table>) -> Result<String> {
+fn map_figure(part: &Part, table: Option<&Table>) -> Result<String> {
     let title = title_of(part);
     let last = part.trained.state.epoch;
     let mut html = "<figure class=\"maps\">".to_owned();
     for set in [TEST, TRAIN] {
         for epoch in 1..=last {
-            let picture = data_uri(&map_path(part.directory.path(), set, epoch))?;
-            let shown = if (set, epoch) == (TEST, last) {
-                "shown"
-            } else {
-                ""
-            };
-            write!(
-                html,
+            let picture = data_uri(&map_path(&part.run, set, epoch))?;
+            let is_shown = (set, epoch) == (TEST, last);
+            let shown = if is_shown { "shown" } else { "" };
+            html += &format!(
                 "<img class=\"{shown}\" data-set=\"{set}\" data-epoch=\"{epoch}\" width=\"647\" height=\"634\" \
                  alt=\"Features of the {set} samples, {title}, epoch {epoch}\" src=\"{picture}\">"
-            )?;
+            );
         }
     }
     let row = table.and_then(|table| {
@@ -131,27 +113,24 @@ fn map_figure(part: &Part<'_>, table: Option<&Table>) -> Result<String> {
         Some((table.rows.iter().find(of_loss)?, table.kind))
     });
     let lines = row.map_or(Vec::new(), |(row, kind)| gallery_lines(row, kind));
-    write!(
-        html,
-        "<figcaption><b>{title}</b><br>{}</figcaption></figure>",
-        lines.join("<br>")
-    )?;
-    Ok(html)
+    let lines = lines.join("<br>");
+    Ok(format!(
+        "{html}<figcaption><b>{title}</b><br>{lines}</figcaption></figure>"
+    ))
 }
 
 /// The curves of a run, which the script draws, and what an evaluation added.
-fn run_section(part: &Part<'_>) -> Result<String> {
-    let path = part.directory.path();
-    let mut html = format!("<section class=\"run\"><h3>{}</h3>", title_of(part));
-    if let Some(last) = part.trained.state.history.last() {
-        write!(html, "<p class=\"notes\">Epoch {}: {last}</p>", last.epoch)?;
-    }
-    html += "<div class=\"curves\"></div>";
-    write!(
-        html,
-        "<noscript>{}</noscript>",
-        picture("Curves", &curves_path(path))?
-    )?;
+fn run_section(part: &Part) -> Result<String> {
+    let history = &part.trained.state.history;
+    let last = history
+        .last()
+        .map(|last| format!("Epoch {}: {last}", last.epoch));
+    let mut html = format!(
+        "<section class=\"run\"><h3>{}</h3><p class=\"notes\">{}</p><div class=\"curves\"></div><noscript>{}</noscript>",
+        title_of(part),
+        last.unwrap_or_default(),
+        picture("Curves", &part.run.join(CURVES))?
+    );
     for (kind, title) in [
         (
             VERIFICATION,
@@ -162,13 +141,12 @@ fn run_section(part: &Part<'_>) -> Result<String> {
             "Open set: is a sample of a class that was trained?",
         ),
     ] {
-        let path = roc_path(path, kind);
+        let path = roc_path(&part.run, kind);
         if path.exists() {
             html += &picture(title, &path)?;
         }
     }
-    html += "</section>";
-    Ok(html)
+    Ok(html + "</section>")
 }
 
 fn picture(title: &str, path: &Path) -> Result<String> {
@@ -184,34 +162,26 @@ fn data_uri(path: &Path) -> Result<String> {
 }
 
 /// The settings in the words of the command line, with a column for each run, and where and with what they were made.
-fn settings(parts: &[Part<'_>]) -> Result<String> {
-    let mut rows = vec![(
-        "Setting".to_owned(),
-        parts.iter().map(title_of).collect::<Vec<_>>(),
-    )];
-    let recipes: Vec<Value> = parts
+fn settings(parts: &[Part]) -> Result<String> {
+    let recipes = parts
         .iter()
-        .map(|part| serde_json::to_value(&part.job.recipe))
-        .collect::<Result<_, _>>()?;
+        .map(|part| serde_json::to_value(&part.job.recipe));
+    let recipes: Vec<Value> = recipes.collect::<Result<_, _>>()?;
+    let mut rows = vec![("Setting".to_owned(), parts.iter().map(title_of).collect())];
     for (field, help) in Changes::described() {
-        let value = |(part, recipe): (&Part<'_>, &Value)| match part.job.recipe.loss.has(&field) {
+        let has = |part: &Part| part.job.recipe.loss.has(&field);
+        let value = |(part, recipe): (_, &Value)| match has(part) {
             true => shown(&recipe[&field]),
             false => "-".to_owned(),
         };
-        let values = parts.iter().zip(&recipes).map(value).collect();
-        rows.push((format!("{help} (--{})", field.replace('_', "-")), values));
+        if parts.iter().any(has) {
+            let name = format!("{help} (--{})", field.replace('_', "-"));
+            let values: Vec<String> = parts.iter().zip(&recipes).map(value).collect();
+            rows.push((name.replace('`', ""), values));
+        }
     }
-    let mut html = String::new();
-    for (name, values) in rows {
-        let values: Vec<String> = values.iter().map(|value| escaped(value)).collect();
-        let cells = match values.iter().all(|value| *value == values[0]) {
-            true => format!("<td colspan=\"{}\">{}</td>", values.len(), values[0]),
-            false => format!("<td>{}</td>", values.join("</td><td>")),
-        };
-        write!(html, "<tr><th>{}</th>{cells}</tr>", escaped(&name))?;
-    }
-    if let Some(part) = parts.first() {
-        let made = &part.job.provenance;
+    if let Some(Part { job, .. }) = parts.first() {
+        let made = &job.provenance;
         for (name, value) in [
             ("Data", made.data.directory.display().to_string()),
             ("Device", made.device.clone()),
@@ -221,12 +191,17 @@ fn settings(parts: &[Part<'_>]) -> Result<String> {
             ),
             ("Command line", made.command_line.join(" ")),
         ] {
-            let (span, value) = (parts.len(), escaped(&value));
-            write!(
-                html,
-                "<tr><th>{name}</th><td colspan=\"{span}\">{value}</td></tr>"
-            )?;
+            rows.push((name.to_owned(), vec![value; parts.len()]));
         }
+    }
+    let mut html = String::new();
+    for (name, values) in rows {
+        let values: Vec<String> = values.iter().map(|value| escaped(value)).collect();
+        let cells = match values.iter().all(|value| *value == values[0]) {
+            true => format!("<td colspan=\"{}\">{}</td>", values.len(), values[0]),
+            false => format!("<td>{}</td>", values.join("</td><td>")),
+        };
+        html += &format!("<tr><th>{}</th>{cells}</tr>", escaped(&name));
     }
     Ok(html)
 }

@@ -1,6 +1,6 @@
 //! The results of training with each loss, side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use clap::ValueEnum;
@@ -52,7 +52,8 @@ pub enum Kind {
 }
 
 /// What wangx404/Center_Loss_in_MXNet publishes: the test accuracy of the class layer and of the nearest center.
-const PUBLISHED: [(Loss, f64, Option<f64>); 3] = [
+type Published = (Loss, f64, Option<f64>);
+const PUBLISHED: [Published; 3] = [
     (Loss::Softmax, 0.9855, None),
     (Loss::Joint, 0.9873, Some(0.9823)),
     (Loss::Center, 0.9872, Some(0.9851)),
@@ -115,59 +116,57 @@ impl Table {
 
     /// The head and the rows, cell by cell.
     pub fn cells(&self) -> Vec<Vec<String>> {
-        let all = self.rows.iter().flat_map(|row| &row.runs);
-        let mut scores: Vec<&str> = all.flat_map(|run| run.auroc.keys().copied()).collect();
-        scores.sort_unstable();
-        scores.dedup();
-        let neighbors = format!("k-NN of {}", self.references);
-        let mut head = match self.kind {
-            Kind::OpenSet => vec!["loss", "features", "accuracy"],
-            _ => vec!["loss", "images", "class", "nearest center", &neighbors],
-        };
-        head.extend(match self.kind {
-            Kind::Plain => &[][..],
-            Kind::Published => &["MXNet: class", "MXNet: nearest center"],
-            Kind::Gallery => &["R-precision", "within", "between", "ratio"],
-            Kind::OpenSet => &scores,
-        });
-        let mut cells = vec![head.into_iter().map(str::to_owned).collect()];
-        for row in &self.rows {
-            let class = row.cell(4, |run| Some(run.scores.class));
-            let mut line = vec![row.loss.name().to_owned()];
-            if self.kind == Kind::OpenSet {
-                line.extend([row.feature_dim.to_string(), class]);
-                line.extend(
-                    scores
-                        .iter()
-                        .map(|score| row.cell(4, |run| run.auroc.get(score).copied())),
-                );
-                cells.push(line);
-                continue;
-            }
-            let images: usize = row.runs.iter().map(|run| run.images).sum();
-            line.extend([
-                (images / row.runs.len().max(1)).to_string(),
-                class,
-                row.cell(4, |run| run.scores.nearest_center),
-                row.cell(4, |run| Some(run.scores.neighbors)),
-            ]);
-            let published = PUBLISHED.iter().find(|(loss, ..)| *loss == row.loss);
-            match (self.kind, published) {
-                (Kind::Published, Some(&(_, class, nearest_center))) => line.extend([
-                    mean_and_error([Some(class)].into_iter(), 4),
-                    mean_and_error([nearest_center].into_iter(), 4),
-                ]),
-                (Kind::Gallery, _) => line.extend([
-                    row.cell(4, |run| run.separation.r_precision),
-                    row.cell(4, |run| run.separation.within),
-                    row.cell(4, |run| run.separation.between),
-                    row.cell(1, |run| run.separation.ratio()),
-                ]),
-                _ => {}
-            }
-            cells.push(line);
+        type Value<'a> = Box<dyn Fn(&Row) -> String + 'a>;
+        fn mean<'a>(digits: usize, value: impl Fn(&Outcome) -> Option<f64> + 'a) -> Value<'a> {
+            Box::new(move |row| row.cell(digits, &value))
         }
-        cells
+        fn published<'a>(value: fn(&Published) -> Option<f64>) -> Value<'a> {
+            let figure =
+                move |row: &Row| PUBLISHED.iter().find(|it| it.0 == row.loss).and_then(value);
+            Box::new(move |row| mean_and_error([figure(row)].into_iter(), 4))
+        }
+        let images = |row: &Row| {
+            let images: usize = row.runs.iter().map(|run| run.images).sum();
+            (images / row.runs.len().max(1)).to_string()
+        };
+        let class = mean(4, |run| Some(run.scores.class));
+        let mut columns: Vec<(String, Value<'_>)> = vec![(
+            "loss".to_owned(),
+            Box::new(|row| row.loss.name().to_owned()),
+        )];
+        let mut add = |head: &str, value| columns.push((head.to_owned(), value));
+        if self.kind == Kind::OpenSet {
+            add("features", Box::new(|row| row.feature_dim.to_string()));
+            add("accuracy", class);
+            let runs = self.rows.iter().flat_map(|row| &row.runs);
+            let scores: BTreeSet<&str> = runs.flat_map(|run| run.auroc.keys().copied()).collect();
+            for score in scores {
+                add(score, mean(4, move |run| run.auroc.get(score).copied()));
+            }
+        } else {
+            add("images", Box::new(images));
+            add("class", class);
+            add("nearest center", mean(4, |run| run.scores.nearest_center));
+            add(
+                &format!("k-NN of {}", self.references),
+                mean(4, |run| Some(run.scores.neighbors)),
+            );
+        }
+        if self.kind == Kind::Published {
+            add("MXNet: class", published(|it| Some(it.1)));
+            add("MXNet: nearest center", published(|it| it.2));
+        }
+        if self.kind == Kind::Gallery {
+            add("R-precision", mean(4, |run| run.separation.r_precision));
+            add("within", mean(4, |run| run.separation.within));
+            add("between", mean(4, |run| run.separation.between));
+            add("ratio", mean(1, |run| run.separation.ratio()));
+        }
+        let head = columns.iter().map(|(head, _)| head.clone()).collect();
+        let cells = |row| columns.iter().map(|(_, value)| value(row)).collect();
+        std::iter::once(head)
+            .chain(self.rows.iter().map(cells))
+            .collect()
     }
 
     /// What the figures are.

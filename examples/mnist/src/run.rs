@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Source;
+use crate::job::TRAIN;
 
 /// Where runs go that were not told where to go.
 const DEFAULT_PARENT: &str = "mnist-runs";
@@ -152,8 +153,12 @@ impl RunDirectory {
         let recorded = value["provenance"]["command"].as_str().unwrap_or("unknown");
         ensure!(
             recorded == command,
-            "{place}: a run of `{recorded}`, not of `{command}`; `{recorded} --resume {place}` goes on with it",
-            place = self.path.display()
+            "{place}: a run of `{recorded}`, not of `{command}`; `{recorded} --resume {place}` goes on with it{parts}",
+            place = self.path.display(),
+            parts = match command {
+                TRAIN => ", and the directories in it are runs of its own",
+                _ => "",
+            }
         );
         serde_json::from_value(value).with_context(|| foreign(&path))
     }

@@ -45,9 +45,14 @@ pub fn complaint(error: &Error) -> String {
 
 /// `value` with so many digits behind the point, or in scientific notation if it is large.
 pub fn number(value: f64, digits: usize) -> String {
-    match value.abs() < 1e6 {
-        true => format!("{value:.digits$}"),
-        false => format!("{value:.3e}"),
+    if value.abs() >= 1e6 {
+        return format!("{value:.3e}");
+    }
+    let text = format!("{value:.digits$}");
+    match text.strip_prefix('-') {
+        // A zero has no sign.
+        Some(rest) if !rest.contains(|digit| ('1'..='9').contains(&digit)) => rest.to_owned(),
+        _ => text,
     }
 }
 
@@ -155,9 +160,10 @@ mod tests {
     }
 
     #[test]
-    fn large_numbers_are_short() {
+    fn large_numbers_are_short_and_zero_has_no_sign() {
         assert_eq!(number(1.5e29, 4), "1.500e29");
-        assert_eq!(number(0.25, 2), "0.25");
+        assert_eq!(number(-0.25, 2), "-0.25");
+        assert_eq!(number(-1e-9, 4), "0.0000");
     }
 
     #[test]

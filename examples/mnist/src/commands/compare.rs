@@ -2,7 +2,7 @@
 //! standard protocol in which classes drawn at random are left out of training.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
@@ -17,7 +17,6 @@ use crate::recipe::{Changes, Loss, Preset, Recipe, with_joint};
 use crate::report::{Part, write_report};
 use crate::results::{Kind, Outcome, Select, Table};
 use crate::run::{Provenance, RunDirectory, write_json};
-use crate::train::Trained;
 use crate::{interrupt, terminal};
 
 /// What is trained and how it is shown.
@@ -217,25 +216,32 @@ fn tried(plan: &Plan, source: &Source, device: &Device) -> Result<[usize; 2]> {
 impl Comparison {
     /// Trains all that is still to be trained, and shows what came of it.
     fn train(&self, args: &JobArgs, device: &Device, directory: &RunDirectory) -> Result<()> {
-        let Plan {
-            kind,
-            select,
-            recipes,
-        } = &self.plan;
+        let (kind, select, recipes) = (self.plan.kind, self.plan.select, &self.plan.recipes);
         let source = args.data.in_place_of(&self.provenance.data)?;
         let mut table = Table {
             rows: Vec::new(),
             classes: Default::default(),
-            select: *select,
+            select,
             test_samples: 0,
             references: 0,
-            kind: *kind,
+            kind,
         };
-        let mut shown: Vec<(TrainingJob, Trained, RunDirectory)> = Vec::new();
+        let mut shown: Vec<Part> = Vec::new();
         for (recipe, number) in recipes.iter().zip(1..) {
             let part = directory.run(&self.part_name(recipe.loss, recipe))?;
             let joint = directory.path().join(self.part_name(Loss::Joint, recipe));
-            let job = self.job(recipe, joint.canonicalize().ok());
+            let joint = joint
+                .canonicalize()
+                .ok()
+                .filter(|_| recipe.loss == Loss::Center);
+            let mut provenance = self.provenance.clone();
+            provenance.command = TRAIN.to_owned();
+            let job = TrainingJob {
+                provenance,
+                recipe: recipe.clone(),
+                image_size: self.image_size,
+                start: joint,
+            };
             part.record(&job)?;
             let name = part.path().file_name().unwrap_or_default().display();
             terminal::note(format_args!("run {number} of {}: {name}", recipes.len()));
@@ -246,10 +252,14 @@ impl Comparison {
                     Kind::OpenSet => self.auroc(&job, &dataset, part.path(), device)?,
                     _ => BTreeMap::new(),
                 };
-                if !auroc.is_empty() {
+                if kind == Kind::OpenSet {
+                    let scores = auroc
+                        .iter()
+                        .map(|(score, auroc)| format!("{score} {auroc:.4}"));
+                    let scores = Vec::from_iter(scores).join(", ");
                     let unknown = &recipe.unknown_classes;
                     terminal::note(format_args!(
-                        "unknown classes {unknown:?}, AUROC: {auroc:.4?}"
+                        "unknown classes {unknown:?}, AUROC by {scores}"
                     ));
                 }
                 table.classes = trained.state.classes.clone();
@@ -265,8 +275,9 @@ impl Comparison {
                 table.add(recipe.loss, recipe.feature_dim, outcome);
             }
             // Further seeds look alike; their pictures are in their own directories.
-            if recipe.seed == recipes[0].seed && *kind != Kind::OpenSet {
-                shown.push((job, trained, part));
+            if recipe.seed == recipes[0].seed && kind != Kind::OpenSet {
+                let run = part.path().to_owned();
+                shown.push(Part { job, trained, run });
             }
         }
         write_json(&directory.path().join("results.json"), &table)?;
@@ -274,28 +285,9 @@ impl Comparison {
         if shown.is_empty() {
             return Ok(());
         }
-        let parts = shown.iter().map(|(job, trained, directory)| Part {
-            job,
-            trained,
-            directory,
-        });
-        let parts = Vec::from_iter(parts);
-        draw_gallery(&table, &parts, directory)?;
-        let report = write_report(&source, Some(&table), &parts, directory)?;
+        draw_gallery(&table, &shown, directory)?;
+        let report = write_report(&source, Some(&table), &shown, directory)?;
         terminal::print(format_args!("Report: {}", report.display()))
-    }
-
-    /// The run with `recipe`; `joint` is that which center loss alone starts from.
-    fn job(&self, recipe: &Recipe, joint: Option<PathBuf>) -> TrainingJob {
-        TrainingJob {
-            provenance: Provenance {
-                command: TRAIN.to_owned(),
-                ..self.provenance.clone()
-            },
-            recipe: recipe.clone(),
-            image_size: self.image_size,
-            start: joint.filter(|_| recipe.loss == Loss::Center),
-        }
     }
 
     fn part_name(&self, loss: Loss, recipe: &Recipe) -> String {
@@ -318,9 +310,8 @@ impl Comparison {
         let sets = [&dataset.test, &dataset.unknown, &dataset.train];
         let [known, unknown, references] = sets.map(|set| Embedding::of(set, &model, device));
         let found = detections(&model, &known?, &unknown?, &references?, None, device)?;
-        let auroc =
-            |(score, result): &(_, burn_center_loss::evaluation::OpenSet)| (*score, result.auroc());
-        Ok(found.iter().map(auroc).collect())
+        let auroc = found.iter().map(|(score, result)| (*score, result.auroc()));
+        Ok(auroc.collect())
     }
 }
 
@@ -332,13 +323,16 @@ mod tests {
     #[test]
     fn figures_are_compared_with_the_published_ones_on_the_same_data_alone() {
         let source = |directory: &str| Source {
-            directory: directory.into(),
+            directory: Path::new(directory).canonicalize().unwrap_or_default(),
             split: None,
             transpose: None,
         };
         let full = Preset::Full.recipe(Loss::Joint);
         assert!(is_published(&source(BUNDLED), &full));
-        assert!(!is_published(&source("/data/fashion"), &full));
+        assert!(!is_published(
+            &source(concat!(env!("CARGO_MANIFEST_DIR"), "/src")),
+            &full
+        ));
         let shrunk = Recipe { shrink: 2, ..full };
         assert!(!is_published(&source(BUNDLED), &shrunk));
     }

@@ -12,7 +12,7 @@ use crate::evaluate::{
 };
 use crate::job::{TRAIN, TrainingJob};
 use crate::network::Model;
-use crate::pictures::{OPEN_SET, VERIFICATION, draw_roc, is_drawn};
+use crate::pictures::{CURVES, OPEN_SET, VERIFICATION, draw_roc};
 use crate::plot::{Series, confusion_matrix};
 use crate::report::{Part, write_report};
 use crate::run::{self, RunDirectory};
@@ -221,14 +221,13 @@ impl Evaluation<'_> {
     fn show(&self, kind: &str, curves: Vec<Series>) -> Result<()> {
         let path = draw_roc(kind, curves, &self.directory)?;
         print(format_args!("Curve: {}", path.display()))?;
-        if !is_drawn(self.directory.path()) {
+        let run = self.directory.path().to_owned();
+        if !run.join(CURVES).exists() {
             return Ok(());
         }
-        let part = Part {
-            job: &self.job,
-            trained: &self.job.trained(&self.dataset, &self.directory)?,
-            directory: &self.directory,
-        };
+        let trained = self.job.trained(&self.dataset, &self.directory)?;
+        let job = self.job.clone();
+        let part = Part { job, trained, run };
         let report = write_report(&self.job.provenance.data, None, &[part], &self.directory)?;
         print(format_args!("Report: {}", report.display()))
     }

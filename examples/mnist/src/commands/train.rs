@@ -25,15 +25,11 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     terminal::note(format_args!("{title} on {chosen}; output: {output}"));
     let work = || -> Result<()> {
         let trained = job.run(&dataset, &chosen.device, &directory)?;
-        let part = Part {
-            job: &job,
-            trained: &trained,
-            directory: &directory,
-        };
-        let report = write_report(&job.provenance.data, None, &[part], &directory)?;
-        if let Some(last) = trained.state.history.last()
-            && !terminal::is_one_screen()
-        {
+        let last = trained.state.history.last().cloned();
+        let (job, run) = (job.clone(), directory.path().to_owned());
+        let source = job.provenance.data.clone();
+        let report = write_report(&source, None, &[Part { job, trained, run }], &directory)?;
+        if let Some(last) = last.filter(|_| !terminal::is_one_screen()) {
             terminal::print(format_args!("{title}, epoch {}: {last}", last.epoch))?;
         }
         terminal::print(format_args!("Report: {}", report.display()))

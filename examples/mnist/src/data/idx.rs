@@ -23,12 +23,18 @@ pub struct Images {
 
 /// Reads the image file `path`, gzipped or not.
 pub fn read_images(path: &Path) -> Result<Images> {
-    parse_images(&decompressed(path)?).with_context(|| path.display().to_string())
+    let bytes = decompressed(path)?;
+    parse_images(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Reads the label file `path`, gzipped or not.
 pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-    parse_labels(&decompressed(path)?).with_context(|| path.display().to_string())
+    let bytes = decompressed(path)?;
+    let labels = parse::<1>(&bytes, LABELS_MAGIC, "a label");
+    Ok(labels
+        .with_context(|| path.display().to_string())?
+        .1
+        .to_vec())
 }
 
 impl Images {
@@ -93,7 +99,7 @@ fn decompressed(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn parse_images(bytes: &[u8]) -> Result<Images> {
-    let ([count, height, width], pixels) = parse_header(bytes, IMAGES_MAGIC, "an image")?;
+    let ([count, height, width], pixels) = parse(bytes, IMAGES_MAGIC, "an image")?;
     Ok(Images {
         pixels: pixels.to_vec(),
         count,
@@ -102,13 +108,8 @@ fn parse_images(bytes: &[u8]) -> Result<Images> {
     })
 }
 
-fn parse_labels(bytes: &[u8]) -> Result<Vec<u8>> {
-    let ([_], labels) = parse_header(bytes, LABELS_MAGIC, "a label")?;
-    Ok(labels.to_vec())
-}
-
 /// Splits a file into its `N` sizes and its values, whose number must be the product of the sizes.
-fn parse_header<'a, const N: usize>(
+fn parse<'a, const N: usize>(
     bytes: &'a [u8],
     magic: u32,
     kind: &str,

@@ -5,7 +5,7 @@ mod files;
 mod idx;
 mod samples;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
@@ -43,7 +43,8 @@ pub struct Dataset {
 
 impl Source {
     pub fn is_bundled(&self) -> bool {
-        self.directory == PathBuf::from(BUNDLED)
+        let bundled = Path::new(BUNDLED).canonicalize();
+        bundled.is_ok_and(|bundled| bundled == self.directory)
     }
 
     /// What the data is called in titles.
@@ -158,7 +159,7 @@ mod tests {
     #[test]
     fn the_data_that_comes_with_the_program_is_whole() {
         let source = Source {
-            directory: BUNDLED.into(),
+            directory: Path::new(BUNDLED).canonicalize().unwrap(),
             split: None,
             transpose: None,
         };

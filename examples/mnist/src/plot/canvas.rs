@@ -7,10 +7,12 @@ use std::sync::Once;
 
 use anyhow::{Context, Result};
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::run::before_write;
+use crate::terminal::number;
 
 /// The registered font, whose letters are all `LETTER` of its size wide.
 const FONT: &str = "sans-serif";
@@ -22,7 +24,6 @@ const CHANNELS: usize = 3;
 pub const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 pub const SOFT: RGBColor = RGBColor(0x66, 0x66, 0x66);
 pub const LINE: RGBColor = RGBColor(0xaa, 0xaa, 0xaa);
-pub const FAINT: RGBColor = RGBColor(0xe8, 0xe8, 0xe8);
 
 /// The surface that a picture is drawn on.
 pub type Surface<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
@@ -56,22 +57,43 @@ pub fn fitting(text: &str, width: u32, most: f64) -> f64 {
     (f64::from(width) / letters / LETTER).min(most)
 }
 
+/// A chart with two axes of numbers.
+pub type Chart<'a, 'b> =
+    ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+
+/// Draws the axes of `chart`, which are called `names`, with about so many labels each, in letters of `size`.
+pub fn draw_axes(
+    chart: &mut Chart<'_, '_>,
+    names: [&str; 2],
+    labels: [usize; 2],
+    size: f64,
+) -> Result<()> {
+    let (x, y) = (chart.x_range(), chart.y_range());
+    let spans = [x.end - x.start, y.end - y.start];
+    chart
+        .configure_mesh()
+        .x_desc(names[0])
+        .y_desc(names[1])
+        .x_labels(labels[0])
+        .y_labels(labels[1])
+        .x_label_formatter(&|value| tick(*value, spans[0]))
+        .y_label_formatter(&|value| tick(*value, spans[1]))
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(RGBColor(0xe8, 0xe8, 0xe8).stroke_width(px(1)))
+        .axis_style(LINE.stroke_width(px(1)))
+        .label_style(text(size, &SOFT))
+        .axis_desc_style(text(size, &SOFT))
+        .draw()?;
+    Ok(())
+}
+
 /// `value` on an axis that is `span` long.
-pub fn tick(value: f64, span: f64) -> String {
-    if span >= 1e6 {
-        return format!("{value:.1e}");
-    }
+fn tick(value: f64, span: f64) -> String {
     let digits = (2.0 - span.log10().floor()).clamp(0.0, 9.0) as usize;
-    let text = format!("{value:.digits$}");
-    let text = match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.'),
-        false => &text,
-    };
-    let is_zero = text.trim_start_matches('-') == "0";
-    if is_zero {
-        "0".to_owned()
-    } else {
-        text.to_owned()
+    let text = number(value, digits);
+    match text.contains('.') && !text.contains('e') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
     }
 }
 
@@ -222,7 +244,7 @@ mod tests {
         ];
         let shown = ticks.map(|(value, span)| tick(value, span));
         assert_eq!(shown, ["0", "0.3", "-10", "2.5", "0.0000001"]);
-        assert_eq!(tick(3e29, 1e30), "3.0e29");
+        assert_eq!(tick(3e29, 1e30), "3.000e29");
     }
 
     #[test]

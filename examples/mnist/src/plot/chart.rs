@@ -4,7 +4,7 @@ use anyhow::Result;
 use plotters::prelude::*;
 use serde::Serialize;
 
-use super::canvas::{FAINT, INK, LINE, Picture, SOFT, Surface, px, text, tick};
+use super::canvas::{INK, LINE, Picture, SOFT, Surface, draw_axes, px, text};
 use super::points::class_colour;
 
 /// Points nearer to the last one than this part of both axes are not drawn.
@@ -66,20 +66,7 @@ impl Chart {
             .y_label_area_size(px(58))
             .build_cartesian_2d(x, y)?;
         let epochs = if self.is_roc { 10 } else { spans[0] as usize };
-        chart
-            .configure_mesh()
-            .x_desc(self.axes[0])
-            .y_desc(self.axes[1])
-            .x_labels(epochs.clamp(1, 10))
-            .y_labels(6)
-            .x_label_formatter(&|value| tick(*value, spans[0]))
-            .y_label_formatter(&|value| tick(*value, spans[1]))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(FAINT.stroke_width(px(1)))
-            .axis_style(LINE.stroke_width(px(1)))
-            .label_style(text(12.0, &SOFT))
-            .axis_desc_style(text(12.0, &SOFT))
-            .draw()?;
+        draw_axes(&mut chart, self.axes, [epochs.clamp(1, 10), 6], 12.0)?;
         let sample =
             |(x, y): (i32, i32), style| PathElement::new([(x, y), (x + px(16) as i32, y)], style);
         if self.is_roc {

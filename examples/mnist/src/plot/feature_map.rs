@@ -6,7 +6,7 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::canvas::{FAINT, INK, LINE, Picture, SOFT, Surface, centered, fitting, px, text, tick};
+use super::canvas::{INK, LINE, Picture, Surface, centered, draw_axes, fitting, px};
 use super::points::{class_colour, draw_point};
 
 /// The side of the square of a map's points.
@@ -79,73 +79,48 @@ impl Axes {
     fn contain(&self, &(x, y): &(f64, f64)) -> bool {
         self.x.contains(&x) && self.y.contains(&y)
     }
-
-    fn length(&self) -> f64 {
-        self.x.end - self.x.start
-    }
 }
 
-/// What surrounds the square of the points.
-struct Frame {
-    letters: f64,
-    left: u32,
-    top: u32,
-    right: u32,
-    bottom: u32,
+/// The size of letters, and what is left of, above, right of and below the square of the points.
+fn frame(side: u32) -> (f64, [u32; 4]) {
+    let letters = (f64::from(side) / 32.0).max(11.0);
+    (
+        letters,
+        [5.0, 2.2, 1.4, 3.4].map(|lines| (letters * lines) as u32),
+    )
 }
 
-impl Frame {
-    fn of(side: u32) -> Self {
-        let letters = (f64::from(side) / 32.0).max(11.0);
-        let times = |factor: f64| (letters * factor) as u32;
-        Self {
-            letters,
-            left: times(5.0),
-            top: times(2.2),
-            right: times(1.4),
-            bottom: times(3.4),
-        }
-    }
-
-    fn size(&self, side: u32) -> (u32, u32) {
-        (self.left + side + self.right, self.top + side + self.bottom)
-    }
+fn size(side: u32) -> (u32, u32) {
+    let (_, [left, top, right, bottom]) = frame(side);
+    (left + side + right, top + side + bottom)
 }
 
 impl FeatureMap {
     pub fn draw(&self, axes: &Axes) -> Result<Picture> {
-        let (width, height) = Frame::of(SIDE).size(SIDE);
+        let (width, height) = size(SIDE);
         Picture::draw(width, height, |surface| self.draw_on(surface, axes, SIDE))
     }
 
     /// Draws the map over the whole of `surface`, which may be a part of a picture.
     fn draw_on(&self, surface: &Surface<'_>, axes: &Axes, side: u32) -> Result<()> {
-        let frame = Frame::of(side);
-        let (width, _) = frame.size(side);
-        let title = centered(fitting(&self.title, width, frame.letters * 1.1), &INK);
-        let place = (px(width) as i32 / 2, px(frame.top) as i32 / 2);
+        let (letters, [left, top, right, bottom]) = frame(side);
+        let (width, _) = size(side);
+        let title = centered(fitting(&self.title, width, letters * 1.1), &INK);
+        let place = (px(width) as i32 / 2, px(top) as i32 / 2);
         surface.draw(&Text::new(self.title.as_str(), place, title))?;
         let mut chart = ChartBuilder::on(surface)
-            .margin_top(px(frame.top))
-            .margin_right(px(frame.right))
-            .x_label_area_size(px(frame.bottom))
-            .y_label_area_size(px(frame.left))
+            .margin_top(px(top))
+            .margin_right(px(right))
+            .x_label_area_size(px(bottom))
+            .y_label_area_size(px(left))
             .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;
-        let labels = if side < SIDE { 5 } else { 7 };
-        chart
-            .configure_mesh()
-            .x_labels(labels)
-            .y_labels(labels)
-            .x_desc(self.axes[0].as_str())
-            .y_desc(self.axes[1].as_str())
-            .x_label_formatter(&|value| tick(*value, axes.length()))
-            .y_label_formatter(&|value| tick(*value, axes.length()))
-            .light_line_style(TRANSPARENT)
-            .bold_line_style(FAINT.stroke_width(px(1)))
-            .axis_style(LINE.stroke_width(px(1)))
-            .label_style(text(frame.letters, &SOFT))
-            .axis_desc_style(text(frame.letters, &SOFT))
-            .draw()?;
+        let names = self.axes.each_ref().map(String::as_str);
+        draw_axes(
+            &mut chart,
+            names,
+            [if side < SIDE { 5 } else { 7 }; 2],
+            letters,
+        )?;
         if self.is_angular && !self.centers.is_empty() {
             let circle = (0..=360).map(|degree| f64::from(degree).to_radians().sin_cos());
             chart.draw_series(LineSeries::new(circle, LINE.stroke_width(px(1))))?;
@@ -172,7 +147,13 @@ impl FeatureMap {
             if axes.contain(&median) {
                 let place = from_corner(chart.backend_coord(&median));
                 let name = &self.names[usize::from(label)];
-                self.draw_name(surface, name, place, frame.letters * 1.5)?;
+                let rise = if self.centers.is_empty() {
+                    0.0
+                } else {
+                    1.2 * letters
+                };
+                let place = (place.0, place.1 - px(rise as u32) as i32);
+                draw_name(surface, name, place, letters * 1.5)?;
             }
         }
         // Above the names, so that none hides one.
@@ -185,28 +166,6 @@ impl FeatureMap {
         Ok(())
     }
 
-    /// The name of a class above `place`, where its center may be marked, with a white rim that keeps it legible.
-    fn draw_name(
-        &self,
-        surface: &Surface<'_>,
-        name: &str,
-        (x, y): (i32, i32),
-        size: f64,
-    ) -> Result<()> {
-        let rise = if self.centers.is_empty() {
-            0.0
-        } else {
-            size * 0.8
-        };
-        let y = y - px(rise as u32) as i32;
-        let rim = px(2) as i32;
-        let places = [-rim, 0, rim].map(|dx| [-rim, 0, rim].map(|dy| (x + dx, y + dy)));
-        for place in places.into_iter().flatten() {
-            surface.draw(&Text::new(name, place, centered(size, &WHITE)))?;
-        }
-        Ok(surface.draw(&Text::new(name, (x, y), centered(size, &BLACK)))?)
-    }
-
     /// Each class that has points with the median of both of their coordinates.
     fn medians(&self) -> Vec<(u8, (f64, f64))> {
         let median = |label: u8, coordinate: fn(&(f64, f64)) -> f64| {
@@ -216,16 +175,22 @@ impl FeatureMap {
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied()
         };
-        let place = |label| {
-            Some((
-                median(label, |point| point.0)?,
-                median(label, |point| point.1)?,
-            ))
+        let place = |label: u8| {
+            let x = median(label, |point| point.0)?;
+            Some((label, (x, median(label, |point| point.1)?)))
         };
-        (0..=u8::MAX)
-            .filter_map(|label| Some((label, place(label)?)))
-            .collect()
+        (0..=u8::MAX).filter_map(place).collect()
     }
+}
+
+/// The name of a class at a place, with a white rim that keeps it legible.
+fn draw_name(surface: &Surface<'_>, name: &str, (x, y): (i32, i32), size: f64) -> Result<()> {
+    let rim = px(2) as i32;
+    let places = [-rim, 0, rim].map(|dx| [-rim, 0, rim].map(|dy| (x + dx, y + dy)));
+    for place in places.into_iter().flatten() {
+        surface.draw(&Text::new(name, place, centered(size, &WHITE)))?;
+    }
+    Ok(surface.draw(&Text::new(name, (x, y), centered(size, &BLACK)))?)
 }
 
 /// Maps with axes of their own, row by row, with lines of text below each.
@@ -239,7 +204,7 @@ pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<Picture> {
     };
     let rows = panels.len().div_ceil(columns).max(1);
     let lines = panels.iter().map(|(_, lines)| lines.len()).max();
-    let (width, height) = Frame::of(GALLERY_SIDE).size(GALLERY_SIDE);
+    let (width, height) = size(GALLERY_SIDE);
     let below = LEADING * (lines.unwrap_or(0) as u32 + 1);
     let size = (width * columns as u32, (height + below) * rows as u32);
     Picture::draw(size.0, size.1, |surface| {

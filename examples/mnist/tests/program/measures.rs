@@ -196,15 +196,14 @@ fn the_protocol_for_open_sets_is_a_mean_over_random_splits() {
         "2",
         "--feature-dims",
         "2,3",
+        "--losses",
+        "center",
     ];
     let printed = scene.launch(&[&protocol[..], &SHORT].concat()).printed();
-    assert_parts(
-        &printed,
-        &["softmax", "joint", "center", "±", "over 2 random splits"],
-    );
+    assert_parts(&printed, &["joint", "center", "±", "over 2 random splits"]);
     let results = json(&scene.out().join("results.json"));
     let rows = results["rows"].as_array().unwrap();
-    assert_eq!(rows.len(), 6);
+    assert_eq!(rows.len(), 4);
     assert!(
         rows.iter()
             .all(|row| row["runs"].as_array().unwrap().len() == 2)
@@ -251,13 +250,7 @@ fn an_impossible_protocol_is_named() {
 #[test]
 fn a_gallery_shows_the_losses_side_by_side() {
     let scene = Scene::new();
-    let losses = [
-        "compare",
-        "--losses",
-        "softmax,center,arcface",
-        "--seeds",
-        "2",
-    ];
+    let losses = ["compare", "--losses", "softmax,center,arcface"];
     let printed = scene.launch(&[&losses[..], &SHORT].concat()).printed();
     assert_parts(
         &printed,
@@ -275,8 +268,7 @@ fn a_gallery_shows_the_losses_side_by_side() {
     // Center goes on from joint, which is shown as well.
     assert_eq!(names, ["softmax", "joint", "center", "arcface"]);
     for row in rows {
-        assert_eq!(row["runs"].as_array().unwrap().len(), 2);
-        assert_eq!(row["runs"][1]["images"], 24);
+        assert_eq!(row["runs"][0]["images"], 24);
         let precision = row["runs"][0]["separation"]["r_precision"]
             .as_f64()
             .unwrap();

@@ -78,28 +78,19 @@ fn browse(page: &Path, html: &str, options: &[&str]) -> Option<Vec<String>> {
     Some(seen.lines().map(str::to_owned).collect())
 }
 
-#[test]
-fn the_report_loads_nothing() {
-    let scene = Scene::new();
-    scene.launch(&["--epochs", "1"]).printed();
-    let html = fs::read_to_string(scene.out().join("report.html")).unwrap();
+/// Asserts that the page loads nothing, and shows the last epoch of every run and their curves without its script.
+fn assert_whole(page: &Path) {
+    let html = fs::read_to_string(page).unwrap();
     for link in ["http:", "https:", "src=\"h", "href=", "@import", "url("] {
         assert!(!html.contains(link), "{link}");
     }
-    // Without its script it shows the last epoch of every run, and their curves.
     assert_eq!(html.matches("<img class=\"shown\"").count(), 3);
     assert_eq!(html.matches("<noscript><figure").count(), 3);
 }
 
-#[test]
-fn the_report_of_a_comparison_can_be_used() {
-    let scene = Scene::new();
-    let printed = scene
-        .launch(&["--epochs", "2", "--batch-size", "8"])
-        .printed();
-    let page = scene.out().join("report.html");
-    assert!(printed.contains(&page.display().to_string()), "{printed}");
-    let Some(seen) = visit(&page) else {
+/// Asserts that a visitor finds what there is in three runs of two epochs.
+fn assert_usable(page: &Path) {
+    let Some(seen) = visit(page) else {
         return;
     };
     let shown = |set: &str, epoch: usize, run: &str| {
@@ -109,21 +100,40 @@ fn the_report_of_a_comparison_can_be_used() {
         let maps = ["softmax", "joint", "center"].map(|run| shown(set, epoch, run));
         format!("{}|647|{epoch} of 2", maps.join(";"))
     };
-    assert_eq!(
-        seen[..5],
-        [
-            all("test", 2),
-            all("test", 1),
-            all("train", 1),
-            // The lines in the legend and in the picture.
-            "curves|loss 1/1, accuracy 3/3, loss 1/1, accuracy 4/4, loss 1/1, accuracy 4/4"
-                .to_owned(),
-            // The head and three losses, by the loss, its images and three methods.
-            "cells|20".to_owned(),
-        ]
-    );
+    // The lines in the legend and in the picture.
+    let curves = "curves|loss 1/1, accuracy 3/3, loss 1/1, accuracy 4/4, loss 1/1, accuracy 4/4";
+    // The head and three losses, by the loss, its images and three methods.
+    let cells = "cells|20";
+    assert_eq!(seen[..3], [all("test", 2), all("test", 1), all("train", 1)]);
+    assert_eq!(seen[3..5], [curves, cells]);
     assert!(!seen[5].ends_with("|0"), "no settings");
     assert_eq!(seen[6], "faults|");
+}
+
+fn assert_fits_every_window(page: &Path) {
+    for (scheme, paper) in [(1, "255, 255, 255"), (0, "0, 0, 0")] {
+        let option = format!("--blink-settings=preferredColorScheme={scheme}");
+        let Some(seen) = visit_with_widths(page, &[&option]) else {
+            return;
+        };
+        let fits = |width: u32| {
+            format!("{width}|beyond the window 0|cut |legible|unreachable |rgb({paper})|faults ")
+        };
+        assert_eq!(seen, [320, 420, 780, 1440].map(fits));
+    }
+}
+
+#[test]
+fn the_report_of_a_comparison_can_be_used_in_every_window_by_day_and_by_night() {
+    let scene = Scene::new();
+    let printed = scene
+        .launch(&["--epochs", "2", "--batch-size", "8"])
+        .printed();
+    let page = scene.out().join("report.html");
+    assert!(printed.contains(&page.display().to_string()), "{printed}");
+    assert_whole(&page);
+    assert_usable(&page);
+    assert_fits_every_window(&page);
 }
 
 #[test]
@@ -137,26 +147,4 @@ fn the_report_of_a_single_run_can_be_used() {
     let first = "Features of the test samples, softmax, seed 1, epoch 2|647|2 of 2";
     assert_eq!(seen[0], first);
     assert_eq!(seen[4], "cells|0");
-}
-
-#[test]
-fn the_report_fits_every_window_by_day_and_by_night() {
-    let scene = Scene::new();
-    scene.launch(&["--epochs", "1"]).printed();
-    let page = scene.out().join("report.html");
-    for (options, paper) in [
-        (
-            &["--blink-settings=preferredColorScheme=1"],
-            "255, 255, 255",
-        ),
-        (&["--blink-settings=preferredColorScheme=0"], "0, 0, 0"),
-    ] {
-        let Some(seen) = visit_with_widths(&page, options) else {
-            return;
-        };
-        let fits = |width: u32| {
-            format!("{width}|beyond the window 0|cut |legible|unreachable |rgb({paper})|faults ")
-        };
-        assert_eq!(seen, [320, 420, 780, 1440].map(fits));
-    }
 }
