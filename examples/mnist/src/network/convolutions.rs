@@ -7,11 +7,10 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// The rows and columns of a kernel.
-pub const SIDE: usize = 5;
+use super::lenet::{NEGATIVE_SLOPE, SIDE};
+
 /// How far a kernel reaches from its middle; the number of zeros behind each row.
 const REACH: usize = SIDE / 2;
-pub const NEGATIVE_SLOPE: f32 = 0.01;
 /// The images that go through all layers together, on one thread. It decides how sums over a batch are rounded, so it
 /// does not depend on the number of threads.
 const IMAGES_TOGETHER: usize = 16;

@@ -1,5 +1,6 @@
 //! What is trained: the network, and the loss that has vectors of its own.
 
+#[cfg(feature = "flex")]
 mod convolutions;
 mod lenet;
 mod model;
