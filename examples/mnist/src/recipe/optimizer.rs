@@ -3,6 +3,7 @@
 use anyhow::{Result, anyhow};
 use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
+use burn::optim::grad_clipping::GradientClippingConfig;
 use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
@@ -22,9 +23,18 @@ impl Recipe {
         let decay = (self.weight_decay > 0.0).then_some(WeightDecayConfig {
             penalty: self.weight_decay as f32,
         });
+        let clipping = self
+            .clip
+            .map(|norm| GradientClippingConfig::Norm(norm as f32));
         let optimizer = match self.optimizer {
-            Optimizer::Adam => AdamConfig::new().with_weight_decay(decay).init(),
-            Optimizer::Sgd => SgdConfig::new().with_weight_decay(decay).init(),
+            Optimizer::Adam => AdamConfig::new()
+                .with_weight_decay(decay)
+                .with_grad_clipping(clipping)
+                .init(),
+            Optimizer::Sgd => SgdConfig::new()
+                .with_weight_decay(decay)
+                .with_gradient_clipping(clipping)
+                .init(),
         };
         // Only the gradient rule gives the centers gradients; weight decay must not pull them to the origin.
         let centers = CenterLoss::centers_param_group(CENTER_LOSS);

@@ -37,6 +37,11 @@ pub struct Recipe {
     /// What `--lr-step` multiplies the learning rate by
     #[arg(long, value_name = "FACTOR", value_parser = rules::rate)]
     pub lr_factor: f64,
+    /// Shorten the gradient of a layer's weights to this length where it is longer; that of the loss over angles grows
+    /// without bound as a feature comes near the origin
+    #[arg(long, value_name = "LENGTH", value_parser = rules::positive)]
+    #[serde(default)]
+    pub clip: Option<f64>,
     /// How strongly the weights of the network are pulled to zero
     #[arg(long, value_name = "PENALTY", value_parser = rules::penalty)]
     pub weight_decay: f64,

@@ -66,6 +66,8 @@ fn quick(loss: Loss) -> Recipe {
         // The few numbers of a class layer do not get where the classes go at the rate of the network. Directions, which
         // start evenly, had better stay.
         class_rate: if starts_as_softmax { 1.0 } else { 10.0 },
+        // The gradient of an angle is one by the length of the feature: the few near the origin would decide everything.
+        clip: loss.is_angular().then_some(0.1),
         weight_decay: 0.0,
         feature_dim: 2,
         // With a bias, nearest center stays behind the class layer: README has the figures.
@@ -103,9 +105,9 @@ fn on_a_circle(loss: Loss) -> (Option<f64>, Option<f64>) {
         Loss::DistanceSoftmax => (Some(0.5), Some(0.0)),
         Loss::NormalizedSoftmax => (Some(8.0), None),
         Loss::CosFace => (Some(24.0), Some(0.1)),
-        Loss::ArcFace => (Some(8.0), Some(0.2)),
+        Loss::ArcFace => (Some(28.0), Some(0.1)),
         Loss::SphereFace => (Some(2.0), Some(2.0)),
-        Loss::AdaFace => (Some(8.0), Some(0.1)),
+        Loss::AdaFace => (Some(24.0), Some(0.1)),
         Loss::ProxyAnchor => (Some(8.0), Some(0.1)),
     }
 }
@@ -141,6 +143,7 @@ fn mxnet(loss: Loss) -> Recipe {
         lr_step: Some(10),
         lr_factor: 0.1,
         class_rate: 1.0,
+        clip: None,
         weight_decay: 1e-4,
         bias: true,
         initialization: Initialization::Xavier,
