@@ -12,11 +12,13 @@ use std::time::Instant;
 
 use allocations::with_peak;
 use cases::devices::devices;
-use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
+use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase, ScoreNormCase, ScoreNormShape};
 
 const SCORES: usize = 10_000_000;
 const SAMPLES: usize = 60_000;
 const FEATURE_DIM: usize = 128;
+const TRIALS: usize = 100_000;
+const COHORT: usize = 20_000;
 
 /// Prints a row with the seconds that `work` takes and the most that it allocates at one time.
 fn observe<T>(what: &str, work: impl FnOnce() -> T) {
@@ -53,5 +55,19 @@ fn main() {
         };
         let what = format!("60 000 against itself, {num_classes} classes, {values}");
         observe(&what, || case.evaluate(average_precision));
+    }
+
+    for top_k in [300, COHORT] {
+        let shape = ScoreNormShape {
+            rows: 5_000,
+            cohort: COHORT,
+            feature_dim: 256,
+            top_k,
+        };
+        let case = ScoreNormCase::new(shape, TRIALS, &device);
+        let what = format!(
+            "s-norm of 100 000 trials of 5 000 and 5 000 rows, {top_k} of 20 000 cohort scores, 256 columns"
+        );
+        observe(&what, || case.s_norm());
     }
 }

@@ -5,7 +5,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::reduce::{max_dim, sum_dim};
 
-/// What is measured between a feature and its center.
+/// The distance between a feature and its center.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterDistance, CenterLossConfig};
+///
+/// let device = Device::flex();
+/// let value = |distance| {
+///     let config = CenterLossConfig::new(1, 2).with_distance(distance);
+///     let loss = config.init_with_centers(Tensor::from_data([[1.0, 0.0]], &device)).unwrap();
+///     loss.forward(Tensor::from_data([[0.0, 3.0]], &device), Tensor::from_data([0], &device)).into_scalar::<f32>()
+/// };
+/// assert_eq!(value(CenterDistance::Euclidean), 5.0); // (1^2 + 3^2) / 2
+/// assert_eq!(value(CenterDistance::Cosine), 1.0); // 1 - cos of a right angle
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CenterDistance {
     /// The Euclidean distance `||x - c||`.

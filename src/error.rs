@@ -3,9 +3,23 @@
 use burn::tensor::ExecutionError;
 use thiserror::Error;
 
-/// The reason why a loss could not be made, or refused a call.
+/// Error of a loss: a setting that it cannot be made with, or a call that it refuses.
 ///
-/// Whatever the error, centers, statistics and schedules are as they were before the call.
+/// After an error, centers, statistics and schedules are as they were before the call.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, LossError};
+///
+/// let device = Device::flex();
+/// let loss = CenterLossConfig::new(3, 2).init(&device);
+/// match loss.try_forward((Tensor::ones([1, 2], &device), Tensor::from_data([7], &device))) {
+///     Err(LossError::Label { sample, label, num_classes }) => assert_eq!((sample, label, num_classes), (0, 7, 3)),
+///     other => panic!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum LossError {
@@ -154,7 +168,7 @@ pub enum LossError {
     /// An update was given to a loss that is frozen or in validation mode.
     #[error("the centers are frozen (`freeze`, `valid`): they take no update")]
     Frozen,
-    /// `forward` has noted update after update, and nobody applied them.
+    /// Too many updates are pending: `forward` keeps them, and nothing applies them.
     #[error("{count} updates wait for apply_pending: call it where the optimizer steps")]
     PendingNotApplied {
         /// The number of waiting updates.

@@ -61,6 +61,31 @@ pub(crate) fn vectorized<L: Loops>(loops: L) -> L::Output {
     loops.run()
 }
 
+/// The sum in `f64` of the terms of the values of two rows.
+#[cfg(feature = "flex")]
+#[inline(always)]
+pub(crate) fn sum_of<T: Copy + Into<f64>>(
+    one: &[T],
+    other: &[T],
+    term: impl Fn(f64, f64) -> f64,
+) -> f64 {
+    const LANES: usize = 16;
+    let (ones, others) = (one.chunks_exact(LANES), other.chunks_exact(LANES));
+    let rest = ones.remainder().iter().zip(others.remainder());
+    let rest: f64 = rest.map(|(x, y)| term((*x).into(), (*y).into())).sum();
+    // Adding up lanes of zeros takes longer than the few terms.
+    if one.len() < LANES {
+        return rest;
+    }
+    let mut sums = [0.0; LANES];
+    for (x, y) in ones.zip(others) {
+        for lane in 0..LANES {
+            sums[lane] += term(x[lane].into(), y[lane].into());
+        }
+    }
+    sums.iter().sum::<f64>() + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{SettingError, at_least_one, fraction};
 
-/// The factor that a rate is multiplied by at each training step.
+/// The factor of a rate over the training steps.
 ///
 /// Every factor is between 0 and 1: a schedule lowers a rate for a time or for good, and never
 /// raises it above its base. Step `t` counts from zero. It is kept in the module's record, so that
@@ -33,7 +33,7 @@ pub enum Schedule {
     Constant,
     /// Rises from `1 / steps` at step 0 to 1 at step `steps - 1`, and stays there.
     LinearWarmup {
-        /// How many steps the rise takes; at least 1.
+        /// The number of steps of the rise; at least 1.
         steps: u64,
     },
     /// 0 until step `start`, then `1 - 0.001^((t - start) / steps)`, and 1 from step `start + steps` on: the
@@ -41,24 +41,24 @@ pub enum Schedule {
     ExponentialWarmup {
         /// The step before which the factor is 0.
         start: u64,
-        /// How many steps the rise takes; at least 1.
+        /// The number of steps of the rise; at least 1.
         steps: u64,
     },
     /// `factor^floor(t / every)`.
     StepDecay {
-        /// How many steps each level lasts; at least 1.
+        /// The number of steps of a level; at least 1.
         every: u64,
-        /// What each level is multiplied by; between 0 and 1.
+        /// The factor from one level to the next; between 0 and 1.
         factor: f64,
     },
     /// `gamma^t`.
     ExponentialDecay {
-        /// What each step is multiplied by; between 0 and 1.
+        /// The factor from one step to the next; between 0 and 1.
         gamma: f64,
     },
     /// Falls along half a cosine from 1 at step 0 to 0 at step `steps`, and stays there.
     CosineDecay {
-        /// How many steps the fall takes; at least 1.
+        /// The number of steps of the fall; at least 1.
         steps: u64,
     },
 }

@@ -22,12 +22,26 @@ fn packaged() -> BTreeSet<String> {
 
 /// The targets of the Markdown links and pictures in a text, without what follows `#`.
 fn links(text: &str) -> Vec<&str> {
-    text.split("](")
+    let inline = text
+        .split("](")
         .skip(1)
-        .filter_map(|rest| rest.split(')').next())
+        .filter_map(|rest| rest.split(')').next());
+    let definitions = text
+        .lines()
+        .filter(|line| line.starts_with('['))
+        .filter_map(|line| line.split_once("]: "))
+        .map(|(_, target)| target);
+    inline
+        .chain(definitions)
         .filter_map(|target| target.split('#').next())
         .filter(|target| !target.is_empty() && !target.contains("://"))
         .collect()
+}
+
+/// A document that is packaged beside this crate.
+fn document(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    std::fs::read_to_string(&path).expect("a document can be read")
 }
 
 #[test]
@@ -75,5 +89,59 @@ fn the_package_holds_the_crate_and_its_documents() {
             .any(|folder| path.starts_with(folder))
             || !path.contains('/');
         assert!(belongs, "{path} does not belong into the package");
+    }
+}
+
+#[test]
+fn the_program_of_the_readme_is_whole_and_the_readme_is_short() {
+    let readme = document("README.md");
+    assert!(readme.lines().count() <= 120, "README is one page");
+    let (_, program) = readme.split_once("```rust\n").expect("a program");
+    let (program, _) = program.split_once("```").expect("its end");
+    assert!(program.contains("fn main()"));
+    // Lines that rustdoc hides are seen by all other readers.
+    assert!(
+        !program
+            .lines()
+            .any(|line| line == "#" || line.starts_with("# "))
+    );
+}
+
+#[test]
+fn documents_give_one_time_for_one_case() {
+    let performance = document("docs/performance.md");
+    let readme = document("README.md");
+    let (_, table) = readme
+        .split_once("<!-- peers.py --write, short: from here -->")
+        .expect("the mark of the short table");
+    let rows: Vec<&str> = table
+        .lines()
+        .skip_while(|line| !line.starts_with("| ---"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert!(rows.len() >= 3, "{rows:?}");
+    for row in rows {
+        // The long table has one column more.
+        let is_there = performance.lines().any(|line| line.starts_with(row));
+        assert!(is_there, "docs/performance.md has not: {row}");
+    }
+}
+
+/// A page on its own, as on the web, shows the lines that rustdoc hides.
+#[test]
+fn code_of_documents_has_no_hidden_lines() {
+    for path in packaged()
+        .iter()
+        .filter(|path| path.starts_with("docs/") && path.ends_with(".md"))
+    {
+        let text = document(path);
+        let hidden = text
+            .split("```rust\n")
+            .skip(1)
+            .filter_map(|block| block.split("```").next())
+            .flat_map(str::lines)
+            .find(|line| line.starts_with("# "));
+        assert_eq!(hidden, None, "{path}");
     }
 }

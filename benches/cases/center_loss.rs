@@ -6,7 +6,10 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::Initializer;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, IndexingUpdateOp, Int, Tensor, Tolerance};
-use burn_center_loss::{CenterLoss, CenterLossConfig, CenterUpdate, Checking, UpdateRule};
+use burn_center_loss::{
+    CenterLoss, CenterLossConfig, CenterUpdate, Checking, ContrastiveCenterLoss,
+    ContrastiveCenterLossConfig, UpdateRule,
+};
 
 use super::devices::sync;
 
@@ -105,6 +108,21 @@ struct Training<L: Module> {
 }
 
 impl<L: Module + ModuleDisplay> Training<L> {
+    /// A loss on an autodiff device, and the network and the batch on the same one.
+    fn new(loss: L, shape: Shape, device: &Device) -> Self {
+        let autodiff = device.clone().autodiff();
+        let network = Tensor::random([shape.feature_dim], Distribution::Default, &autodiff);
+        let network = Param::from_tensor(network);
+        let training = Self {
+            model: Some(Model { loss, network }),
+            optimizer: SgdConfig::new().init(),
+            batch: Batch::new(shape, &autodiff),
+            device: device.clone(),
+        };
+        sync(device);
+        training
+    }
+
     fn loss(&self) -> &L {
         &self
             .model
@@ -185,19 +203,10 @@ impl CenterLossCase {
         let config = CenterLossConfig::new(shape.num_classes, shape.feature_dim)
             .with_update_rule(UpdateRule::paper().with_alpha(ALPHA))
             .with_initializer(Initializer::Uniform { min: 0.0, max: 1.0 });
-        let autodiff = device.clone().autodiff();
-        let loss = configure(config).init(&autodiff);
+        let loss = configure(config).init(&device.clone().autodiff());
         // Centers are drawn at their first use.
         drop(loss.centers());
-        let network = Tensor::random([shape.feature_dim], Distribution::Default, &autodiff);
-        let network = Param::from_tensor(network);
-        let training = Training {
-            model: Some(Model { loss, network }),
-            optimizer: SgdConfig::new().init(),
-            batch: Batch::new(shape, &autodiff),
-            device: device.clone(),
-        };
-        sync(device);
+        let training = Training::new(loss, shape, device);
         Self { training }
     }
 
@@ -267,6 +276,33 @@ impl CenterLossCase {
     pub fn sum_step(&mut self) -> Tensor<2> {
         self.training
             .step(|loss, batch| (loss, batch.features.clone().sum()))
+    }
+}
+
+/// Contrastive-center loss in a model that an optimizer steps, with the data of [`CenterLossCase`].
+pub struct ContrastiveCenterCase {
+    training: Training<ContrastiveCenterLoss>,
+}
+
+impl ContrastiveCenterCase {
+    pub fn new(shape: Shape, device: &Device) -> Self {
+        device.seed(1);
+        let loss = ContrastiveCenterLossConfig::new(shape.num_classes, shape.feature_dim)
+            .with_lambda(1.0)
+            .with_initializer(Initializer::Uniform { min: 0.0, max: 1.0 })
+            .init(&device.clone().autodiff());
+        drop(loss.centers());
+        Self {
+            training: Training::new(loss, shape, device),
+        }
+    }
+
+    /// A training step: forward, backward, and the optimizer's step on the model with the centers.
+    pub fn step(&mut self) -> Tensor<2> {
+        self.training.step(|loss, batch| {
+            let value = loss.forward(batch.features.clone(), batch.labels.clone());
+            (loss, value)
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use burn::module::Param;
 use burn::optim::GradientsParams;
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Distribution, Int, Tensor, Tolerance};
-use burn_center_loss::{DistanceSoftmax, DistanceSoftmaxConfig, SoftmaxDistance};
+use burn_center_loss::{Checking, DistanceSoftmax, DistanceSoftmaxConfig, SoftmaxDistance};
 
 use super::center_loss::Shape;
 use super::devices::sync;
@@ -43,12 +43,23 @@ pub struct DistanceCase {
 }
 
 impl DistanceCase {
-    /// On a plain device.
+    /// Under strict checking, on a plain device.
     pub fn new(shape: Shape, distance: SoftmaxDistance, device: &Device) -> Self {
+        Self::checked(shape, distance, device, Checking::Strict)
+    }
+
+    /// On a plain device.
+    pub fn checked(
+        shape: Shape,
+        distance: SoftmaxDistance,
+        device: &Device,
+        checking: Checking,
+    ) -> Self {
         let inputs = Inputs::new(shape, device);
         let loss = DistanceSoftmaxConfig::new(shape.num_classes, shape.feature_dim)
             .with_distance(distance)
             .with_scale(scale(distance))
+            .with_checking(checking)
             .init_with_centers(inputs.centers.clone())
             .expect("the shape is valid");
         Self {

@@ -1,7 +1,9 @@
-//! Retrieval of a set against itself, and a ROC curve.
+//! Retrieval of a set against itself, a ROC curve, and score normalisation.
 
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_center_loss::evaluation::{RetrievalConfig, RetrievalReport, RetrievalSet, RocCurve};
+use burn_center_loss::evaluation::{
+    RetrievalConfig, RetrievalReport, RetrievalSet, RocCurve, ScoreNorm, ScoreNormConfig,
+};
 
 /// The numbers of samples, classes and columns.
 #[derive(Clone, Copy)]
@@ -76,5 +78,49 @@ impl RocCase {
 
     pub fn curve(&self) -> RocCurve {
         RocCurve::new(&self.scores, &self.same).expect("both kinds of pairs are there")
+    }
+}
+
+/// The numbers of rows of each side, of rows of the cohort, of columns, and of cohort scores of a row.
+#[derive(Clone, Copy)]
+pub struct ScoreNormShape {
+    pub rows: usize,
+    pub cohort: usize,
+    pub feature_dim: usize,
+    pub top_k: usize,
+}
+
+/// Trials of two sides, as many for each row, which are normalized by a cohort.
+pub struct ScoreNormCase {
+    norm: ScoreNorm,
+    enroll: Tensor<2>,
+    test: Tensor<2>,
+    trials: Vec<(usize, usize)>,
+}
+
+impl ScoreNormCase {
+    pub fn new(shape: ScoreNormShape, trials: usize, device: &Device) -> Self {
+        device.seed(1);
+        let random = |rows| {
+            let normal = Distribution::Normal(0.0, 1.0);
+            Tensor::<2>::random([rows, shape.feature_dim], normal, device)
+        };
+        let trials = (0..trials).map(|at| (at % shape.rows, at * 7 % shape.rows));
+        let config = ScoreNormConfig::new().with_top_k(Some(shape.top_k));
+        Self {
+            norm: config
+                .init(random(shape.cohort))
+                .expect("the cohort is valid"),
+            enroll: random(shape.rows),
+            test: random(shape.rows),
+            trials: trials.collect(),
+        }
+    }
+
+    /// The adaptive s-norm of all trials.
+    pub fn s_norm(&self) -> Vec<f64> {
+        self.norm
+            .s_norm(self.enroll.clone(), self.test.clone(), &self.trials)
+            .expect("the trials are valid")
     }
 }

@@ -140,6 +140,17 @@ def torch_full_matrix(*shape):
     return torch_training(*shape, centers_parameter, forward)
 
 
+def torch_contrastive_center(*shape):
+    """Contrastive-center loss from all squared distances, and SGD."""
+
+    def forward(torch, centers, features, labels):
+        squared = torch.cdist(features, centers).square()
+        own = squared.gather(1, labels.unsqueeze(1)).squeeze(1)
+        return 0.5 * (own / (squared.sum(1) - own + 1)).mean()
+
+    return torch_training(*shape, centers_parameter, forward)
+
+
 def torch_margin(batch_size, num_classes, feature_dim, loss_of):
     """Value and both gradients of a loss with one vector per class, from normal features and vectors."""
     import torch
@@ -367,6 +378,41 @@ def sklearn_roc_curve(scores):
     return lambda: roc_curve(same, values, drop_intermediate=False)
 
 
+def numpy_score_norm(rows, cohort, feature_dim, k):
+    """Ten trials a row; the products of as many rows at one time as keep them within MAX_PAIRS."""
+    import numpy
+
+    generator = numpy.random.default_rng(1)
+    sides = [generator.standard_normal((count, feature_dim), dtype=numpy.float32) for count in (rows, rows, cohort)]
+    trials = numpy.arange(10 * rows)
+    trials = trials % rows, trials * 7 % rows
+
+    def unit(side):
+        return side / numpy.linalg.norm(side, axis=1, keepdims=True)
+
+    cohort_units = unit(sides[2])
+
+    def statistics(units):
+        found = []
+        for start in range(0, rows, max(1, MAX_PAIRS // cohort)):
+            scores = units[start : start + max(1, MAX_PAIRS // cohort)] @ cohort_units.T
+            if k < cohort:
+                scores = numpy.partition(scores, cohort - k, axis=1)[:, cohort - k :]
+            found.append((scores.mean(1), scores.std(1)))
+        return [numpy.concatenate(parts) for parts in zip(*found)]
+
+    def s_norm():
+        units = [unit(side) for side in sides[:2]]
+        scores = (units[0][trials[0]] * units[1][trials[1]]).sum(1)
+        normed = [
+            (scores - mean[numbers]) / deviation[numbers]
+            for (mean, deviation), numbers in zip(map(statistics, units), trials)
+        ]
+        return sum(normed) / 2
+
+    return s_norm
+
+
 CONTESTANTS = {
     function.__name__: function
     for function in [
@@ -377,6 +423,7 @@ CONTESTANTS = {
         torch_embedding_dense,
         torch_embedding_sparse,
         torch_full_matrix,
+        torch_contrastive_center,
         torch_arcface,
         torch_pml_arcface,
         torch_squared_distances,
@@ -391,6 +438,7 @@ CONTESTANTS = {
         torch_nearest_center,
         torch_pml_accuracy_calculator,
         sklearn_roc_curve,
+        numpy_score_norm,
     ]
 }
 

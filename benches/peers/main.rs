@@ -6,6 +6,7 @@
 //! peers BACKEND nearest_center|plain_nearest_center SECONDS CENTERS QUERIES D
 //! peers BACKEND retrieval SECONDS SAMPLES CLASSES D
 //! peers BACKEND roc_curve SECONDS SCORES
+//! peers BACKEND score_norm SECONDS ROWS COHORT D K
 //! ```
 
 #[allow(dead_code, reason = "every bench runs a part of the cases")]
@@ -22,10 +23,10 @@ use burn::tensor::Device;
 use serde_json::{Value, json};
 
 use burn_center_loss::SoftmaxDistance;
-use cases::center_loss::{CenterLossCase, PlainCenterLoss, Shape};
+use cases::center_loss::{CenterLossCase, ContrastiveCenterCase, PlainCenterLoss, Shape};
 use cases::devices::devices;
 use cases::distance::{DistanceCase, PlainDistanceSoftmax};
-use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase};
+use cases::evaluation::{RetrievalCase, RetrievalShape, RocCase, ScoreNormCase, ScoreNormShape};
 use cases::margin::{MarginCase, PlainArcFace, Products};
 use cases::neighbors::{
     CentersShape, KnnCase, KnnShape, NearestCenterCase, PlainKnn, PlainNearestCenter,
@@ -153,6 +154,10 @@ fn time_loss(operation: &str, shape: Shape, device: &Device, seconds: f64) -> Op
             let mut case = CenterLossCase::gradient_rule(shape, device);
             time(seconds, || case.step())
         }
+        "contrastive_step" => {
+            let mut case = ContrastiveCenterCase::new(shape, device);
+            time(seconds, || case.step())
+        }
         "sum_step" => {
             let mut case = CenterLossCase::strict(shape, device);
             time(seconds, || case.sum_step())
@@ -198,6 +203,16 @@ fn time_operation(
         ("roc_curve", &[scores]) => {
             let case = RocCase::new(scores, device);
             time(seconds, || case.curve())
+        }
+        ("score_norm", &[rows, cohort, feature_dim, top_k]) => {
+            let shape = ScoreNormShape {
+                rows,
+                cohort,
+                feature_dim,
+                top_k,
+            };
+            let case = ScoreNormCase::new(shape, 10 * rows, device);
+            time(seconds, || case.s_norm())
         }
         (operation, &[batch_size, num_classes, feature_dim]) => {
             let shape = Shape::new(batch_size, num_classes, feature_dim);

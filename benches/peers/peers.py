@@ -74,6 +74,7 @@ LOSS_PEERS = [
     ("step", "mxnet_step", "MXNet, `take` and SGD (the MXNet programs' formula)"),
     ("step", "memory_copy", "a copy of as many bytes as the step has to move"),
 ]
+CONTRASTIVE_SHAPES = [(256, 10_000, 128), (256, 100_000, 128)]
 MARGIN_SHAPES = [(128, 10, 2), (256, 1_000, 128), (256, 10_000, 512), (512, 100_000, 128)]
 MARGIN_PEERS = [
     ("torch_arcface", "torch, normalize, product, margin by gather and scatter, cross-entropy"),
@@ -100,9 +101,10 @@ KNN_CASES = [
 ]
 NEAREST_SHAPES = [(10, 10_000, 2)]
 # Contestants that compute on the CPU only.
-CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "torch_pml_accuracy_calculator"]
+CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "numpy", "torch_pml_accuracy_calculator"]
 RETRIEVAL_SHAPES = [(10_000, 1_000, 128), (60_000, 6_000, 128)]
 ROC_SCORES = [10_000_000]
+SCORE_NORM_SHAPES = [(5_000, 20_000, 256, 300), (1_000, 20_000, 256, 20_000)]
 
 # The size that grows, the shapes (B, C, D), and the sizes that are held.
 SWEEPS = [
@@ -144,6 +146,11 @@ def cases_on_cpu():
             if theirs != "torch_full_matrix" or batch_size * num_classes <= MAX_FULL_MATRIX
         ]
         found.append(Case(f"loss B{batch_size} C{num_classes} D{feature_dim}", pairs))
+    for numbers in CONTRASTIVE_SHAPES:
+        batch_size, num_classes, feature_dim = numbers
+        theirs = ("torch_contrastive_center", *numbers)
+        pairs = [("step", ("rust:contrastive_step", *numbers), "torch, `cdist`, B x C matrix and SGD", theirs)]
+        found.append(Case(f"contrastive-center B{batch_size} C{num_classes} D{feature_dim}", pairs))
     for numbers in MARGIN_SHAPES:
         batch_size, num_classes, feature_dim = numbers
         pairs = [("ArcFace", ("rust:arcface", *numbers), what, (theirs, *numbers)) for theirs, what in MARGIN_PEERS]
@@ -181,6 +188,11 @@ def cases_on_cpu():
         theirs = ("sklearn_roc_curve", scores)
         pairs = [("curve", ("rust:roc_curve", scores), "scikit-learn `roc_curve`, all points", theirs)]
         found.append(Case(f"ROC N{scores}", pairs))
+    for numbers in SCORE_NORM_SHAPES:
+        rows, cohort, feature_dim, k = numbers
+        what = "numpy, products in blocks and `partition`, float32"
+        pairs = [("s-norm", ("rust:score_norm", *numbers), what, ("numpy_score_norm", *numbers))]
+        found.append(Case(f"score norm N{rows} cohort {cohort} D{feature_dim} k{k}", pairs))
     return found
 
 

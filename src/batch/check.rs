@@ -69,6 +69,25 @@ impl From<(Tensor<2>, Tensor<1, Int>)> for LabelledBatch {
 ///
 /// A sample is bad if its label names no class, a feature or its loss is not finite, or its weight is
 /// outside its range.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, Checking};
+///
+/// let device = Device::flex();
+/// let batch = || (Tensor::from_data([[1.0, 1.0]], &device), Tensor::from_data([7], &device));
+/// let config = CenterLossConfig::new(3, 2);
+///
+/// let error = config.init(&device).try_forward(batch()).unwrap_err();
+/// assert_eq!(error.to_string(), "labels[0] is 7: it must be in 0..3");
+///
+/// let deferred = config.with_checking(Checking::Deferred).init(&device);
+/// assert_eq!(deferred.try_forward(batch())?.into_scalar::<f32>(), 0.0);
+/// assert_eq!(deferred.take_skipped()?.labels, 1);
+/// # Ok::<(), burn_center_loss::LossError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Checking {
     /// Every call reads the labels and a few numbers per sample back from the device, all at once. A
@@ -302,12 +321,23 @@ impl CheckedBatch {
 const RESTS: f64 = 5.0;
 
 /// Burn's `is_finite` by one comparison, which its fusion knows.
-fn is_finite(numbers: Tensor<1>) -> Tensor<1, Bool> {
-    let largest = match numbers.dtype() {
+fn is_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D, Bool> {
+    let largest = largest(numbers.dtype());
+    numbers.abs().lower_equal_elem(largest)
+}
+
+fn largest(dtype: DType) -> f64 {
+    match dtype {
         DType::F64 => f64::MAX,
         _ => f64::from(f32::MAX),
-    };
-    numbers.abs().lower_equal_elem(largest)
+    }
+}
+
+/// The numbers, with the largest number of their type in place of those that are not finite. Those get no gradient.
+pub(crate) fn largest_if_not_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D> {
+    let constant = numbers.clone().without_autodiff();
+    let largest = numbers.full_like(largest(numbers.dtype()));
+    largest.mask_where(is_finite(constant), numbers)
 }
 
 /// The rows with zeros where `resting`, `[batch_size]`. No gradient passes there, whatever arrives.

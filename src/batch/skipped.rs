@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 use burn_std::sync::Mutex;
 
 use crate::error::LossError;
@@ -52,17 +52,16 @@ pub(crate) struct SkippedCounter {
 }
 
 impl SkippedCounter {
-    /// Adds the counts of a batch, `[6]`, without reading them.
-    pub fn add(&self, skipped: Tensor<1, Int>) {
-        let device = skipped.device();
+    /// Counts the samples of a batch by their standing, `[batch_size]`, without reading it.
+    pub fn add(&self, standing: Tensor<1>) {
+        let reasons = standing.int();
+        let (device, ones) = (reasons.device(), reasons.ones_like());
         let mut counts = self.counts.lock();
-        match counts.iter().position(|count| count.device() == device) {
-            Some(i) => {
-                let count = counts.swap_remove(i);
-                counts.push(count + skipped);
-            }
-            None => counts.push(skipped),
-        }
+        let count = match counts.iter().position(|count| count.device() == device) {
+            Some(i) => counts.swap_remove(i),
+            None => Tensor::zeros([6], &device),
+        };
+        counts.push(count.select_assign(0, reasons, ones, IndexingUpdateOp::Add));
     }
 
     /// Reads the counts of all devices and starts counting anew. If a device does not return its counts,
@@ -82,7 +81,7 @@ impl SkippedCounter {
             }
         }
         if let Some(failure) = failure {
-            returned.into_iter().for_each(|counts| self.add(counts));
+            self.counts.lock().extend(returned);
             return Err(LossError::Read(failure.to_string()));
         }
         let [_, labels, features, weights, losses, _] = total;

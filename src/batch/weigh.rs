@@ -9,14 +9,33 @@ use super::labels::{LabelKind, read_labels};
 use crate::distance::no_zero;
 use crate::error::{LossError, WEIGHT_RULE, is_weight};
 use crate::reads::Reads;
+use crate::reduce::fusion_barrier;
 
-/// Whether frequent classes of a batch weigh less.
+/// The balance of the classes of a batch: frequent classes may weigh less.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{CenterLossConfig, ClassBalance};
+///
+/// let device = Device::flex();
+/// let loss = CenterLossConfig::new(2, 1)
+///     .with_class_balance(ClassBalance::Histogram)
+///     .init_with_centers(Tensor::zeros([2, 1], &device))?;
+/// let features = Tensor::from_data([[2.0], [2.0], [4.0]], &device);
+/// let losses = loss.forward_no_reduction(features, Tensor::from_data([0, 0, 1], &device));
+///
+/// // Half squares of 2, 2 and 8; the first two are of one class.
+/// assert_eq!(losses.into_data(), [1.0_f32, 1.0, 8.0].into());
+/// # Ok::<(), burn_center_loss::LossError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ClassBalance {
     /// Every sample weighs the same.
     #[default]
     None,
-    /// The loss of a sample is divided by how many samples of the batch have its label, or by the sum of
+    /// The loss of a sample is divided by the number of samples of the batch with its label, or by the sum of
     /// their weights. Every class of the batch then weighs the same.
     Histogram,
 }
@@ -33,6 +52,51 @@ pub(crate) struct Weighing<'a> {
 }
 
 impl Weighing<'_> {
+    /// The factor that all samples of weight 1 have, if it is one.
+    pub fn common_factor(&self, batch_size: usize) -> Option<f64> {
+        if self.class_weights.is_some() || self.class_balance == ClassBalance::Histogram {
+            return None;
+        }
+        Some(match self.reduction {
+            Some(Reduction::Mean | Reduction::Auto | Reduction::BatchMean) => {
+                self.lambda / batch_size as f64
+            }
+            Some(Reduction::Sum) | None => self.lambda,
+        })
+    }
+
+    /// The factors of samples with weights and classes, `[batch_size]`, and their common factor.
+    pub fn factors(
+        &self,
+        weights: Tensor<1>,
+        classes: &Tensor<1, Int>,
+        num_classes: usize,
+    ) -> (Tensor<1>, f64) {
+        let mut each = weights.clone();
+        if let Some(class_weights) = self.class_weights {
+            let class_weights = class_weights.clone().without_autodiff();
+            each = each * class_weights.select(0, classes.clone());
+        }
+        let mut factor = self.lambda;
+        let total = match self.reduction {
+            Some(Reduction::Mean | Reduction::Auto) => Some(no_zero(each.clone().sum())),
+            Some(Reduction::BatchMean) => {
+                factor /= weights.dims()[0] as f64;
+                None
+            }
+            Some(Reduction::Sum) | None => None,
+        };
+        // First by the class, so that a small share of a large sum is not rounded away in between.
+        if self.class_balance == ClassBalance::Histogram {
+            let totals = class_totals(classes, weights, num_classes);
+            each = each / no_zero(totals);
+        }
+        if let Some(total) = total {
+            each = each / total;
+        }
+        (each, factor)
+    }
+
     /// All samples count alike.
     pub fn plain() -> Self {
         Self {
@@ -52,8 +116,8 @@ pub(crate) struct Weights {
     factor: f64,
     resting: Option<Tensor<1, Bool>>,
     pub is_reduced: bool,
-    /// Under deferred checking `[6]`: the samples by their standing.
-    pub skipped: Option<Tensor<1, Int>>,
+    /// Under deferred checking, the standing of each sample, `[batch_size]`.
+    pub skipped: Option<Tensor<1>>,
 }
 
 impl CheckedBatch {
@@ -75,68 +139,29 @@ impl CheckedBatch {
         match self.rules.checking {
             Checking::Strict => self.refuse_bad_samples(losses, step, centers)?,
             Checking::Deferred => {
-                self.skip_losses([Some(losses.clone()), step].into_iter().flatten())
+                // Burn's fusion starts anew with the checks.
+                let losses = fusion_barrier(losses.clone());
+                self.skip_losses([Some(losses), step].into_iter().flatten())
             }
         }
-        let skipped = self.standing.clone().map(|standing| {
-            let reasons = standing.int();
-            let ones = reasons.ones_like();
-            Tensor::zeros([6], &self.device()).select_assign(
-                0,
-                reasons,
-                ones,
-                IndexingUpdateOp::Add,
-            )
-        });
-        let (each, factor) = self.factors(weighing);
+        let is_plain = self.resting.is_none() && self.weights.is_none();
+        let [batch_size] = losses.dims();
+        let common = weighing.common_factor(batch_size).filter(|_| is_plain);
+        let (each, factor) = match common {
+            Some(factor) => (None, factor),
+            None => {
+                let num_classes = self.rules.num_classes;
+                let (each, factor) = weighing.factors(self.weights(), &self.classes, num_classes);
+                (Some(each), factor)
+            }
+        };
         Ok(Weights {
             each,
             factor,
             resting: self.resting.clone(),
             is_reduced: weighing.reduction.is_some(),
-            skipped,
+            skipped: self.standing.clone(),
         })
-    }
-
-    /// The factors of the samples, `[batch_size]`, unless all are 1, and their common factor.
-    fn factors(&self, weighing: &Weighing) -> (Option<Tensor<1>>, f64) {
-        let [batch_size, _] = self.unmasked.dims();
-        let is_plain = self.resting.is_none() && self.weights.is_none();
-        let has_own = !is_plain
-            || weighing.class_weights.is_some()
-            || weighing.class_balance == ClassBalance::Histogram;
-        let count = batch_size as f64;
-        if !has_own {
-            let divisor = match weighing.reduction {
-                Some(Reduction::Mean | Reduction::Auto | Reduction::BatchMean) => count,
-                Some(Reduction::Sum) | None => 1.0,
-            };
-            return (None, weighing.lambda / divisor);
-        }
-        let weights = self.weights();
-        let mut each = weights.clone();
-        if let Some(class_weights) = weighing.class_weights {
-            let class_weights = class_weights.clone().without_autodiff();
-            each = each * class_weights.select(0, self.classes.clone());
-        }
-        let mut factor = weighing.lambda;
-        let total = match weighing.reduction {
-            Some(Reduction::Mean | Reduction::Auto) => Some(no_zero(each.clone().sum())),
-            Some(Reduction::BatchMean) => {
-                factor /= count;
-                None
-            }
-            Some(Reduction::Sum) | None => None,
-        };
-        // First by the class, so that a small share of a large sum is not rounded away in between.
-        if weighing.class_balance == ClassBalance::Histogram {
-            let totals = class_totals(&self.classes, weights, self.rules.num_classes);
-            each = each / no_zero(totals);
-        }
-        if let Some(total) = total {
-            each = each / total;
-        }
-        (Some(each), factor)
     }
 
     fn refuse_bad_samples(
@@ -213,6 +238,11 @@ impl CheckedBatch {
 }
 
 impl Weights {
+    /// Whether a sample may take no part.
+    pub fn may_rest(&self) -> bool {
+        self.resting.is_some()
+    }
+
     /// The factor of each sample's loss, `[batch_size]`, like `losses`.
     pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<1> {
         match &self.each {

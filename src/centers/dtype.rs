@@ -5,6 +5,18 @@ use crate::device::runs_shaders;
 use crate::error::LossError;
 
 /// The data type of the centers, of the loss and of all sums.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{DType, Device, Tensor};
+/// use burn_center_loss::{CenterDType, CenterLossConfig};
+///
+/// let device = Device::flex();
+/// let loss = CenterLossConfig::new(3, 2).with_dtype(CenterDType::F64).init(&device);
+/// let value = loss.forward(Tensor::ones([1, 2], &device), Tensor::from_data([0], &device));
+/// assert_eq!(value.dtype(), DType::F64);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CenterDType {
     /// `f32`, also for half-precision features.

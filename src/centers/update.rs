@@ -43,8 +43,8 @@ use crate::reads::Reads;
 pub struct CenterUpdate {
     /// The class of each row, `[rows]`, in the integer type of its device. Classes may repeat.
     pub(crate) classes: Tensor<1, Int>,
-    /// The difference of a sample from the center of its class, `[rows, feature_dim]`: zero where a sample
-    /// takes no part.
+    /// The difference of a sample from the center of its class, `[rows, feature_dim]`. It has no meaning where the
+    /// weight is 0.
     pub(crate) rows: Tensor<2>,
     /// The weight of each sample, `[rows]`: 0 where it takes no part.
     pub(crate) weights: Tensor<1>,

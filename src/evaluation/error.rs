@@ -3,7 +3,7 @@
 use crate::neighbors::KnnError;
 use thiserror::Error;
 
-/// Why a metric could not be computed.
+/// Error of a metric that could not be computed.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum EvaluationError {
@@ -151,6 +151,45 @@ pub enum EvaluationError {
     NoMatch {
         /// The number of queries.
         queries: usize,
+    },
+    /// A value that breaks the rule of its argument.
+    #[error("{name} holds {value} at index {index}; {rule}")]
+    Value {
+        /// The argument.
+        name: &'static str,
+        /// The value.
+        value: f64,
+        /// The first index with such a value.
+        index: usize,
+        /// The rule.
+        rule: &'static str,
+    },
+    /// Scores that a threshold tells apart without an error, for which no slope of a logistic calibration is steep enough.
+    #[error(
+        "genuine scores are in {}..={} and impostor scores in {}..={}; they must overlap for a logistic calibration, or use LogisticCalibration::fit_platt",
+        genuine[0], genuine[1], impostors[0], impostors[1]
+    )]
+    Separable {
+        /// The least and the largest genuine score.
+        genuine: [f64; 2],
+        /// The least and the largest impostor score.
+        impostors: [f64; 2],
+    },
+    /// Fewer cohort scores of a row than have a deviation.
+    #[error("each row is compared with {count} rows of the cohort; there must be at least 2")]
+    CohortSize {
+        /// The number of cohort scores of a row.
+        count: usize,
+    },
+    /// A row that scores cannot be normalized for.
+    #[error("row {row} of {name} {fault}")]
+    Row {
+        /// The matrix.
+        name: &'static str,
+        /// The first such row.
+        row: usize,
+        /// The fault, and the rule.
+        fault: &'static str,
     },
     /// Features that cannot be compared.
     #[error(transparent)]

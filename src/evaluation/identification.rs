@@ -248,7 +248,7 @@ impl Identification {
     }
 }
 
-/// The best that a threshold does within a bound on false positive identifications.
+/// The true positive identification rate at a bound on the false positive identification rate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TpirAtFpir {
     /// The bound that was asked for.

@@ -94,6 +94,55 @@ pub(crate) fn read_scores<S: Copy + Into<f64>>(
     }
 }
 
+/// The scores of genuine pairs, for which `same` is true, and those of impostor pairs. Both must be there. Errors call the
+/// scores `name`.
+pub(crate) fn read_pairs<S: Copy + Into<f64>>(
+    name: &'static str,
+    scores: &[S],
+    same: &[bool],
+) -> Result<[Vec<f64>; 2], EvaluationError> {
+    let scores = read_scores(name, scores)?;
+    check_lengths(name, scores.len(), "same", same.len())?;
+    let [genuine, impostors] = [true, false].map(|kind| {
+        let pairs = scores.iter().zip(same).filter(|(_, same)| **same == kind);
+        pairs.map(|(score, _)| *score).collect::<Vec<f64>>()
+    });
+    if genuine.is_empty() || impostors.is_empty() {
+        return Err(EvaluationError::OneKind {
+            name: "same",
+            genuine: genuine.len(),
+            impostors: impostors.len(),
+        });
+    }
+    Ok([genuine, impostors])
+}
+
+/// Refuses a prior probability of genuine pairs under which one kind of error cannot happen, and NaN.
+pub(crate) fn check_prior(value: f64) -> Result<(), EvaluationError> {
+    if 0.0 < value && value < 1.0 {
+        return Ok(());
+    }
+    Err(EvaluationError::Prior { value })
+}
+
+/// Refuses the first of the values that is not valid, by a rule that the error names.
+pub(crate) fn check_values(
+    name: &'static str,
+    values: &[f64],
+    is_valid: impl Fn(f64) -> bool,
+    rule: &'static str,
+) -> Result<(), EvaluationError> {
+    match values.iter().position(|value| !is_valid(*value)) {
+        Some(index) => Err(EvaluationError::Value {
+            name,
+            value: values[index],
+            index,
+            rule,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Refuses two arguments of different lengths.
 pub(crate) fn check_lengths(
     name: &'static str,

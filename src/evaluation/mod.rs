@@ -1,6 +1,9 @@
+#![doc = "Measures of features for retrieval, verification, open sets and clustering.\n"]
 #![doc = include_str!("../../docs/evaluation.md")]
 
+mod calibration;
 mod clustering;
+mod detection_cost;
 mod error;
 mod identification;
 mod input;
@@ -10,9 +13,12 @@ mod pairs;
 mod relevance;
 mod retrieval;
 mod roc;
+mod score_norm;
 mod sweep;
 
+pub use calibration::{IsotonicCalibration, LogisticCalibration, PavBlock, cllr, min_cllr};
 pub use clustering::{Contingency, clusters_by_nearest_center};
+pub use detection_cost::{CostAtThreshold, DetectionCost};
 pub use error::EvaluationError;
 pub use identification::{Identification, MatedProbe, TpirAtFpir};
 #[cfg(feature = "train")]
@@ -30,5 +36,7 @@ pub use pairs::{PairScores, all_pair_scores, pair_distances, pair_scores};
 pub(crate) use relevance::LabelsAndKeys;
 pub use retrieval::{
     QueryRetrieval, Ranking, RetrievalConfig, RetrievalReport, RetrievalSet, RetrievalValues,
+    ndcg_at,
 };
-pub use roc::{BestAccuracy, DetectionCost, MinDetectionCost, RocCurve, RocPoint, TarAtFar};
+pub use roc::{BestAccuracy, RocCurve, RocPoint, TarAtFar};
+pub use score_norm::{Deviation, ScoreNorm, ScoreNormConfig};

@@ -7,15 +7,15 @@ use super::sweep::ThresholdSweep;
 use crate::neighbors::{KnnClassifier, NearestCenter, Search};
 use burn::tensor::Tensor;
 
-/// How well scores tell samples of known classes from samples of unknown ones.
+/// Scores of samples of known and of unknown classes, and how well they tell both apart.
 ///
 /// A larger score means more surely known; a sample is accepted as known if its score is at least the threshold. Samples
 /// with equal scores are accepted together. A known sample is correct if the classifier gives it its own class.
 ///
 /// # Differences from the references
 ///
-/// Which samples count as positive decides the average precision and the rate at 95 % and is often left unsaid: OpenOOD
-/// uses both choices in one file. Here the names say it.
+/// Average precision and the rate at 95 % depend on which samples count as positive. Many programs do not say it, and
+/// OpenOOD has both choices in one file. Here the names say it.
 ///
 /// # Example
 ///
@@ -177,14 +177,14 @@ pub struct OscrPoint {
     pub false_positive_rate: f64,
 }
 
-/// How near each query is to its nearest center, in `f64`; larger means more surely known.
+/// The known score of each query by its nearest center, in `f64`; larger means more surely known.
 ///
 /// ```text
 /// centers compared by position     minus the squared distance to the nearest center
 /// centers compared by direction    the cosine with the nearest center, the largest of all
 /// ```
 ///
-/// The squared distance and the distance are in one order, so that they differ in thresholds alone.
+/// The distance has the order of its square: the two differ in thresholds alone.
 ///
 /// # Shapes
 ///
@@ -222,7 +222,7 @@ pub fn known_scores_by_center(
     scores_of_farthest(classifier.search(), 1, queries, "centers")
 }
 
-/// How surely each query is of a known class by the rejection score of CAC, in `f64`; larger means more surely known.
+/// The known score of each query by the rejection score of CAC, in `f64`; larger means more surely known.
 ///
 /// ```text
 /// -min_j d_j (1 - p_j),   p_j = exp(-scale d_j) / sum_l exp(-scale d_l)
@@ -298,7 +298,7 @@ fn rejection(distances: &[f64], scale: f64) -> f64 {
     nearest * (others / (1.0 + others))
 }
 
-/// How near each query is to its k-th nearest reference, in `f64`; larger means more surely known.
+/// The known score of each query by its k-th nearest reference, in `f64`; larger means more surely known.
 ///
 /// ```text
 /// SquaredEuclidean, Euclidean   minus the distance

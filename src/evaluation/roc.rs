@@ -1,9 +1,9 @@
 //! The receiver operating characteristic: accepted pairs at every threshold, and the metrics of verification.
 
+use super::detection_cost::{CostAtThreshold, DetectionCost};
 use super::error::EvaluationError;
-use super::input::{check_lengths, check_rate, read_scores};
+use super::input::{check_rate, read_pairs, read_scores};
 use super::sweep::{Step, ThresholdSweep};
-use burn::config::Config;
 
 /// Accepted shares of genuine and of impostor pairs at every threshold.
 ///
@@ -74,20 +74,7 @@ impl RocCurve {
     /// [`EvaluationError`] if there are no scores, one is NaN, the lengths differ, or `same` is true throughout or
     /// false throughout.
     pub fn new<S: Copy + Into<f64>>(scores: &[S], same: &[bool]) -> Result<Self, EvaluationError> {
-        let scores = read_scores("scores", scores)?;
-        check_lengths("scores", scores.len(), "same", same.len())?;
-        let of_kind = |kind| {
-            let pairs = scores.iter().zip(same).filter(|(_, same)| **same == kind);
-            pairs.map(|(score, _)| *score).collect()
-        };
-        let (genuine, impostors): (Vec<f64>, Vec<f64>) = (of_kind(true), of_kind(false));
-        if genuine.is_empty() || impostors.is_empty() {
-            return Err(EvaluationError::OneKind {
-                name: "same",
-                genuine: genuine.len(),
-                impostors: impostors.len(),
-            });
-        }
+        let [genuine, impostors] = read_pairs("scores", scores, same)?;
         Ok(Self::of_groups(genuine, impostors))
     }
 
@@ -183,15 +170,35 @@ impl RocCurve {
     /// torchmetrics takes the mean of the two rates at the point where they differ least; that is
     /// [`equal_error_rate_argmin`](Self::equal_error_rate_argmin). Tools that accumulate over sorted scores without
     /// grouping ties give a value that depends on the order of the input. Tools that use the convex hull of the curve
-    /// give a smaller one.
+    /// give a smaller one, [`hull_equal_error_rate`](Self::hull_equal_error_rate).
     pub fn equal_error_rate(&self) -> f64 {
-        let counts = self.counts();
-        let crossed = counts.partition_point(|step| self.excess_of_rejects(step) > 0);
-        // The first point has FRR - FAR = 1 and the last one -1, so that both neighbours exist.
-        let before = self.excess_of_rejects(&counts[crossed - 1]) as f64;
-        let after = self.excess_of_rejects(&counts[crossed]) as f64;
+        self.crossing(self.counts())
+    }
+
+    /// The equal error rate of the convex hull of the curve: where the line through its neighbouring corners crosses
+    /// FAR = FRR. It is never above [`equal_error_rate`](Self::equal_error_rate).
+    ///
+    /// It is the largest [minimum](Self::min_detection_cost) of the raw cost over all priors, at costs of 1. Points of
+    /// the hull that are no points of the curve can be reached by drawing lots between two thresholds.
+    ///
+    /// # References
+    ///
+    /// N. Brümmer, E. de Villiers, *The BOSARIS toolkit user guide*, 2011.
+    pub fn hull_equal_error_rate(&self) -> f64 {
+        let corners = self.sweep.hull().into_iter();
+        let corners: Vec<Step> = corners.map(|step| self.counts()[step]).collect();
+        self.crossing(&corners)
+    }
+
+    /// Where the line through neighbouring ones of these steps crosses FAR = FRR.
+    fn crossing(&self, steps: &[Step]) -> f64 {
+        let crossed = steps.partition_point(|step| self.excess_of_rejects(step) > 0);
+        // The first step has FRR - FAR = 1 and the last one -1, so that both neighbours exist.
+        let [from, to] = [&steps[crossed - 1], &steps[crossed]];
+        let before = self.excess_of_rejects(from) as f64;
+        let after = self.excess_of_rejects(to) as f64;
         let share = before / (before - after);
-        let [from, to] = [crossed - 1, crossed].map(|step| self.point(step).false_accept_rate);
+        let [from, to] = [from, to].map(|step| step.negatives as f64 / self.impostors as f64);
         from + share * (to - from)
     }
 
@@ -332,35 +339,65 @@ impl RocCurve {
     pub fn min_detection_cost(
         &self,
         cost: &DetectionCost,
-    ) -> Result<MinDetectionCost, EvaluationError> {
-        let value = cost.target_prior;
-        if !(0.0 < value && value < 1.0) {
-            return Err(EvaluationError::Prior { value });
-        }
-        for (name, value) in [
-            ("miss_cost", cost.miss_cost),
-            ("false_accept_cost", cost.false_accept_cost),
-        ] {
-            if !(0.0 < value && value < f64::INFINITY) {
-                return Err(EvaluationError::Cost { name, value });
-            }
-        }
-        let of_misses = cost.miss_cost * cost.target_prior;
-        let of_false_accepts = cost.false_accept_cost * (1.0 - cost.target_prior);
-        let (mut best, mut raw) = (0, of_misses);
-        for (step, counts) in self.counts().iter().enumerate() {
-            let rejected = (self.genuine() - counts.positives) as f64 / self.genuine() as f64;
-            let accepted = counts.negatives as f64 / self.impostors() as f64;
-            let here = of_misses * rejected + of_false_accepts * accepted;
+    ) -> Result<CostAtThreshold, EvaluationError> {
+        let weights = cost.weights()?;
+        let (mut best, mut raw) = (0, weights[0]);
+        for step in 0..self.counts().len() {
+            let here = self.raw_cost(weights, step);
             if here < raw {
                 (best, raw) = (step, here);
             }
         }
-        Ok(MinDetectionCost {
-            raw,
-            normalized: raw / of_misses.min(of_false_accepts),
-            threshold: self.sweep.threshold(best),
-        })
+        let threshold = self.sweep.threshold(best);
+        Ok(CostAtThreshold::new(raw, weights, threshold))
+    }
+
+    /// The detection cost of scores that are log-likelihood ratios, at the threshold that is best for true ones, the
+    /// [Bayes threshold](DetectionCost::bayes_threshold).
+    ///
+    /// ```text
+    /// raw        = miss_cost FRR(t) target_prior + false_accept_cost FAR(t) (1 - target_prior)
+    /// normalized = raw / min(miss_cost target_prior, false_accept_cost (1 - target_prior))
+    /// t          = the Bayes threshold
+    /// ```
+    ///
+    /// What it exceeds the [minimum](Self::min_detection_cost) by is lost by wrong calibration. A normalized cost above 1
+    /// is worse than to decide without scores.
+    ///
+    /// # Errors
+    ///
+    /// As [`min_detection_cost`](Self::min_detection_cost).
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn_center_loss::evaluation::{DetectionCost, EvaluationError, RocCurve};
+    ///
+    /// # fn main() -> Result<(), EvaluationError> {
+    /// let curve = RocCurve::from_groups(&[5.0, 6.0], &[-1.0, 4.0])?;
+    /// let cost = DetectionCost::new().with_target_prior(0.5);
+    /// assert_eq!(cost.bayes_threshold()?, 0.0);
+    /// let actual = curve.actual_detection_cost(&cost)?;
+    /// assert_eq!((actual.raw, actual.normalized), (0.25, 0.5));
+    /// assert_eq!(curve.min_detection_cost(&cost)?.raw, 0.0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn actual_detection_cost(
+        &self,
+        cost: &DetectionCost,
+    ) -> Result<CostAtThreshold, EvaluationError> {
+        let (weights, threshold) = (cost.weights()?, cost.bayes_threshold()?);
+        let raw = self.raw_cost(weights, self.sweep.step_at(threshold));
+        Ok(CostAtThreshold::new(raw, weights, Some(threshold)))
+    }
+
+    /// The cost of the errors at a step, for what a share of 1 of misses and of false accepts cost.
+    fn raw_cost(&self, [of_misses, of_false_accepts]: [f64; 2], step: usize) -> f64 {
+        let counts = self.counts()[step];
+        let rejected = (self.genuine - counts.positives) as f64 / self.genuine as f64;
+        let accepted = counts.negatives as f64 / self.impostors as f64;
+        of_misses * rejected + of_false_accepts * accepted
     }
 
     fn point(&self, step: usize) -> RocPoint {
@@ -390,31 +427,6 @@ pub struct BestAccuracy {
     /// The share of pairs decided rightly.
     pub accuracy: f64,
     /// The strictest threshold that decides as many; `None` if that is to accept nothing.
-    pub threshold: Option<f64>,
-}
-
-/// Costs of wrong decisions, and the share of genuine pairs in use.
-#[derive(Config, Copy, Debug, PartialEq)]
-pub struct DetectionCost {
-    /// The share of genuine pairs in use, above 0 and below 1. Default: `0.01`.
-    #[config(default = 0.01)]
-    pub target_prior: f64,
-    /// Cost of rejecting a genuine pair, above 0. Default: `1`.
-    #[config(default = 1.0)]
-    pub miss_cost: f64,
-    /// Cost of accepting an impostor pair, above 0. Default: `1`.
-    #[config(default = 1.0)]
-    pub false_accept_cost: f64,
-}
-
-/// The smallest detection cost of any threshold.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct MinDetectionCost {
-    /// The expected cost of a decision.
-    pub raw: f64,
-    /// The cost divided by that of the better of accepting everything and accepting nothing: 1 is of no use.
-    pub normalized: f64,
-    /// The strictest threshold with this cost; `None` if that is to accept nothing.
     pub threshold: Option<f64>,
 }
 

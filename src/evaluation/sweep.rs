@@ -49,6 +49,42 @@ impl ThresholdSweep {
         &self.0
     }
 
+    /// The corners of the concave hull of accepted positives over accepted negatives, as numbers of steps, from the first
+    /// to the last. From one part between two corners to the next the share of positives falls strictly.
+    ///
+    /// The parts are the blocks that the pool adjacent violators algorithm leaves.
+    pub(crate) fn hull(&self) -> Vec<usize> {
+        let mut corners = vec![0];
+        for step in 1..self.0.len() {
+            while let [.., before, corner] = corners[..]
+                && !self.falls(before, corner, step)
+            {
+                corners.pop();
+            }
+            corners.push(step);
+        }
+        corners
+    }
+
+    /// Whether the share of positives is larger between the first two of three steps than between the last two.
+    fn falls(&self, first: usize, middle: usize, last: usize) -> bool {
+        let [first, middle, last] = [first, middle, last].map(|step| self.0[step]);
+        let added = |from: Step, to: Step| {
+            let [positives, negatives] =
+                [to.positives - from.positives, to.negatives - from.negatives];
+            (positives as u128, negatives as u128)
+        };
+        let (before, after) = (added(first, middle), added(middle, last));
+        before.0 * after.1 > after.0 * before.1
+    }
+
+    /// The most lenient step whose threshold is at least `threshold`, which is not NaN.
+    pub(crate) fn step_at(&self, threshold: f64) -> usize {
+        // The first step accepts nothing, at any threshold.
+        let steps = &self.0[1..];
+        steps.partition_point(|step| step.threshold >= threshold)
+    }
+
     /// The threshold of a step; `None` for the first one, which accepts nothing.
     pub(crate) fn threshold(&self, step: usize) -> Option<f64> {
         (step > 0).then(|| self.0[step].threshold)

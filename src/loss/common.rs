@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::nn::Initializer;
 use burn::tensor::{Device, Tensor};
 
-use crate::batch::{BatchRules, Checking, LabelledBatch};
+use crate::batch::{BatchRules, CheckedBatch, Checking, LabelledBatch};
 use crate::centers::{CenterDType, Centers};
 use crate::distance::CenterDistance;
 use crate::error::{LossError, at_least_one};
@@ -166,4 +166,21 @@ pub(crate) fn check_added<C: LossConfig>(
         found,
         expected: [(new_classes + 1) * sub_centers, feature_dim],
     })
+}
+
+/// The checked batch, and the centers, on the graph if they get gradients.
+pub(crate) fn check_batch(
+    rules: BatchRules,
+    centers: &Centers,
+    batch: LabelledBatch,
+    call: Call,
+) -> Result<(CheckedBatch, Tensor<2>), LossError> {
+    centers.check_present()?;
+    let batch = rules.check(batch, centers.device(), centers.dtype())?;
+    let centers = if call.may_train && batch.is_autodiff {
+        centers.tracked()
+    } else {
+        centers.constant()
+    };
+    Ok((batch, centers))
 }

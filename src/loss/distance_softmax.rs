@@ -7,7 +7,7 @@ use burn::tensor::{Device, FloatDType, Tensor};
 use super::common::{Call, Loss, LossConfig};
 use super::display::loss_display;
 use super::logits::{LossWithLogits, checked_features, logits_methods};
-use super::surface::{common_settings, loss_config, loss_methods};
+use super::surface::{common_settings, loss_config, loss_methods, with_centers};
 use crate::batch::{LabelledBatch, SkippedCounter};
 use crate::centers::Centers;
 use crate::distance::{CenterDistance, SoftmaxDistance};
@@ -344,15 +344,7 @@ impl Loss for DistanceSoftmax {
         Ok(value)
     }
 
-    fn with_centers(self, centers: Centers, config: Option<Arc<DistanceSoftmaxConfig>>) -> Self {
-        let config = config.unwrap_or_else(|| self.config.clone());
-        Self {
-            class_weights: config.class_weights(&centers),
-            centers,
-            config,
-            ..self
-        }
-    }
+    with_centers!(DistanceSoftmaxConfig);
 }
 
 impl DistanceSoftmax {

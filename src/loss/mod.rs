@@ -11,3 +11,4 @@ pub(crate) mod center;
 pub(crate) mod distance_softmax;
 pub(crate) mod margin;
 pub(crate) mod proxy;
+pub(crate) mod relatives;

@@ -131,6 +131,39 @@ macro_rules! common_settings {
     };
 }
 
+/// The item of [`LossConfig`] that makes a loss of centers, class weights, configuration and counter.
+macro_rules! assemble {
+    ($Loss:ident) => {
+        fn assemble(&self, centers: crate::centers::Centers) -> $Loss {
+            $Loss {
+                class_weights: self.class_weights(&centers),
+                centers,
+                config: std::sync::Arc::new(self.clone()),
+                skipped: crate::batch::SkippedCounter::default(),
+            }
+        }
+    };
+}
+
+/// The item of [`Loss`] for a loss of which only the class weights follow the centers.
+macro_rules! with_centers {
+    ($Config:ident) => {
+        fn with_centers(
+            self,
+            centers: crate::centers::Centers,
+            config: Option<std::sync::Arc<$Config>>,
+        ) -> Self {
+            let config = config.unwrap_or_else(|| self.config.clone());
+            Self {
+                class_weights: config.class_weights(&centers),
+                centers,
+                config,
+                ..self
+            }
+        }
+    };
+}
+
 /// Writes the methods that all losses have. `per sample` adds those of a loss that is a sum over samples.
 macro_rules! loss_methods {
     ($Loss:ident, $Config:ident per sample) => {
@@ -262,7 +295,7 @@ macro_rules! loss_methods {
                 self.value(batch.into(), Call::FORWARD)
             }
 
-            /// The loss of a batch without training: nothing moves, and the centers get no gradients.
+            /// The loss of a batch, without training: nothing moves, and the centers get no gradients.
             ///
             /// # Shapes
             ///
@@ -348,7 +381,12 @@ macro_rules! loss_methods {
             /// its center.
             ///
             /// Losses of angles take the means of unit features. Every sample counts the same. Rates and
-            /// schedules go on, and frozen centers stay frozen. Updates that wait are dropped.
+            /// schedules go on, and frozen centers stay frozen. Pending updates are dropped.
+            ///
+            /// # Shapes
+            ///
+            /// - features of each batch: `[batch_size, feature_dim]`
+            /// - labels of each batch: `[batch_size]`
             ///
             /// # Errors
             ///
@@ -374,8 +412,8 @@ macro_rules! loss_methods {
             /// The same loss with more classes. The given centers follow the present ones.
             ///
             /// `centers` is `[new_classes, feature_dim]`, or `[new_classes * sub_centers, feature_dim]`. New
-            /// classes have class weight 1. Rates, schedules and counts go on, frozen centers stay frozen, and
-            /// waiting updates wait on.
+            /// classes have class weight 1. Rates, schedules, counts and pending updates stay, and frozen centers
+            /// stay frozen.
             ///
             /// # Errors
             ///
@@ -451,4 +489,4 @@ macro_rules! loss_methods {
     };
 }
 
-pub(crate) use {common_settings, loss_config, loss_methods};
+pub(crate) use {assemble, common_settings, loss_config, loss_methods, with_centers};

@@ -125,11 +125,11 @@ enum Value {
 }
 
 impl EvaluationMetric {
-    /// How many samples [`equal_error_rate`](Self::equal_error_rate) and [`auroc`](Self::auroc) compare, unless
+    /// The number of samples that [`equal_error_rate`](Self::equal_error_rate) and [`auroc`](Self::auroc) compare, unless
     /// [`with_max_samples`](Self::with_max_samples) says otherwise.
     pub const DEFAULT_MAX_SAMPLES: usize = 2048;
 
-    /// How often the nearest other sample has the same label; higher is better.
+    /// The share of samples whose nearest other sample has their label; higher is better.
     pub fn precision_at_1(distance: KnnMetric) -> Self {
         let value = Value::Retrieval(|means| means.precision_at[0]);
         Self::new("Precision@1", distance, value)

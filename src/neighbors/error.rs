@@ -1,8 +1,9 @@
 //! Errors of classifiers.
 
+use crate::error::WEIGHT_RULE;
 use thiserror::Error;
 
-/// Why a classifier could not be fitted or could not answer.
+/// Error of a classifier that could not be fitted or could not answer.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum KnnError {
@@ -25,6 +26,16 @@ pub enum KnnError {
         k: usize,
         /// The number of references.
         references: usize,
+    },
+    /// `k` neighbors with a weight above 0 do not exist.
+    #[error(
+        "k is {k}; it must be at least 1 and at most {voters}, the number of references with a weight above 0"
+    )]
+    KVoters {
+        /// The number of neighbors asked for.
+        k: usize,
+        /// The number of references with a weight above 0.
+        voters: usize,
     },
     /// A memory bound that allows no work.
     #[error("max_pairs is 0; it must be at least 1")]
@@ -55,6 +66,24 @@ pub enum KnnError {
         name: &'static str,
         /// Its number of rows.
         rows: usize,
+    },
+    /// Not one weight for each reference.
+    #[error(
+        "sample_weights has {weights} entries and references has {references} rows; the numbers must be equal"
+    )]
+    SampleWeightCount {
+        /// The number of weights.
+        weights: usize,
+        /// The number of references.
+        references: usize,
+    },
+    /// A weight outside its range.
+    #[error("sample_weights holds {value} at index {index}; {WEIGHT_RULE}")]
+    SampleWeight {
+        /// The weight.
+        value: f64,
+        /// The first index with such a weight.
+        index: usize,
     },
     /// A NaN or an infinity among the features.
     #[error("{name} holds {value} in row {row}, column {column}; every value must be finite")]

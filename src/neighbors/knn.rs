@@ -5,6 +5,7 @@ use super::labels::{Labels, accuracy, label_data};
 use super::metric::KnnMetric;
 use super::nearest::Neighbor;
 use super::rows::{Rows, check_device, check_dtype, float_tensor, full_precision, index_tensor};
+use super::sample_weights::SampleWeights;
 use super::search::{DEFAULT_MAX_PAIRS, Search};
 use burn::config::Config;
 use burn::tensor::{DType, Device, Int, Tensor, TensorData};
@@ -19,7 +20,8 @@ use std::fmt;
 /// ```
 ///
 /// The distance is the one that the [metric](super::KnnMetric) reports, so under `SquaredEuclidean` the weight is one
-/// over the squared distance.
+/// over the squared distance. Weights of references ([`fit_weighted`](super::KnnClassifierConfig::fit_weighted))
+/// multiply these weights.
 #[derive(Config, Copy, Debug, PartialEq, Eq)]
 pub enum KnnWeights {
     /// Every neighbor counts the same.
@@ -28,21 +30,32 @@ pub enum KnnWeights {
     InverseDistance,
 }
 
-/// Configuration to create a [`KnnClassifier`](crate::KnnClassifier) using the
-/// [fit function](KnnClassifierConfig::fit).
+/// Configuration of a [`KnnClassifier`](crate::KnnClassifier), which [`fit`](KnnClassifierConfig::fit) makes.
+///
+/// # Example
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_center_loss::{KnnClassifierConfig, KnnMetric, KnnWeights};
+///
+/// let device = Device::flex();
+/// let config = KnnClassifierConfig::new(3).with_metric(KnnMetric::Cosine).with_weights(KnnWeights::InverseDistance);
+/// let error = config.fit(Tensor::ones([2, 4], &device), Tensor::from_data([0, 1], &device)).err().unwrap();
+/// assert_eq!(error.to_string(), "k is 3; it must be at least 1 and at most 2, the number of references");
+/// ```
 #[derive(Config, Debug, PartialEq)]
 pub struct KnnClassifierConfig {
     /// The number of neighbors, from 1 to the number of references.
     pub k: usize,
-    /// What "near" means. Default: `Euclidean`.
+    /// The distance between a query and a reference. Default: `Euclidean`.
     #[config(default = "KnnMetric::Euclidean")]
     pub metric: KnnMetric,
     /// The weight of each neighbor's vote. Default: `Uniform`.
     #[config(default = "KnnWeights::Uniform")]
     pub weights: KnnWeights,
-    /// Bounds the memory of a query: the most pairs of query and reference that a device, or each thread of the
-    /// processor, multiplies at one time (4 bytes each), rounded up to whole blocks of at most 256 references. It
-    /// changes no answer. Default: `1048576`.
+    /// The bound on the memory of a query: the number of pairs of query and reference that a device, or each thread of
+    /// the processor, multiplies at one time. A pair takes 4 bytes. The number is rounded up to whole blocks of at most
+    /// 256 references. It changes no answer. Default: `1048576`.
     #[config(default = "DEFAULT_MAX_PAIRS")]
     pub max_pairs: usize,
 }
@@ -59,16 +72,18 @@ impl KnnClassifierConfig {
         Ok(())
     }
 
-    /// Checks that `k` of this many references exist.
-    fn check_k(&self, references: usize) -> Result<(), KnnError> {
-        if (1..=references).contains(&self.k) {
-            Ok(())
-        } else {
-            Err(KnnError::K {
-                k: self.k,
-                references,
-            })
+    /// Checks that `k` of this many references exist, which may be those with a weight above 0.
+    fn check_k(&self, references: usize, are_weighted: bool) -> Result<(), KnnError> {
+        let k = self.k;
+        if (1..=references).contains(&k) {
+            return Ok(());
         }
+        Err(if are_weighted {
+            let voters = references;
+            KnnError::KVoters { k, voters }
+        } else {
+            KnnError::K { k, references }
+        })
     }
 
     /// Makes a classifier of labelled references. Reads both tensors back from the device once.
@@ -88,26 +103,92 @@ impl KnnClassifierConfig {
         references: Tensor<2>,
         labels: Tensor<1, Int>,
     ) -> Result<KnnClassifier, KnnError> {
+        self.fit_references(references, labels, None)
+    }
+
+    /// [`fit`](Self::fit) with one weight per reference, which its votes are multiplied by.
+    ///
+    /// A reference of weight 0 counts as not given: it is no neighbor, takes no place among the k, and its label is no
+    /// class unless another reference has it. So every query has votes. Among neighbors at distance 0 under
+    /// [`KnnWeights::InverseDistance`] the weights decide. The weights move no neighbor: a reference of weight 2 votes
+    /// twice, but takes one place among the k.
+    ///
+    /// # Shapes
+    ///
+    /// - references: `[num_references, feature_dim]`
+    /// - labels: `[num_references]`, any integers of any integer type
+    /// - sample_weights: `[num_references]`, each 0 or in `1e-15..=1e15`
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit), and if the weights are not one per reference, not in their range or not on the
+    /// references' device, or `k` is more than the number of references with a weight above 0.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_center_loss::{KnnClassifierConfig, KnnError};
+    ///
+    /// let device = Device::flex();
+    /// let references = Tensor::<2>::from_floats([[0.0], [1.0], [2.0], [9.0]], &device);
+    /// let labels = Tensor::from_ints([4, 7, 7, 7], &device);
+    /// let weights = Tensor::from_floats([3.0, 1.0, 0.0, 1.0], &device);
+    /// let classifier = KnnClassifierConfig::new(3).fit_weighted(references, labels, weights)?;
+    ///
+    /// // The third reference has weight 0, so the three nearest are the others: 3 votes for 4, and 2 for 7.
+    /// let query = Tensor::<2>::from_floats([[1.5]], &device);
+    /// let neighbors = classifier.kneighbors(query.clone())?;
+    /// assert_eq!(neighbors.indices.to_data_as::<i64>().to_vec::<i64>().unwrap(), [1, 0, 3]);
+    /// assert_eq!(classifier.predict(query)?.into_scalar::<i64>(), 4);
+    /// # Ok::<(), KnnError>(())
+    /// ```
+    pub fn fit_weighted(
+        &self,
+        references: Tensor<2>,
+        labels: Tensor<1, Int>,
+        sample_weights: Tensor<1>,
+    ) -> Result<KnnClassifier, KnnError> {
+        self.fit_references(references, labels, Some(sample_weights))
+    }
+
+    fn fit_references(
+        &self,
+        references: Tensor<2>,
+        labels: Tensor<1, Int>,
+        sample_weights: Option<Tensor<1>>,
+    ) -> Result<KnnClassifier, KnnError> {
         self.check()?;
         let device = references.device().without_autodiff();
         check_device("labels", &labels.device(), "references", &device)?;
-        let labels = Labels::read(labels, "references", references.dims()[0])?;
-        let references = self.metric.prepare(Rows::read(references, "references")?);
-        self.check_k(references.len())?;
+        let mut labels = Labels::read(labels, "references", references.dims()[0])?;
+        let mut references = Rows::read(references, "references")?;
+        let mut weights = None;
+        if let Some(given) = sample_weights {
+            check_device("sample_weights", &given.device(), "references", &device)?;
+            let given = SampleWeights::read(given, references.len())?;
+            references = references.select(given.voters());
+            labels = labels.select(given.voters());
+            weights = Some(given);
+        }
+        self.check_k(references.len(), weights.is_some())?;
+        let references = self.metric.prepare(references);
         Ok(KnnClassifier::new(
             self.clone(),
             references,
             labels,
+            weights,
             &device,
         ))
     }
 }
 
-/// All that makes up a [`KnnClassifier`](crate::KnnClassifier), to be stored in any format of serde.
+/// The stored form of a [`KnnClassifier`](crate::KnnClassifier), for any format of serde.
 ///
 /// [`KnnClassifier::to_data`](crate::KnnClassifier::to_data) makes it,
 /// [`KnnClassifier::from_data`](crate::KnnClassifier::from_data) takes it. It holds the configuration, the references
-/// as the metric compares them, and the labels in their integer type. The search structure is not stored.
+/// as the metric compares them, the labels in their integer type, and the weights of the references if there are any.
+/// The search structure is not stored, nor are references of weight 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KnnClassifierData {
     config: KnnClassifierConfig,
@@ -115,6 +196,8 @@ pub struct KnnClassifierData {
     references: TensorData,
     /// `[num_references]`
     labels: TensorData,
+    /// One for each reference that was given. Those above 0 are the weights of the stored references.
+    sample_weights: Option<TensorData>,
 }
 
 /// The nearest references of each query, nearest first.
@@ -126,31 +209,32 @@ pub struct Neighbors {
     pub indices: Tensor<2, Int>,
 }
 
-/// Labels a query by the votes of its k nearest references; exact, on every backend the same.
+/// The k-nearest-neighbor classifier: a query gets the label with the most votes of its k nearest references. It is exact,
+/// and the same on every backend.
 ///
 /// ```text
-/// votes(q, l)   = sum over the k nearest references r with label l of w(distance(q, r))
+/// votes(q, l)   = sum over the k nearest references r with label l of s(r) w(distance(q, r))
 /// predict(q)    = the label with the most votes
 /// proba(q, l)   = votes(q, l) / sum over all labels of votes(q, .)
 /// ```
 ///
-/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnWeights`](crate::KnnWeights) the weight w. Of references
+/// [`KnnMetric`](crate::KnnMetric) gives the distance and [`KnnWeights`](crate::KnnWeights) the weight w. s is 1, or the
+/// reference's own weight if there are any ([`fit_weighted`](crate::KnnClassifierConfig::fit_weighted)). Of references
 /// equally far from the query the one with the lowest index is nearer; of labels with equally many votes the lowest
-/// wins.
+/// wins. Votes are added in `f64`, nearest first.
 ///
-/// Distances are direct differences in `f64` of the values as they are in the tensors, whatever the float type, summed
-/// in the order of the columns, so that answers don't depend on the backend; those reported are then rounded to the
-/// queries' type. Only references that can't be among the nearest are left out:
+/// Distances are direct differences in `f64`, summed in the order of the columns, so that answers do not depend on the
+/// backend. Reported distances are rounded to the type of the queries. The search leaves out only references that cannot be
+/// among the nearest:
 ///
-/// - Up to 8 columns, except under `InnerProduct`, the references are in a k-d tree on the host, and a query visits the
+/// - Up to 8 columns, except under `InnerProduct`, the references are in a k-d tree on the host. A query visits the
 ///   parts that may hold a neighbor.
-/// - With more columns a matrix product on the references' device gives every pair a key, with a bound on its rounding.
-///   The `flex` and `ndarray` backends multiply `f32` and the keys are looked through on all threads; on other devices,
-///   which may cut the factors, the product is three times as wide and the smallest key of each block of references is
-///   read back.
+/// - With more columns a matrix product on the device of the references gives every pair a key, with a bound on its
+///   rounding. On `flex` and `ndarray` the factors are `f32`, and all threads look through the keys. Other devices may cut
+///   the factors: there the product is three times as wide, and the smallest key of each block of references is read back.
 ///
-/// Where many references are nearly as far as the k-th, few can be left out and a query costs up to one comparison with
-/// each reference.
+/// If many references are nearly as far as the k-th, few can be left out. A query then costs up to one comparison with each
+/// reference.
 ///
 /// The classifier keeps a copy of the references on the host. Every call reads back from the device. Nothing receives
 /// gradients: tensors of an autodiff device are accepted, results are on the device without autodiff. Half-precision
@@ -167,7 +251,7 @@ pub struct Neighbors {
 ///
 /// scikit-learn's `KNeighborsClassifier` leaves the order of equally far neighbors open, here it is by index. Its votes
 /// by distance treat a cosine distance as zero only if rounding makes it so; here it is zero for rows that are
-/// exact multiples of each other.
+/// exact multiples of each other. It takes no weights of references.
 ///
 /// # Example
 ///
@@ -202,11 +286,20 @@ pub struct KnnClassifier {
     class_of: Vec<usize>,
     classes: Vec<i128>,
     label_dtype: DType,
+    /// The references that the search has are the voters.
+    sample_weights: Option<SampleWeights>,
 }
 
 impl KnnClassifier {
-    /// Takes references that the metric has prepared and that have `k` nearest, and one label for each.
-    fn new(config: KnnClassifierConfig, references: Rows, labels: Labels, device: &Device) -> Self {
+    /// Takes references that the metric has prepared and that have `k` nearest, and one label for each. If there are
+    /// weights, the references are the voters.
+    fn new(
+        config: KnnClassifierConfig,
+        references: Rows,
+        labels: Labels,
+        sample_weights: Option<SampleWeights>,
+        device: &Device,
+    ) -> Self {
         let Labels { values, dtype } = labels;
         let mut classes = values.clone();
         classes.sort_unstable();
@@ -232,10 +325,11 @@ impl KnnClassifier {
             class_of,
             classes,
             label_dtype: dtype,
+            sample_weights,
         }
     }
 
-    /// All that makes up this classifier, to be stored in any format of serde.
+    /// The stored form of this classifier, for any format of serde.
     ///
     /// # Example
     ///
@@ -263,6 +357,7 @@ impl KnnClassifier {
             config: self.config.clone(),
             references: self.search.references().to_data(),
             labels: label_data(labels, self.label_dtype),
+            sample_weights: self.sample_weights.as_ref().map(SampleWeights::to_data),
         }
     }
 
@@ -281,15 +376,19 @@ impl KnnClassifier {
             config,
             references,
             labels,
+            sample_weights,
         } = data;
         let device = device.clone().without_autodiff();
         config.check()?;
         let references = Rows::from_data(&references, "references")?;
         config.metric.check_prepared(&references, "references")?;
-        config.check_k(references.len())?;
+        config.check_k(references.len(), sample_weights.is_some())?;
         let labels = Labels::from_data(&labels, "references", references.len())?;
         check_dtype("labels", labels.dtype, &device)?;
-        Ok(Self::new(config, references, labels, &device))
+        let weights = sample_weights
+            .map(|weights| SampleWeights::from_data(&weights, references.len()))
+            .transpose()?;
+        Ok(Self::new(config, references, labels, weights, &device))
     }
 
     /// The labels that occur, in ascending order: the columns of [`predict_proba`](Self::predict_proba). `i128` holds
@@ -319,7 +418,10 @@ impl KnnClassifier {
             .collect();
         let indices: Vec<i64> = neighbors
             .iter()
-            .map(|neighbor| neighbor.index as i64)
+            .map(|neighbor| match &self.sample_weights {
+                Some(weights) => weights.voters()[neighbor.index] as i64,
+                None => neighbor.index as i64,
+            })
             .collect();
         let device = self.search.device();
         Ok(Neighbors {
@@ -390,7 +492,9 @@ impl KnnClassifier {
             voters.clear();
             voters.extend(neighbors.iter().map(|neighbor| {
                 let distance = self.config.metric.distance(neighbor.rank);
-                (distance, self.class_of[neighbor.index])
+                let weights = self.sample_weights.as_ref();
+                let weight = weights.map_or(1.0, |weights| weights.of(neighbor.index));
+                (distance, self.class_of[neighbor.index], weight)
             }));
             self.config.weights.tally(&voters, &mut votes);
             count(&votes);
@@ -422,17 +526,18 @@ impl fmt::Debug for KnnClassifier {
 }
 
 impl KnnWeights {
-    /// Adds up the votes of one query's neighbors, nearest first, each a distance and the index of its class.
+    /// Adds up the votes of one query's neighbors, nearest first, each a distance, the index of its class, and its own
+    /// weight, which is above 0.
     ///
-    /// The weights are relative to the nearest neighbor's, which no distance can overflow and which is the rule for
+    /// The weights of distances are relative to the nearest neighbor's, which no distance can overflow and which is the rule for
     /// zero distances as it stands: zero over anything else is zero.
-    pub(crate) fn tally(self, neighbors: &[(f64, usize)], votes: &mut [f64]) {
+    pub(crate) fn tally(self, neighbors: &[(f64, usize, f64)], votes: &mut [f64]) {
         votes.fill(0.0);
-        let nearest = neighbors.first().map_or(0.0, |(distance, _)| *distance);
-        for &(distance, class) in neighbors {
+        let nearest = neighbors.first().map_or(0.0, |(distance, ..)| *distance);
+        for &(distance, class, weight) in neighbors {
             votes[class] += match self {
-                Self::InverseDistance if distance != nearest => nearest / distance,
-                _ => 1.0,
+                Self::InverseDistance if distance != nearest => weight * (nearest / distance),
+                _ => weight,
             };
         }
     }
@@ -455,7 +560,11 @@ mod tests {
 
     fn tally<const N: usize>(votes: KnnWeights, neighbors: &[(f64, usize)]) -> [f64; N] {
         let mut tally = [7.0; N];
-        votes.tally(neighbors, &mut tally);
+        let neighbors: Vec<_> = neighbors
+            .iter()
+            .map(|&(d, class)| (d, class, 1.0))
+            .collect();
+        votes.tally(&neighbors, &mut tally);
         tally
     }
 
@@ -497,6 +606,19 @@ mod tests {
         let least = f64::from_bits(1);
         let votes = tally(KnnWeights::InverseDistance, &[(least, 0), (2.0 * least, 1)]);
         assert_eq!(votes, [1.0, 0.5]);
+    }
+
+    #[test]
+    fn own_weights_multiply_the_weights_of_distances() {
+        let mut votes = [7.0; 3];
+        let neighbors = [(2.0, 1, 0.5), (2.0, 0, 3.0), (4.0, 0, 8.0), (8.0, 2, 1e15)];
+        KnnWeights::InverseDistance.tally(&neighbors, &mut votes);
+        assert_eq!(votes, [7.0, 0.5, 0.25e15]);
+        KnnWeights::Uniform.tally(&neighbors, &mut votes);
+        assert_eq!(votes, [11.0, 0.5, 1e15]);
+        let neighbors = [(0.0, 1, 1e-15), (0.0, 0, 2e-15), (1e-300, 2, 1e15)];
+        KnnWeights::InverseDistance.tally(&neighbors, &mut votes);
+        assert_eq!(votes, [2e-15, 1e-15, 0.0]);
     }
 
     #[test]

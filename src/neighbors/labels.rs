@@ -22,6 +22,14 @@ impl Labels {
         Ok(Self { values, dtype })
     }
 
+    /// The labels with these numbers, in this order.
+    pub(crate) fn select(&self, numbers: &[usize]) -> Self {
+        Self {
+            values: numbers.iter().map(|number| self.values[*number]).collect(),
+            dtype: self.dtype,
+        }
+    }
+
     /// Takes one stored label for each of the `rows` rows of the matrix called `name`.
     pub(crate) fn from_data(
         data: &TensorData,

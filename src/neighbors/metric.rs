@@ -4,7 +4,7 @@ use super::error::KnnError;
 use super::rows::Rows;
 use burn::config::Config;
 
-/// What "near" means to a [`KnnClassifier`](super::KnnClassifier).
+/// The distance by which a [`KnnClassifier`](super::KnnClassifier) finds neighbors.
 ///
 /// ```text
 /// SquaredEuclidean  |x - y|^2

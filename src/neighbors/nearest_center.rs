@@ -17,7 +17,7 @@ use std::fmt;
 /// The most centers for which comparing all is faster than leaving most of them out.
 const MAX_COMPARED: usize = 32;
 
-/// Labels a query with the class of its nearest center.
+/// The nearest-center classifier: a query gets the class of its nearest center.
 ///
 /// ```text
 /// predict(q)   = argmin_j |q - c_j|^2, the lowest j if several are equally near
@@ -25,9 +25,9 @@ const MAX_COMPARED: usize = 32;
 /// ```
 ///
 /// c_j is row j of the centers. Distances are direct differences in `f64`, summed on the host in the order of the
-/// columns, so that answers and their ties are the same on every backend. Distances and probabilities are then rounded
-/// to the wider float type of queries and centers, half-precision floats taken as `f32`. A distance that this type
-/// cannot hold is infinite, and so is one whose square `f64` cannot hold. No result is NaN.
+/// columns, so that answers and their ties are the same on every backend. Distances and probabilities are rounded to the
+/// wider float type of queries and centers, at least `f32`. A distance is infinite if this type cannot hold it, or `f64`
+/// its square. No result is NaN.
 ///
 /// Every call reads the queries back from the device. Nothing receives gradients: tensors of an autodiff device are
 /// accepted, results are on the device without autodiff.
@@ -72,6 +72,10 @@ pub struct NearestCenter {
 impl NearestCenter {
     /// A classifier of given centers, one row for each class. Reads them back from the device once.
     ///
+    /// # Shapes
+    ///
+    /// - centers: `[num_classes, feature_dim]`
+    ///
     /// # Errors
     ///
     /// [`KnnError`] if there are no centers or no columns, or a center is not finite.
@@ -79,9 +83,14 @@ impl NearestCenter {
         Self::read(centers, KnnMetric::SquaredEuclidean, 1)
     }
 
-    /// A classifier of the directions of given centers: centers and queries are brought to unit length, so that the
-    /// nearest center is the one with the largest cosine, and squared distances are `2 (1 - cos)`. A row of zeros has no
-    /// direction: its cosine with any row counts as 0.
+    /// A classifier of the directions of given centers.
+    ///
+    /// Centers and queries are brought to unit length. So the nearest center is the one with the largest cosine, and
+    /// squared distances are `2 (1 - cos)`. A row of zeros has no direction: its cosine with any row counts as 0.
+    ///
+    /// # Shapes
+    ///
+    /// - centers: `[num_classes, feature_dim]`
     ///
     /// # Errors
     ///
@@ -131,7 +140,7 @@ impl NearestCenter {
         }
     }
 
-    /// All that makes up this classifier, to be stored in any format of serde.
+    /// The stored form of this classifier, for any format of serde.
     ///
     /// # Example
     ///
@@ -395,7 +404,7 @@ fn classes(labels: &[i128], num_classes: usize) -> Result<Vec<usize>, KnnError> 
 const MEAN_SCALE: f64 = f64::from_bits((1023 - 64) << 52);
 
 /// The mean of the rows of each class, class after class. Each class must have a row.
-fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
+pub(crate) fn class_means(rows: &Rows, classes: &[usize], num_classes: usize) -> Vec<f64> {
     let columns = rows.columns();
     let mut counts = vec![0.0; num_classes];
     for &class in classes {
@@ -437,7 +446,7 @@ fn softmin(values: &mut [f64]) {
     values.iter_mut().for_each(|value| *value /= sum);
 }
 
-/// All that makes up a [`NearestCenter`](crate::NearestCenter), to be stored in any format of serde.
+/// The stored form of a [`NearestCenter`](crate::NearestCenter), for any format of serde.
 ///
 /// [`NearestCenter::to_data`](crate::NearestCenter::to_data) makes it,
 /// [`NearestCenter::from_data`](crate::NearestCenter::from_data) takes it.

@@ -107,8 +107,11 @@ impl<K: Kernels> Blocks<K> {
         let kernels = K::of(&softmax);
         let mut blocks = Self {
             step: step.unwrap_or_else(|| classes_at_once(&softmax)),
-            directions: kernels.directions(softmax.features.clone()),
-            log_sum: softmax.scales().zeros_like(),
+            directions: match softmax.angles.directions.clone() {
+                Some(directions) => directions,
+                None => kernels.directions(softmax.features.clone()),
+            },
+            log_sum: column(&softmax.target.value),
             kept: Mutex::new(Vec::new()),
             kernels,
             softmax,
@@ -141,7 +144,7 @@ impl<K: Kernels> Blocks<K> {
             .mul_scalar(1.0 - blocks.softmax.smoothing);
         let mut losses = blocks.log_sum.clone() - target;
         if let Some(cosines) = sums.cosines {
-            let scores = cosines * blocks.softmax.scales().cast(losses.dtype());
+            let scores = blocks.softmax.scaled(cosines);
             losses = losses - scores.mul_scalar(blocks.softmax.smoothing_per_class());
         }
         (losses.squeeze_dim(1).cast(dtype), blocks)
@@ -160,8 +163,8 @@ impl<K: Kernels> Blocks<K> {
         let cosines = Tensor::cat(cosines.collect(), 1);
         let target = column(&softmax.angles.cosine).cast(cosines.dtype());
         let target = target.expand(cosines.dims());
-        let is_target = softmax.is_target(&(0..softmax.num_classes()));
-        cosines.mask_where(is_target, target) * softmax.scales()
+        let is_target = softmax.is_target(softmax.columns());
+        softmax.scaled(cosines.mask_where(is_target, target))
     }
 
     fn ranges(&self) -> impl Iterator<Item = Range<usize>> + use<K> {
@@ -187,7 +190,7 @@ impl<K: Kernels> Blocks<K> {
     /// The scores of the target classes, `[batch_size, 1]`, rounded as they are in the sums, so that they cancel
     /// where they are nearly all of them.
     fn target_scores(&self) -> Tensor<2> {
-        let scores = column(&self.softmax.target.value) * self.softmax.scales();
+        let scores = self.softmax.scaled(column(&self.softmax.target.value));
         scores.cast(self.log_sum.dtype())
     }
 
@@ -290,7 +293,9 @@ impl<K: Kernels> Blocks<K> {
         let probabilities = (self.target_scores() - self.log_sum.clone()).exp();
         let wanted = 1.0 - softmax.smoothing + softmax.smoothing_per_class();
         let by_score = probabilities.sub_scalar(wanted).cast(dtype) * upstream.gradient.clone();
-        (by_score * softmax.scales()).mask_fill(upstream.is_zero.clone(), 0.0)
+        softmax
+            .scaled(by_score)
+            .mask_fill(upstream.is_zero.clone(), 0.0)
     }
 
     /// Sums of rows that belong to the class vectors of a block, `[batch_size, feature_dim]`, with the given

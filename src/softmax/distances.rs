@@ -10,7 +10,7 @@ use super::blocks::Sums;
 use super::host;
 #[cfg(feature = "flex")]
 use super::host_pairs::HostPairs;
-use super::operations::{finite, sum_on_graph, zeros_of};
+use super::operations::{sum_on_graph, zeros_of};
 use super::own_distances::OwnDistances;
 use super::pairs::{PairOperations, Pairs, Positions, Upstream};
 use super::problem::column;
@@ -125,7 +125,23 @@ fn classes_at_once(positions: &Positions) -> usize {
     } else {
         (1 << 25) / batch_size
     };
-    (rows / positions.sub_centers).max(1)
+    // Distances that are not squared are differences of whole rows, but in the loops on flex.
+    let values = match positions.distance {
+        SoftmaxDistance::Euclidean if !has_loops(positions) => feature_dim,
+        _ => 1,
+    };
+    (rows / (positions.sub_centers * values)).max(1)
+}
+
+/// Whether the loops over host memory serve the features.
+fn has_loops(positions: &Positions) -> bool {
+    #[cfg(feature = "flex")]
+    return host::serves(&positions.features);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = positions;
+        false
+    }
 }
 
 fn ranges(num_classes: usize, step: usize) -> impl Iterator<Item = Range<usize>> {
@@ -172,11 +188,12 @@ impl Distances {
         let sums = sums.expect("there is at least one class");
         let log_sum = sums.exponentials.log() + sums.largest;
         // How far the other classes lead.
-        let lead = log_sum.clone().cast(own.score.dtype()) - own.score.clone();
+        let wide = log_sum.dtype();
+        let lead = log_sum.clone() - own.score.clone().cast(wide);
         let small = lead.clone().abs().neg().exp();
         let mut losses = lead.clone().clamp_min(0.0) + small.clone().log1p();
         if self.pull > 0.0 {
-            losses = losses + own.nearest.clone().mul_scalar(self.pull);
+            losses = losses + own.nearest.clone().cast(wide).mul_scalar(self.pull);
         }
         let leads = lead.greater_elem(0.0);
         let share = small
@@ -239,6 +256,7 @@ impl DistanceBlocks {
         Upstream {
             gradient: gradient.mask_fill(is_zero, 0.0),
             log_sum: self.log_sum.clone(),
+            from: self.own.from(&self.positions),
         }
     }
 
@@ -305,7 +323,7 @@ impl DistanceBlocks {
         if features.is_autodiff()
             && let [Some(gradient), _] = self.gradients_of(ones.clone(), [true, false])
         {
-            zeros = zeros + sum_dim(zeros_of(features) * finite(gradient), 1);
+            zeros = zeros + sum_dim(zeros_of(features) * gradient, 1);
         }
         if centers.is_autodiff() {
             let (gradient, all) = (column(&ones), 0..self.positions.num_classes());
@@ -324,7 +342,7 @@ impl DistanceBlocks {
             let others = sum_dim(products * slopes.clone(), 1) - slopes.matmul(along);
             let [_, of_centers] = self.own_gradients(gradient, &upstream);
             let [batch_size, _] = zeros.dims();
-            let own = changes.select(0, self.own.rows.clone()) * finite(of_centers);
+            let own = changes.select(0, self.own.rows.clone()) * of_centers;
             let [rows, columns] = own.dims();
             let own = own.reshape([batch_size, rows / batch_size * columns]);
             zeros = zeros + others + sum_dim(own, 1);
@@ -384,7 +402,8 @@ impl DistancePass {
         let coefficients = weights.coefficients(&losses);
         if weights.is_reduced {
             let gradients = |upstream, wanted| blocks.gradients_of(upstream, wanted);
-            weights.apply(losses) + sum_on_graph(inputs, coefficients, gradients)
+            weights.apply(losses)
+                + sum_on_graph(inputs, coefficients, weights.may_rest(), gradients)
         } else {
             weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
         }

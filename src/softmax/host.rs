@@ -9,12 +9,12 @@ use burn::tensor::{DType, Element, Int, Tensor, TensorData};
 
 use super::blocks::{Blocks, Kernels, Sums, Upstream};
 use super::problem::Softmax;
-use super::score_rows::{ScoreRows, dot, exp_of_negative, norm, sum_of};
+use super::score_rows::{ScoreRows, dot, exp_of_negative, norm};
 use super::target_angles::TargetAngles;
 use crate::backward::Derivative;
 use crate::device::{flex_memory, is_flex};
 use crate::distance::Directions;
-use crate::loops::{Loops, for_each_part, vectorized};
+use crate::loops::{Loops, for_each_part, sum_of, vectorized};
 
 /// Values that one thread works on in turn: fewer are not worth a thread.
 const VALUES_AT_ONCE: usize = 1 << 15;
@@ -80,7 +80,7 @@ impl Kernels for HostLoops {
         Self {
             classes: classes.iter::<i64>().map(|class| class as usize).collect(),
             values: numbers(softmax.target.value.clone()),
-            scales: numbers(softmax.scales()),
+            scales: numbers(softmax.scaled(softmax.target.value.ones_like().unsqueeze_dim(1))),
         }
     }
 
@@ -355,6 +355,7 @@ pub(super) fn pairs(features: Tensor<2>, centers: Tensor<2>, rows: Tensor<1, Int
         norms,
         by_features: matrix(by_features, width),
         by_centers: matrix(by_centers, width),
+        directions: None,
     }
 }
 

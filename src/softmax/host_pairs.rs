@@ -8,9 +8,9 @@ use burn::tensor::{Int, Tensor};
 use super::blocks::Sums;
 use super::host::{for_parts_of_rows, matrix, numbers, primitive, values};
 use super::pairs::{NO_SUM, Pairs, Positions, Upstream};
-use super::score_rows::{ScoreRows, exp_of_negative, sum_of};
+use super::score_rows::{ScoreRows, exp_of_negative};
 use crate::distance::SoftmaxDistance;
-use crate::loops::{Loops, vectorized};
+use crate::loops::{Loops, sum_of, vectorized};
 
 /// A squared distance up to this share of both squared lengths has lost digits as a difference of products.
 const NEAR: f32 = 1.0 / 256.0;
@@ -40,8 +40,8 @@ impl HostPairs {
         }
     }
 
-    /// The centers of a block less the origin, and a last column of their squared lengths,
-    /// `[rows, feature_dim + 1]`; and the latter.
+    /// The centers of a block less the origin, with a last column, `[rows, feature_dim + 1]`, and their squared
+    /// lengths, of which `last` makes that column.
     fn centers_of(&self, block: &Range<usize>, last: fn(f32) -> f32) -> (Tensor<2>, Vec<f32>) {
         shifted(self.positions.centers_of(block), &self.origin, last)
     }
@@ -64,7 +64,7 @@ impl HostPairs {
     }
 }
 
-/// Rows less the origin, with a last column, and the squared lengths, of which `last` makes that column.
+/// Rows less the origin, with a last column, and their squared lengths, of which `last` makes that column.
 fn shifted(rows: Tensor<2>, origin: &[f32], last: fn(f32) -> f32) -> (Tensor<2>, Vec<f32>) {
     let [count, width] = rows.dims();
     let rows = primitive(rows);
@@ -200,19 +200,15 @@ impl Pairs for HostPairs {
         });
         let slopes = Tensor::from_primitive::<Flex>(slopes);
         // Products with the ones are the totals of the slopes.
-        let factor = match self.positions.distance {
-            SoftmaxDistance::SquaredEuclidean => 0.0,
-            SoftmaxDistance::Euclidean => 1.0,
-        };
         let by_features = wants_features.then(|| {
             let products = slopes.clone().matmul(centers.clone());
-            less_multiples(products, factor, self.features.clone(), width)
+            less_multiples(products, upstream.from.clone(), width)
         });
         let by_centers = wants_centers.then(|| {
             let products = slopes.transpose().matmul(self.features.clone());
             // Without a finite origin no sample has a loss.
             match self.origin.iter().all(|value| value.is_finite()) {
-                true => less_multiples(products, 1.0, centers, width),
+                true => less_multiples(products, centers, width),
                 false => vec![0.0; squares.len() * width],
             }
         });
@@ -255,50 +251,24 @@ impl HostPairs {
     }
 }
 
-/// The columns of products but the last one, less the rows times the last column and the factor.
-fn less_multiples(products: Tensor<2>, factor: f32, rows: Tensor<2>, width: usize) -> Vec<f32> {
+/// The columns of products but the last one, less the rows, which may be wider, times the last column.
+fn less_multiples(products: Tensor<2>, rows: Tensor<2>, width: usize) -> Vec<f32> {
+    let ([count, product_width], [_, row_width]) = (products.dims(), rows.dims());
     let [products, rows] = [products, rows].map(primitive);
     let (products, rows) = (values(&products), values(&rows));
-    let mut found = vec![0.0; products.len() / (width + 1) * width];
-    let mut places = vec![(); products.len() / (width + 1)];
-    for_parts_of_rows(&mut found, width, &mut places, |first, found, _| {
-        let (products, rows) = (
-            &products[first * (width + 1)..],
-            &rows[first * (width + 1)..],
-        );
-        vectorized(Subtracting {
-            products,
-            factor,
-            rows,
-            found,
-            width,
-        });
-    });
-    found
-}
-
-struct Subtracting<'a> {
-    products: &'a [f32],
-    factor: f32,
-    rows: &'a [f32],
-    found: &'a mut [f32],
-    width: usize,
-}
-
-impl Loops for Subtracting<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self) {
-        let sources = self.products.chunks_exact(self.width + 1);
-        let sources = sources.zip(self.rows.chunks_exact(self.width + 1));
-        for (found, (products, rows)) in self.found.chunks_exact_mut(self.width).zip(sources) {
-            let multiple = self.factor * products[self.width];
+    let mut found = vec![0.0; count * width];
+    let mut places: Vec<usize> = (0..count).collect();
+    for_parts_of_rows(&mut found, width, &mut places, |_, found, places| {
+        for (found, row) in found.chunks_exact_mut(width).zip(places) {
+            let products = &products[*row * product_width..][..product_width];
+            let multiple = products[width];
+            let rows = &rows[*row * row_width..][..width];
             for (found, (product, value)) in found.iter_mut().zip(products.iter().zip(rows)) {
                 *found = product - multiple * value;
             }
         }
-    }
+    });
+    found
 }
 
 /// Turns products of features and centers into negative distances.
@@ -320,7 +290,8 @@ impl Loops for Measuring<'_> {
         let features = self.features.chunks_exact(width).zip(self.lengths);
         let scores = self.scores.chunks_exact_mut(self.squares.len());
         for (scores, (feature, length)) in scores.zip(features) {
-            let mut most = f32::NEG_INFINITY;
+            // Only an integer is gathered from all lanes at once.
+            let mut signs = u32::MAX;
             for (score, square) in scores.iter_mut().zip(self.squares) {
                 let both = length + square;
                 let squared = both - 2.0 * *score;
@@ -328,9 +299,9 @@ impl Loops for Measuring<'_> {
                     true => 1.0,
                     false => -squared.sqrt(),
                 };
-                most = if *score > most { *score } else { most };
+                signs &= score.to_bits();
             }
-            if most < 1.0 {
+            if signs >> 31 == 1 {
                 continue;
             }
             for (score, center) in scores.iter_mut().zip(self.centers.chunks_exact(width)) {
@@ -376,17 +347,17 @@ impl Loops for Adding<'_> {
                 *sums = [NO_SUM, 1.0];
                 continue;
             }
+            // Adaptors of arrays and iterators would not become a part of this loop.
             let (before, after) = rows.row_mut(row).split_at_mut(own.start);
-            let after = &mut after[own.len()..];
-            let lengths = [before.len(), after.len()];
-            let parts = [
-                ScoreRows::new(before, lengths[0]),
-                ScoreRows::new(after, lengths[1]),
-            ];
-            let [before, after] = parts.each_ref().map(|part| part.largest(0));
-            let largest = if after > before { after } else { before } * scale;
-            let sum = |part: &ScoreRows| part.sum_of(0, |score| exponential(score, largest));
-            *sums = [f64::from(largest), parts.iter().map(sum).sum()];
+            let (_, after) = after.split_at_mut(own.len());
+            let lengths = (before.len(), after.len());
+            let before = ScoreRows::new(before, lengths.0);
+            let after = ScoreRows::new(after, lengths.1);
+            let (one, other) = (before.largest(0), after.largest(0));
+            let largest = if other > one { other } else { one } * scale;
+            let sum = before.sum_of(0, |score| exponential(score, largest))
+                + after.sum_of(0, |score| exponential(score, largest));
+            *sums = [f64::from(largest), sum];
         }
     }
 }
@@ -422,7 +393,11 @@ impl Loops for Deriving<'_> {
                 let is_near =
                     |(score, square): (&f32, &f32)| score * score <= (length + square) * NEAR;
                 let scores = rows.row_mut(row).iter().zip(self.squares);
-                if scores.clone().fold(false, |any, pair| any | is_near(pair)) {
+                let count = scores
+                    .clone()
+                    .map(|pair| u32::from(is_near(pair)))
+                    .sum::<u32>();
+                if count > 0 {
                     let found = scores.enumerate().filter(|(_, pair)| is_near(*pair));
                     near.extend(found.map(|(place, _)| (place, 0.0)));
                 }

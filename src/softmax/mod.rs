@@ -4,6 +4,8 @@
 //! The work is in two steps. [`target_angles`] gives the angle between each feature and the vector of its
 //! class. The loss turns the angles into [`TargetScores`], and [`Softmax::forward`] does the rest, one block of
 //! classes after the other, so that no matrix of all scores exists beyond a budget.
+//!
+//! [`Distances`] does the same for distances between features and centers.
 
 mod blocks;
 mod distances;

@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use burn::tensor::{Bool, DType, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::blocks::{Blocks, Kernels, Sums, Upstream};
 use super::problem::{Softmax, column};
@@ -9,11 +9,16 @@ use crate::reduce::{max_dim, sum_dim};
 
 /// The work on a block by Burn's tensor operations.
 #[derive(Debug)]
-pub(super) struct Operations;
+pub(super) struct Operations {
+    /// The numbers of the classes, `[1, num_classes]`.
+    columns: Tensor<2, Int>,
+}
 
 impl Kernels for Operations {
-    fn of(_: &Softmax) -> Self {
-        Self
+    fn of(softmax: &Softmax) -> Self {
+        Self {
+            columns: softmax.columns(),
+        }
     }
 
     fn directions(&self, rows: Tensor<2>) -> Directions {
@@ -26,8 +31,8 @@ impl Kernels for Operations {
         cosines: Tensor<2>,
         range: &Range<usize>,
     ) -> (Tensor<2>, Sums) {
-        let (cosines, _) = with_targets(softmax, cosines, range);
-        let scores = cosines.clone() * softmax.scales();
+        let (cosines, _) = self.with_targets(softmax, cosines, range);
+        let scores = softmax.scaled(cosines.clone());
         let largest = max_dim(scores.clone(), 1);
         let sums = Sums {
             exponentials: sum_dim((scores - largest.clone()).exp(), 1),
@@ -44,11 +49,10 @@ impl Kernels for Operations {
         range: &Range<usize>,
         upstream: &Upstream,
     ) -> Tensor<2> {
-        let (cosines, is_target) = with_targets(softmax, cosines, range);
-        let scales = softmax.scales();
-        let scores = cosines.clone() * scales.clone() - upstream.log_sum.clone();
+        let (cosines, is_target) = self.with_targets(softmax, cosines, range);
+        let scores = softmax.scaled(cosines.clone()) - upstream.log_sum.clone();
         let probabilities = scores.exp().sub_scalar(softmax.smoothing_per_class());
-        let slopes = probabilities * (upstream.gradient.clone() * scales);
+        let slopes = probabilities * softmax.scaled(upstream.gradient.clone());
         let is_constant = match softmax.bound {
             Some(bound) => is_target.bool_or(cosines.abs().greater_equal_elem(bound)),
             None => is_target,
@@ -59,29 +63,30 @@ impl Kernels for Operations {
     fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
         let Directions { units, norms } = rows.clone();
         let along = sum_dim(by_units.clone() * units.clone(), 1);
-        let has_none = norms
-            .clone()
-            .equal_elem(0.0)
-            .bool_or(along.clone().is_nan());
-        let has_none = has_none.expand(units.dims());
-        ((by_units - units * along) / no_zero(norms)).mask_fill(has_none, 0.0)
+        let is_zero = norms.clone().equal_elem(0.0);
+        let inverse = no_zero(norms).recip().mask_fill(is_zero, 0.0);
+        (by_units - units * along) * inverse
     }
 }
 
-/// Limits cosines to the bound, and puts the values of the target classes in their places, which are the
-/// second result.
-fn with_targets(
-    softmax: &Softmax,
-    cosines: Tensor<2>,
-    range: &Range<usize>,
-) -> (Tensor<2>, Tensor<2, Bool>) {
-    let cosines = match softmax.bound {
-        Some(bound) => cosines.clamp(-bound, bound),
-        None => cosines,
-    };
-    let is_target = softmax.is_target(range);
-    let values = column(&softmax.target.value).expand(cosines.dims());
-    (cosines.mask_where(is_target.clone(), values), is_target)
+impl Operations {
+    /// Limits cosines to the bound, and puts the values of the target classes in their places, which are the
+    /// second result.
+    fn with_targets(
+        &self,
+        softmax: &Softmax,
+        cosines: Tensor<2>,
+        range: &Range<usize>,
+    ) -> (Tensor<2>, Tensor<2, Bool>) {
+        let cosines = match softmax.bound {
+            Some(bound) => cosines.clamp(-bound, bound),
+            None => cosines,
+        };
+        let columns = self.columns.clone().narrow(1, range.start, range.len());
+        let is_target = softmax.is_target(columns);
+        let values = column(&softmax.target.value).expand(cosines.dims());
+        (cosines.mask_where(is_target.clone(), values), is_target)
+    }
 }
 
 impl Blocks<Operations> {
@@ -95,7 +100,7 @@ impl Blocks<Operations> {
         if features.is_autodiff()
             && let [Some(gradient), _] = self.gradients_of(ones.clone(), [true, false])
         {
-            zeros = zeros + sum_dim(zeros_of(features) * finite(gradient), 1);
+            zeros = zeros + sum_dim(zeros_of(features) * gradient, 1);
         }
         if centers.is_autodiff() {
             let upstream = self.upstream(ones);
@@ -118,40 +123,30 @@ impl Blocks<Operations> {
 }
 
 /// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`. `inputs` are
-/// features and class vectors on the graph. `gradients` gives their gradients, each if it is wanted.
+/// features and class vectors on the graph. `gradients` gives their gradients, each if it is wanted. If samples may
+/// rest, a batch of which all do passes no gradient, whatever arrives.
 pub(super) fn sum_on_graph(
     inputs: [Tensor<2>; 2],
     coefficients: Tensor<1>,
+    may_rest: bool,
     gradients: impl FnOnce(Tensor<1>, [bool; 2]) -> [Option<Tensor<2>>; 2],
 ) -> Tensor<1> {
-    let mut sum = coefficients.zeros_like().sum();
     let wanted = inputs.each_ref().map(Tensor::is_autodiff);
-    // A batch in which no sample takes part passes no gradient, whatever arrives.
-    let all_rest = coefficients.clone().equal_elem(0.0).all();
-    for (input, gradient) in inputs.into_iter().zip(gradients(coefficients, wanted)) {
-        if let Some(gradient) = gradient {
-            // Where the gradient is zero none passes, whatever arrives.
-            let is_zero = gradient.clone().equal_elem(0.0);
-            let zeros = zeros_of(input).mask_fill(is_zero, 0.0);
-            sum = sum + (zeros * finite(gradient)).sum();
-        }
+    let all_rest = may_rest.then(|| coefficients.clone().equal_elem(0.0).all());
+    let gradients = gradients(coefficients, wanted);
+    let products = inputs.into_iter().zip(gradients);
+    let products = products.filter_map(|(input, gradient)| {
+        gradient.map(|gradient| (zeros_of(input) * gradient).sum())
+    });
+    let sum = products.reduce(|one, other| one + other);
+    let sum = sum.expect("features or class vectors are on the graph");
+    match all_rest {
+        Some(all_rest) => sum.mask_fill(all_rest, 0.0),
+        None => sum,
     }
-    sum.mask_fill(all_rest, 0.0)
 }
 
 /// Zeros that pass their gradients on to the tensor.
 pub(super) fn zeros_of(tensor: Tensor<2>) -> Tensor<2> {
-    let zeros = tensor.clone() - tensor.without_autodiff();
-    let is_nan = zeros.clone().is_nan();
-    zeros.mask_fill(is_nan, 0.0)
-}
-
-/// Infinite values as the largest ones and NaN as zero, so that their products with zero are zero.
-pub(super) fn finite(gradient: Tensor<2>) -> Tensor<2> {
-    let most = match gradient.dtype() {
-        DType::F64 => f64::MAX,
-        _ => f64::from(f32::MAX),
-    };
-    let is_nan = gradient.clone().is_nan();
-    gradient.clamp(-most, most).mask_fill(is_nan, 0.0)
+    tensor.clone() - tensor.without_autodiff()
 }

@@ -1,7 +1,6 @@
-use burn::tensor::{Bool, DType, Int, Tensor};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::pairs::Positions;
-use crate::device::is_host;
 use crate::distance::{SoftmaxDistance, no_zero};
 use crate::reduce::{max_dim, sum_dim};
 
@@ -12,18 +11,18 @@ pub(super) struct OwnDistances {
     /// The rows of the centers, `[batch_size * sub_centers]`.
     pub rows: Tensor<1, Int>,
     /// From the centers to the features, `[batch_size, sub_centers, feature_dim]`.
-    pub differences: Tensor<3>,
+    differences: Tensor<3>,
     /// The centers less the origin, of the same shape.
     centers: Tensor<3>,
     /// `[batch_size, sub_centers]`
     distances: Tensor<2>,
-    /// The place of the nearest center among those of the class, `[batch_size, sub_centers]`.
-    is_nearest: Tensor<2, Bool>,
+    /// The place of the nearest center among those of the class, `[batch_size, sub_centers]`, if it has several.
+    is_nearest: Option<Tensor<2, Bool>>,
     /// The distance to the nearest center, `[batch_size, 1]`.
     pub nearest: Tensor<2>,
-    /// The share of each center in the score of its class, `[batch_size, sub_centers]`.
-    shares: Tensor<2>,
-    /// The score, `[batch_size, 1]`. On the host in `f64`.
+    /// The share of each center in the score of its class, `[batch_size, sub_centers]`, if it has several.
+    shares: Option<Tensor<2>>,
+    /// The score, `[batch_size, 1]`.
     pub score: Tensor<2>,
     margin: f64,
 }
@@ -32,23 +31,12 @@ impl OwnDistances {
     /// Of samples of the given classes, `[batch_size]`.
     pub fn new(positions: &Positions, classes: &Tensor<1, Int>, margin: f64) -> Self {
         let [batch_size, feature_dim] = positions.features.dims();
-        let (sub_centers, dtype) = (positions.sub_centers, positions.features.dtype());
-        let wide = match is_host(&classes.device()) {
-            true => DType::F64,
-            false => dtype,
-        };
-        let places = Tensor::<1, Int>::arange(0..sub_centers as i64, &classes.device());
-        let places = places.cast(classes.dtype()).unsqueeze_dim::<2>(0);
-        let first = classes.clone().mul_scalar(sub_centers as i64);
-        let shape = [batch_size, sub_centers];
-        let rows = first.unsqueeze_dim::<2>(1).expand(shape) + places.clone().expand(shape);
-        let rows = rows.reshape([batch_size * sub_centers]);
+        let sub_centers = positions.sub_centers;
+        let rows = positions.rows_of(classes);
         let centers = positions.centers.clone().select(0, rows.clone());
-        let centers = centers
-            .reshape([batch_size, sub_centers, feature_dim])
-            .cast(wide);
-        let features = positions.features.clone().cast(wide).unsqueeze_dim::<3>(1);
-        let origin = positions.origin.clone().cast(wide).unsqueeze_dim::<3>(0);
+        let centers = centers.reshape([batch_size, sub_centers, feature_dim]);
+        let features = positions.features.clone().unsqueeze_dim::<3>(1);
+        let origin = positions.origin.clone().unsqueeze_dim::<3>(0);
         let differences = features.clone() - centers.clone();
         let centers = centers - origin.clone();
         let sum = |products: Tensor<3>| sum_dim(products, 2).squeeze_dim::<2>(2);
@@ -69,26 +57,47 @@ impl OwnDistances {
         } else {
             scores
         };
-        let largest = max_dim(scores.clone(), 1);
-        let shares = (scores - largest.clone()).exp();
-        let total = sum_dim(shares.clone(), 1);
-        let (nearest, place) = nearest_of(&distances, classes);
+        let (nearest, is_nearest) = nearest_of(&distances, classes);
+        let (score, shares) = if sub_centers == 1 {
+            (scores, None)
+        } else {
+            let largest = max_dim(scores.clone(), 1);
+            let shares = (scores - largest.clone()).exp();
+            let total = sum_dim(shares.clone(), 1);
+            (total.clone().log() + largest, Some(shares / total))
+        };
         Self {
             rows,
-            differences: differences.cast(dtype),
-            centers: centers.cast(dtype),
-            is_nearest: place.expand(shape).equal(places.expand(shape)),
+            differences,
+            centers,
+            is_nearest,
             nearest,
             distances,
-            shares: shares / total.clone(),
-            score: total.log() + largest + positions.zero_if_finite().cast(wide),
+            shares,
+            score: score + positions.zero_if_finite(),
             margin,
+        }
+    }
+
+    /// The place, less the origin, that a feature comes from as the scores of other classes draw it to their centers:
+    /// under squared distances the center of its own class, and else the feature itself.
+    pub fn from(&self, positions: &Positions) -> Tensor<2> {
+        match positions.distance {
+            SoftmaxDistance::SquaredEuclidean => {
+                let centers = self.centers.clone();
+                match self.shares.clone() {
+                    Some(shares) => sum_dim(centers * shares.unsqueeze_dim(2), 1).squeeze_dim(1),
+                    None => centers.squeeze_dim(1),
+                }
+            }
+            SoftmaxDistance::Euclidean => positions.features.clone() - positions.origin.clone(),
         }
     }
 
     /// The gradients by the features, `[batch_size, feature_dim]`, and by the centers of their classes,
     /// `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`: `by_score` by
-    /// minus the score, and `by_nearest` by the distance to the nearest center, if it counts.
+    /// minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of the score
+    /// that is linear in the features is in [`from`](Self::from).
     pub fn gradients(
         &self,
         positions: &Positions,
@@ -96,8 +105,10 @@ impl OwnDistances {
         by_nearest: Option<Tensor<2>>,
     ) -> [Tensor<2>; 2] {
         let [batch_size, sub_centers, feature_dim] = self.differences.dims();
-        let dtype = by_score.dtype();
-        let shares = self.shares.clone().cast(dtype) * by_score.clone();
+        let shares = match self.shares.clone() {
+            Some(shares) => shares * by_score.clone(),
+            None => by_score.clone(),
+        };
         let rate = positions.rate();
         // The factor of the distances.
         let mut by_distance = match positions.distance {
@@ -105,38 +116,51 @@ impl OwnDistances {
             SoftmaxDistance::Euclidean => shares.clone().mul_scalar(rate * (1.0 + self.margin)),
         };
         if let Some(by_nearest) = by_nearest {
-            let others = self.is_nearest.clone().bool_not();
-            by_distance = by_distance + by_nearest.expand(shares.dims()).mask_fill(others, 0.0);
+            by_distance = by_distance
+                + match self.is_nearest.clone() {
+                    Some(is_nearest) => {
+                        let by_nearest = by_nearest.expand(shares.dims());
+                        by_nearest.mask_fill(is_nearest.bool_not(), 0.0)
+                    }
+                    None => by_nearest,
+                };
         }
-        let column = |factors: Tensor<2>| factors.unsqueeze_dim::<3>(2);
-        let rows = |steps: Tensor<3>| steps.reshape([batch_size * sub_centers, feature_dim]);
-        let along = |steps: Tensor<3>| sum_dim(steps, 1).squeeze_dim::<2>(1);
-        let differences = self.differences.clone();
-        match positions.distance {
+        let (by_difference, by_product) = match positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
-                let direct = by_distance.mul_scalar(2.0);
-                let product = shares.mul_scalar(-positions.scale);
-                let by_features = differences.clone() * column(direct.clone())
-                    + self.centers.clone() * column(product.clone());
-                [
-                    along(by_features),
-                    rows(differences * column(product - direct)),
-                ]
+                let by_product = shares.mul_scalar(-positions.scale);
+                (by_distance.mul_scalar(2.0), Some(by_product))
             }
             SoftmaxDistance::Euclidean => {
-                let distances = self.distances.clone().cast(dtype);
+                let distances = self.distances.clone();
                 let is_zero = distances.clone().equal_elem(0.0);
-                let direct = (by_distance / no_zero(distances)).mask_fill(is_zero, 0.0);
-                let steps = differences * column(direct);
-                [along(steps.clone()), rows(steps.neg())]
+                let by_difference = by_distance / no_zero(distances);
+                (by_difference.mask_fill(is_zero, 0.0), None)
             }
-        }
+        };
+        let steps = |factors: Tensor<2>| self.differences.clone() * factors.unsqueeze_dim::<3>(2);
+        let by_features = steps(by_difference.clone());
+        let by_features = match sub_centers {
+            1 => by_features.squeeze_dim(1),
+            _ => sum_dim(by_features, 1).squeeze_dim(1),
+        };
+        let to_centers = match by_product {
+            Some(by_product) => by_product - by_difference,
+            None => by_difference.neg(),
+        };
+        let by_centers = steps(to_centers).reshape([batch_size * sub_centers, feature_dim]);
+        [by_features, by_centers]
     }
 }
 
-/// The smallest of the distances of a row, `[batch_size, 1]`, and its place, the first of several.
-fn nearest_of(distances: &Tensor<2>, classes: &Tensor<1, Int>) -> (Tensor<2>, Tensor<2, Int>) {
+/// The smallest of the distances of a row, `[batch_size, 1]`, and the place of the first of several.
+fn nearest_of(
+    distances: &Tensor<2>,
+    classes: &Tensor<1, Int>,
+) -> (Tensor<2>, Option<Tensor<2, Bool>>) {
     let [_, count] = distances.dims();
+    if count == 1 {
+        return (distances.clone(), None);
+    }
     let mut nearest = distances.clone().narrow(1, 0, 1);
     let mut place = classes.zeros_like().unsqueeze_dim::<2>(1);
     for other in 1..count {
@@ -145,5 +169,6 @@ fn nearest_of(distances: &Tensor<2>, classes: &Tensor<1, Int>) -> (Tensor<2>, Te
         nearest = nearest.mask_where(is_nearer.clone(), distance);
         place = place.mask_fill(is_nearer, other as i64);
     }
-    (nearest, place)
+    let places = (0..count as i64).map(|other| place.clone().equal_elem(other));
+    (nearest, Some(Tensor::cat(places.collect(), 1)))
 }

@@ -69,6 +69,17 @@ impl Positions {
         }
     }
 
+    /// The rows of the centers of classes, `[batch_size]`, in the centers: `[batch_size * sub_centers]`.
+    pub fn rows_of(&self, classes: &Tensor<1, Int>) -> Tensor<1, Int> {
+        if self.sub_centers == 1 {
+            return classes.clone();
+        }
+        let first = classes.clone().mul_scalar(self.sub_centers as i64);
+        let rows = (0..self.sub_centers as i64).map(|place| first.clone().add_scalar(place));
+        Tensor::<1, Int>::stack::<2>(rows.collect(), 1).flatten(0, 1)
+    }
+
+    /// The number of classes.
     pub fn num_classes(&self) -> usize {
         self.centers.dims()[0] / self.sub_centers
     }
@@ -104,11 +115,15 @@ impl Positions {
     }
 }
 
-/// The derivatives of a loss, `[batch_size, 1]` each.
+/// The gradient that arrives for the scores of other classes.
 pub(super) struct Upstream {
-    /// By the logarithm of the sum of the exponentials of all other classes.
+    /// For the logarithm of the sum of their exponentials, `[batch_size, 1]`.
     pub gradient: Tensor<2>,
+    /// That logarithm, `[batch_size, 1]`.
     pub log_sum: Tensor<2>,
+    /// The place, less the origin, that features come from as they move towards the centers,
+    /// `[batch_size, feature_dim]`.
+    pub from: Tensor<2>,
 }
 
 /// The work on the pairs with the centers of a block of classes, where the time goes. All without autodiff.
@@ -120,7 +135,7 @@ pub(super) trait Pairs: Debug + Send + Sync {
     fn sums(&self, scores: Tensor<2>, block: &Range<usize>) -> (Tensor<2>, Sums);
 
     /// The gradients by the features and by the centers of the block, each if it is wanted, through the scores of
-    /// other classes. Those by the features lack a part that cancels out under squared distances.
+    /// other classes.
     fn gradients(
         &self,
         scores: Tensor<2>,
@@ -152,18 +167,19 @@ impl PairOperations {
         } = self.positions;
         let factors = upstream.gradient.clone().mul_scalar(scale);
         let exponents = scores.clone().mul_scalar(scale) - upstream.log_sum.clone();
-        let mut rests = upstream
+        let rests = upstream
             .gradient
             .clone()
             .equal_elem(0.0)
             .expand(scores.dims());
-        rests = rests.bool_or(self.positions.is_own(&self.classes, block));
-        let mut slopes = exponents.exp() * factors;
-        if distance == SoftmaxDistance::Euclidean {
-            rests = rests.bool_or(scores.clone().equal_elem(0.0));
-            slopes = slopes / no_zero(scores.neg());
+        let rests = rests.bool_or(self.positions.is_own(&self.classes, block));
+        if distance == SoftmaxDistance::SquaredEuclidean {
+            return exponents.mask_fill(rests, NO_SUM).exp() * factors;
         }
-        slopes.mask_fill(rests, 0.0)
+        // At a distance of zero there is no direction.
+        let rests = rests.bool_or(scores.clone().equal_elem(0.0));
+        let slopes = exponents.mask_fill(rests.clone(), NO_SUM).exp() * factors;
+        (slopes / no_zero(scores.neg())).mask_fill(rests, 0.0)
     }
 }
 
@@ -217,7 +233,10 @@ impl Pairs for PairOperations {
                 let features = features.clone() - origin.clone();
                 let centers = centers - origin.clone();
                 [
-                    wants_features.then(|| slopes.clone().matmul(centers.clone())),
+                    wants_features.then(|| {
+                        let total = sum_dim(slopes.clone(), 1);
+                        slopes.clone().matmul(centers.clone()) - upstream.from.clone() * total
+                    }),
                     wants_centers.then(|| {
                         let total = sum_dim(slopes.clone(), 0).transpose();
                         slopes.transpose().matmul(features) - centers * total

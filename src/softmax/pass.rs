@@ -142,7 +142,7 @@ fn attached(
     let coefficients = weights.coefficients(&losses);
     if weights.is_reduced {
         let gradients = |upstream, wanted| blocks.gradients_of(upstream, wanted);
-        weights.apply(losses) + sum_on_graph(inputs, coefficients, gradients)
+        weights.apply(losses) + sum_on_graph(inputs, coefficients, weights.may_rest(), gradients)
     } else {
         weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
     }

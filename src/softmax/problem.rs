@@ -1,5 +1,3 @@
-use std::ops::Range;
-
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::target_angles::TargetAngles;
@@ -59,21 +57,27 @@ impl Softmax {
         self.smoothing / self.num_classes() as f64
     }
 
-    /// The factors of the cosines of each sample, `[batch_size, 1]`, without autodiff.
-    pub fn scales(&self) -> Tensor<2> {
-        let norms = column(&self.angles.norms).cast(self.features.dtype());
+    /// Numbers of the samples, `[batch_size, _]`, times the factors of their cosines.
+    pub fn scaled(&self, numbers: Tensor<2>) -> Tensor<2> {
         match self.scale {
-            Scale::Fixed(scale) => norms.full_like(scale),
-            Scale::Length(scale) => norms.mul_scalar(scale),
+            Scale::Fixed(scale) => numbers.mul_scalar(scale),
+            Scale::Length(scale) => {
+                let norms = column(&self.angles.norms).cast(numbers.dtype());
+                numbers * norms.mul_scalar(scale)
+            }
         }
     }
 
-    /// The place of the target class of each sample among some classes, `[batch_size, classes]`.
-    pub fn is_target(&self, classes: &Range<usize>) -> Tensor<2, Bool> {
-        let shape = [self.classes.dims()[0], classes.len()];
-        let columns = classes.start as i64..classes.end as i64;
+    /// The numbers of the classes, `[1, num_classes]`, in the type of the classes.
+    pub fn columns(&self) -> Tensor<2, Int> {
+        let columns = 0..self.num_classes() as i64;
         let columns = Tensor::<1, Int>::arange(columns, &self.classes.device());
-        let columns = columns.cast(self.classes.dtype()).unsqueeze_dim::<2>(0);
+        columns.cast(self.classes.dtype()).unsqueeze_dim(0)
+    }
+
+    /// The place of the target class of each sample among classes, `[1, classes]`: `[batch_size, classes]`.
+    pub fn is_target(&self, columns: Tensor<2, Int>) -> Tensor<2, Bool> {
+        let shape = [self.classes.dims()[0], columns.dims()[1]];
         let targets = self.classes.clone().unsqueeze_dim::<2>(1);
         targets.expand(shape).equal(columns.expand(shape))
     }

@@ -1,5 +1,7 @@
 //! Loops over rows of scores that the compiler turns into vectors, however short the rows are.
 
+use crate::loops::sum_of;
+
 /// Values that are worked on side by side, for the vector units.
 const LANES: usize = 16;
 
@@ -169,26 +171,6 @@ pub(super) fn dot(one: &[f32], other: &[f32]) -> f32 {
 #[inline(always)]
 pub(super) fn norm(row: &[f32]) -> f64 {
     sum_of(row, row, |value, _| value * value).sqrt()
-}
-
-/// The sum in `f64` of the terms of the values of two rows.
-#[inline(always)]
-pub(super) fn sum_of<T: Copy + Into<f64>>(
-    one: &[T],
-    other: &[T],
-    term: impl Fn(f64, f64) -> f64,
-) -> f64 {
-    const LANES: usize = 8;
-    let mut sums = [0.0; LANES];
-    let (ones, others) = (one.chunks_exact(LANES), other.chunks_exact(LANES));
-    let rest = ones.remainder().iter().zip(others.remainder());
-    let rest: f64 = rest.map(|(x, y)| term((*x).into(), (*y).into())).sum();
-    for (x, y) in ones.zip(others) {
-        for lane in 0..LANES {
-            sums[lane] += term(x[lane].into(), y[lane].into());
-        }
-    }
-    sums.iter().sum::<f64>() + rest
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 use burn::tensor::{DType, Int, Tensor};
 
 use crate::device::is_host;
-use crate::distance::{Directions, no_zero};
-use crate::reduce::sum_dim;
+use crate::distance::Directions;
+use crate::reduce::{fusion_barrier, sum_dim};
 
 /// Position of each feature to the vector of its class: of its sub-centers, to the closest one. All without
 /// autodiff.
@@ -18,6 +18,8 @@ pub(crate) struct TargetAngles {
     pub sine: Tensor<1>,
     /// The norms of the features, `[batch_size]`.
     pub norms: Tensor<1>,
+    /// The directions of the features, where they are tensors on the way.
+    pub directions: Option<Directions>,
     /// The negative gradient of the angle by the feature, `[batch_size, feature_dim]`: a vector of length
     /// `1 / |x|`, or zero if feature and class vector are collinear or one of them is zero.
     pub by_features: Tensor<2>,
@@ -70,26 +72,28 @@ pub(super) fn pairs(
         true => Directions::unscaled(rows.cast(wide)),
         false => Directions::of(rows.cast(wide)),
     });
-    let is_zero = (x.norms.clone().equal_elem(0.0)).bool_or(w.norms.clone().equal_elem(0.0));
+    // Burn's fusion knows no operation between masks, so that each mask fills on its own.
+    let is_zero = |rows: &Directions| rows.norms.clone().equal_elem(0.0);
     // Two unit rows at a right angle have a difference and a sum of this norm.
     let right_angle = std::f64::consts::SQRT_2;
-    let norm_of = |rows: Tensor<2>| norm(&rows).mask_fill(is_zero.clone(), right_angle);
+    let norm_of = |rows: Tensor<2>| {
+        let norms = norm(&rows).mask_fill(is_zero(&x), right_angle);
+        norms.mask_fill(is_zero(&w), right_angle)
+    };
     let difference = norm_of(x.units.clone() - w.units.clone());
     let sum = norm_of(x.units.clone() + w.units.clone());
     let sine = (difference.clone() * sum.clone()).mul_scalar(0.5);
     let cosine =
         ((sum.clone() - difference.clone()) * (sum.clone() + difference.clone())).mul_scalar(0.25);
-    // A sine up to this is rounding. NaN is not above it.
+    // A sine up to this is rounding.
     let rounding = if wide == DType::F64 { 1e-14 } else { 1e-6 };
-    let has_direction = sine.clone().greater_elem(rounding);
-    let is_collinear = has_direction.bool_not().bool_or(is_zero);
+    let is_collinear = sine.clone().lower_equal_elem(rounding);
     let negative_gradient = |to: &Directions, from: &Directions| {
+        // A row of the length of the sine.
         let across = to.units.clone() - from.units.clone() * cosine.clone();
-        let divisors = no_zero(norm(&across)) * no_zero(from.norms.clone());
-        let shape = across.dims();
-        (across / divisors)
-            .mask_fill(is_collinear.clone().expand(shape), 0.0)
-            .cast(dtype)
+        let divisors =
+            (sine.clone() * from.norms.clone()).mask_fill(is_collinear.clone(), f64::INFINITY);
+        (across / divisors.mask_fill(is_zero(from), f64::INFINITY)).cast(dtype)
     };
     // A GPU may compute in f64 without having functions of angles in it.
     let narrow = if is_host(&x.units.device()) {
@@ -98,13 +102,21 @@ pub(super) fn pairs(
         dtype
     };
     let numbers = |column: Tensor<2>| column.squeeze_dim::<1>(1).cast(narrow);
+    // The angle comes last: Burn's fusion knows no arc tangent, and would fuse nothing after it.
+    let [by_features, by_centers] = [negative_gradient(&w, &x), negative_gradient(&x, &w)];
+    let [cosine, sine] = [cosine.clone(), sine.clone()].map(numbers);
+    let directions = Directions {
+        units: x.units.clone().cast(dtype),
+        norms: x.norms.clone().cast(dtype),
+    };
     TargetAngles {
-        angle: numbers(difference).atan2(numbers(sum)).mul_scalar(2.0),
-        by_features: negative_gradient(&w, &x),
-        by_centers: negative_gradient(&x, &w),
-        cosine: numbers(cosine),
-        sine: numbers(sine),
-        norms: numbers(x.norms),
+        by_features,
+        by_centers,
+        cosine,
+        sine,
+        norms: directions.norms.clone().squeeze_dim(1),
+        directions: Some(directions),
+        angle: fusion_barrier(numbers(difference).atan2(numbers(sum))).mul_scalar(2.0),
         rows,
     }
 }

@@ -11,18 +11,25 @@ use burn_center_loss::{
 };
 
 use crate::models::{self, CLASSES, Loss, Model, RATE, WIDTH};
-use crate::proxy::{DELAY, Proxy};
+use crate::proxy::{DELAY, Proxy, Traffic};
 use crate::server::{Server, device};
 
 /// The round trips of one training step, the third of its training.
 fn of_a_step(proxy: &Proxy, remote: &Device, loss: impl Loss) -> usize {
+    let traffic = traffic_of_a_step(proxy, remote, loss, 4);
+    traffic.round_trips
+}
+
+/// The traffic of one training step with so many samples, the third of its training.
+fn traffic_of_a_step(proxy: &Proxy, remote: &Device, loss: impl Loss, samples: usize) -> Traffic {
     let mut model = Model::new(loss, remote);
     let mut optimizer = AdamConfig::new().init();
-    let mut round_trips = 0;
+    let mut traffic = Traffic::default();
     for step in 0..3 {
         // All that was sent before has been answered.
         model.numbers();
-        let batch = models::Batch::new(&[step, step + 1, step + 2, step + 3], remote);
+        let places: Vec<_> = (step..step + samples).collect();
+        let batch = models::Batch::new(&places, remote);
         remote.sync().unwrap();
         proxy.take();
         let start = Instant::now();
@@ -31,13 +38,14 @@ fn of_a_step(proxy: &Proxy, remote: &Device, loss: impl Loss) -> usize {
         model.loss.on_step();
         model = optimizer.step(RATE, model, gradients);
         let took = start.elapsed();
-        round_trips = proxy.take().round_trips;
+        traffic = proxy.take();
+        let round_trips = traffic.round_trips;
         assert!(
             took >= 2 * round_trips as u32 * DELAY,
             "{took:?} for {round_trips} round trips"
         );
     }
-    round_trips
+    traffic
 }
 
 #[test]
@@ -102,6 +110,26 @@ fn a_step_waits_for_nothing_under_deferred_checking_and_once_under_strict() {
         let loss = triple.init_with_centers(rows(2 * CLASSES)).unwrap();
         waits("SoftTriple", of_a_step(&proxy, &remote, loss));
     }
+}
+
+/// A tensor that the host makes is sent as its values. The traffic of a step would grow with the batch.
+#[test]
+fn a_step_sends_no_values_under_deferred_checking() {
+    let server = Server::start();
+    let proxy = Proxy::start(server.address);
+    let remote = device(proxy.address).autodiff();
+    let check = |name: &str, bytes_of: &dyn Fn(usize) -> usize| {
+        let [few, many] = [4, 64].map(bytes_of);
+        assert!(few.abs_diff(many) < 60, "{name}: {few} and {many} bytes");
+    };
+    let center = CenterLossConfig::new(CLASSES, WIDTH).with_checking(Checking::Deferred);
+    check("center loss", &|samples| {
+        traffic_of_a_step(&proxy, &remote, center.init(&remote), samples).bytes_up
+    });
+    let margin = MarginSoftmaxConfig::new(CLASSES, WIDTH).with_checking(Checking::Deferred);
+    check("ArcFace", &|samples| {
+        traffic_of_a_step(&proxy, &remote, margin.init(&remote), samples).bytes_up
+    });
 }
 
 #[test]

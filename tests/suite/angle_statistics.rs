@@ -14,7 +14,7 @@ use crate::tensors::{labels, typed_matrix};
 #[derive(Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Case {
-    AngleStatistics(StatisticsCase),
+    AngleStatistics(Box<StatisticsCase>),
     #[serde(other)]
     Other,
 }

@@ -54,14 +54,22 @@ fn settings() -> Vec<(DistanceSoftmaxConfig, Plain)> {
         let sub_centers = 1 + number(3.0) as usize;
         let config = DistanceSoftmaxConfig::new(classes, columns)
             .with_sub_centers(sub_centers)
-            .with_distance(if nth % 2 == 0 {
+            .with_distance(if nth.is_multiple_of(2) {
                 SoftmaxDistance::SquaredEuclidean
             } else {
                 SoftmaxDistance::Euclidean
             })
             .with_scale(0.05 + number(2.0))
-            .with_margin(if nth % 3 == 0 { 0.0 } else { number(1.0) })
-            .with_pull(if nth % 5 == 0 { 0.0 } else { number(0.5) })
+            .with_margin(if nth.is_multiple_of(3) {
+                0.0
+            } else {
+                number(1.0)
+            })
+            .with_pull(if nth.is_multiple_of(5) {
+                0.0
+            } else {
+                number(0.5)
+            })
             .with_score_budget(if nth % 7 < 4 { 0 } else { 1 << 20 })
             .with_dtype(CenterDType::F64);
         let mut plain = Plain::new(
@@ -142,6 +150,30 @@ fn many_classes_in_single_precision() {
                 }
             }
         }
+    }
+}
+
+/// Two groups of classes, far from each other and from the mean of the centers.
+#[test]
+fn neighbors_far_from_the_origin() {
+    for device in f64_devices() {
+        let mut plain = Plain::new(9, 6, 3, 2);
+        let rows = plain.features.iter_mut().zip(&plain.labels);
+        let rows = rows.map(|(row, label)| (row, *label));
+        for (row, class) in rows.chain(plain.centers.iter_mut().zip(0..)) {
+            for value in row.iter_mut() {
+                let at = if class < 3 { 3700.0 } else { 0.0 };
+                *value = f64::from((*value + at) as f32);
+            }
+        }
+        let config = DistanceSoftmaxConfig::new(6, 3)
+            .with_distance(SoftmaxDistance::Euclidean)
+            .with_margin(0.1)
+            .with_pull(0.05);
+        let exact = Case::new(config.clone().with_dtype(CenterDType::F64));
+        let exact = exact.run(&plain, &device);
+        let case = Case::new(config);
+        assert_same(&case.name(), &case.run(&plain, &device), &exact);
     }
 }
 
@@ -398,6 +430,30 @@ fn gradients_of_logits() {
                 let found = values(on_center.grad(&gradients).unwrap());
                 assert!(found.iter().all(|value| value.is_finite()));
             }
+        }
+    }
+}
+
+/// From kept scores and without them; an ignored sample has scores of zero.
+#[test]
+fn logits_of_a_training_step() {
+    for device in autodiff_devices() {
+        for budget in [0, 1 << 20] {
+            let plain = Plain::new(3, 6, 2, 8);
+            let config = DistanceSoftmaxConfig::new(3, 2)
+                .with_sub_centers(2)
+                .with_ignore_label(Some(-1))
+                .with_score_budget(budget);
+            let centers = typed_matrix(&plain.centers, DType::F32, &device);
+            let loss = config.init_with_centers(centers).unwrap();
+            let features = plain.typed(DType::F32, &device);
+            let y = labels(&[0, -1, 2], &device);
+            let (value, logits) = loss.forward_with_logits(features.clone(), y.clone());
+            assert_eq!(values(value), values(loss.evaluate(features.clone(), y)));
+            assert!(!logits.is_autodiff());
+            let mut expected = values(loss.logits(features).unwrap());
+            expected[3..6].fill(0.0);
+            assert_close("logits", &values(logits), &expected, 1e-6);
         }
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_center_loss::KnnMetric;
 use burn_center_loss::evaluation::{
     Identification, QueryRetrieval, Ranking, RetrievalConfig, RetrievalReport, RetrievalSet,
-    RetrievalValues,
+    RetrievalValues, ndcg_at,
 };
 use proptest::prelude::*;
 use serde::Deserialize;
@@ -192,9 +192,17 @@ fn naive(
     };
     let count = relevant as usize;
     let others = [hits(count), sum_to(count), sum_to(hit.len())].map(|sum| sum / relevant);
+    let gain = |hit: bool, rank: usize| f64::from(u8::from(hit)) / ((rank + 1) as f64).log2();
+    let ndcg_at = |k: usize| {
+        let found: f64 = (1..=k.min(hit.len()))
+            .map(|rank| gain(hit[rank - 1], rank))
+            .sum();
+        found / (1..=k.min(count)).map(|rank| gain(true, rank)).sum::<f64>()
+    };
     let values = [
         &ks.map(|k| hits(k) / k as f64)[..],
         &ks.map(|k| hits(k).min(1.0)),
+        &ks.map(ndcg_at),
         &others,
         &[1.0 / first as f64],
     ];
@@ -232,8 +240,10 @@ fn check(
             if let (Some(found), Some((relevant, values, has_tie))) = (found, expected) {
                 tie |= has_tie;
                 assert_eq!(found.relevant, relevant);
-                let count = if average_precision { 8 } else { 6 };
-                assert_close(&name, &numbers(&found.values), &values[..count], 1e-12);
+                let count = if average_precision { 10 } else { 8 };
+                let found = &found.values;
+                let found = [&numbers(found)[..4], &found.ndcg_at, &numbers(found)[4..]].concat();
+                assert_close(&name, &found, &values[..count], 1e-12);
             }
         }
         assert_eq!(report.tie_at_cut(), tie);
@@ -345,6 +355,94 @@ fn rankings_of_a_caller() {
     assert_eq!(ranking.reciprocal_rank(), 0.5);
 }
 
+/// `sklearn.metrics.ndcg_score(gains, scores, k=k)` of scikit-learn 1.9.1 on numpy 2.4.
+#[test]
+fn ndcg_as_in_scikit_learn() {
+    let gains = [3.0, 0.0, 1.0, 2.0, 0.0, 2.0, 1.0, 0.0];
+    let ks = [1, 2, 3, 5, 8];
+    let without_ties = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2];
+    let with_ties = [0.9, 0.9, 0.5, 0.5, 0.5, 0.1, 0.1, 0.9];
+    for (scores, expected) in [
+        (
+            without_ties,
+            [
+                1.0,
+                0.7039180890341348,
+                0.665164091752885,
+                0.717399924178324,
+                0.8894151924050783,
+            ],
+        ),
+        (
+            with_ties,
+            [
+                0.3333333333333333,
+                0.3826803184943109,
+                0.4049765583210164,
+                0.48499268277450197,
+                0.7036667189610831,
+            ],
+        ),
+        (
+            [1.0; 8],
+            [
+                0.375,
+                0.4305153583060997,
+                0.4555986281111435,
+                0.5456167681213147,
+                0.7315945194383918,
+            ],
+        ),
+    ] {
+        let found = ks.map(|k| ndcg_at(&scores, &gains, k).unwrap());
+        assert_close("graded", &found, &expected, TOLERANCE);
+        // Gains of any size, and references in any order.
+        let turned = |values: [f64; 8]| [&values[3..], &values[..3]].concat();
+        let gains: Vec<f64> = turned(gains).iter().map(|gain| gain * 1e307).collect();
+        let found = ks.map(|k| ndcg_at(&turned(scores), &gains, k).unwrap());
+        assert_close("turned", &found, &expected, TOLERANCE);
+    }
+    let hits = [
+        false, true, false, true, true, false, false, false, true, false,
+    ];
+    let expected = [
+        0.0,
+        0.3868528072345415,
+        0.2960819109658652,
+        0.5654495432396527,
+        0.6829656479960796,
+    ];
+    let ranking = Ranking::from_hits(&hits).unwrap();
+    let scores: Vec<f64> = (0..10).map(|rank| -f64::from(rank)).collect();
+    let gains = hits.map(|hit| f64::from(u8::from(hit)));
+    for (k, expected) in [1, 2, 3, 5, 10].into_iter().zip(expected) {
+        let found = [
+            ranking.ndcg_at(k).unwrap(),
+            ndcg_at(&scores, &gains, k).unwrap(),
+        ];
+        assert_close("hits", &found, &[expected; 2], TOLERANCE);
+    }
+    // Both zeros are one score.
+    assert_eq!(ndcg_at(&[0.0, -0.0], &[0.0, 1.0], 1).unwrap(), 0.5);
+}
+
+#[test]
+fn bad_gains_are_named() {
+    let of = |gains: &[f64], k| ndcg_at(&[1.0, 2.0], gains, k);
+    let rule = "every gain must be finite and at least 0";
+    let k_rule = "it must be at least 1 and at most 2, the number of references of a query";
+    assert_messages! {
+        of(&[1.0], 1) => "scores has 2 entries and gains has 1; the numbers must be equal";
+        of(&[1.0, -0.5], 1) => format!("gains holds -0.5 at index 1; {rule}");
+        of(&[f64::INFINITY, 0.5], 1) => format!("gains holds inf at index 0; {rule}");
+        of(&[0.0, 0.0], 1) => "gains holds 0 at index 0; a gain must be above 0";
+        of(&[1.0, 0.0], 0) => format!("k is 0; {k_rule}");
+        of(&[1.0, 0.0], 3) => format!("k is 3; {k_rule}");
+        ndcg_at(&[f64::NAN], &[1.0], 1) => "scores holds NaN at index 0; every value must be a number";
+        Ranking::from_hits(&[true, false]).unwrap().ndcg_at(3) => format!("k is 3; {k_rule}");
+    }
+}
+
 #[test]
 fn bad_rankings_and_sets_are_named() {
     let ascend = "ranks must ascend from 1 to at most 5, the number of references";
@@ -392,7 +490,7 @@ fn a_report_shows_its_means_if_there_are_any() {
     let of_pairs = line(&[0.0, 1.0, 1.5, 5.0, 9.0], &[0, 0, 1, 1, 7]);
     assert_eq!(
         config.evaluate(&of_pairs).unwrap().to_string(),
-        "4 queries with a match, 1 without, precision@1 0.5000, recall@1 0.5000, R-precision 0.5000, MAP@R 0.5000"
+        "4 queries with a match, 1 without, precision@1 0.5000, recall@1 0.5000, nDCG@1 0.5000, R-precision 0.5000, MAP@R 0.5000"
     );
     let report = config.evaluate(&line(&[0.0, 1.0], &[1, 2])).unwrap();
     let counts = [report.queries_with_match(), report.queries_without_match()];

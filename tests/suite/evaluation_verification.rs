@@ -25,7 +25,7 @@ struct Case {
     values: Named,
 }
 
-fn flags(numbers: &[u8]) -> Vec<bool> {
+pub fn flags(numbers: &[u8]) -> Vec<bool> {
     numbers.iter().map(|number| *number == 1).collect()
 }
 
@@ -123,7 +123,7 @@ fn naive_eer(points: &[(f64, f64)]) -> f64 {
 }
 
 /// Scores with many ties, and which pairs are genuine; both kinds occur.
-fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
+pub fn scored_pairs() -> impl Strategy<Value = (Vec<f64>, Vec<bool>)> {
     let score = prop_oneof![
         3 => (-3_i8..=3).prop_map(f64::from),
         1 => -3.0..3.0,

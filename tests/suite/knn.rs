@@ -537,6 +537,8 @@ fn tensors_on_different_devices_are_an_error() {
         let classifier = config.fit(references(), labels(&[0], first)).unwrap();
         assert_messages! {
             config.fit(references(), labels(&[0], second)) => message("labels");
+            config.fit_weighted(references(), labels(&[0], first), Tensor::ones([1], second)) =>
+                message("sample_weights");
             classifier.predict(matrix(&[vec![0.0]], second)) => message("queries");
             classifier.score(references(), labels(&[0], second)) => message("labels");
         }
@@ -551,4 +553,197 @@ fn assert_near(name: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
         are_near,
         "{name}: {actual:?} is not {expected:?} within {tolerance}"
     );
+}
+
+/// Shares of the votes of the k nearest references with a weight above 0, by a plain loop in f64.
+fn weighted_shares(
+    (references, labels, weights): (&[Vec<f64>], &[i64], &[f64]),
+    classes: &[i128],
+    query: &[f64],
+    k: usize,
+    votes: KnnWeights,
+) -> Vec<f64> {
+    let mut nearest: Vec<(f64, usize)> = vec![];
+    for (index, reference) in references.iter().enumerate() {
+        if weights[index] > 0.0 {
+            nearest.push((squared_distance(query, reference), index));
+        }
+    }
+    nearest.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    nearest.truncate(k);
+    let any_at_zero = nearest[0].0 == 0.0;
+    let mut sums = vec![0.0; classes.len()];
+    for (distance, index) in nearest {
+        let vote = match votes {
+            Uniform => 1.0,
+            InverseDistance if any_at_zero => f64::from(u8::from(distance == 0.0)),
+            InverseDistance => 1.0 / distance,
+        };
+        let label = i128::from(labels[index]);
+        sums[classes.binary_search(&label).unwrap()] += vote * weights[index];
+    }
+    let total: f64 = sums.iter().sum();
+    sums.iter().map(|sum| sum / total).collect()
+}
+
+/// Rows of small integers, so that distances are exact and often equal, with a label and a weight each.
+fn weighted_references() -> impl Strategy<Value = (Vec<Vec<f64>>, Vec<i64>, Vec<f64>)> {
+    let weight = prop_oneof![
+        2 => Just(0.0),
+        2 => Just(1.0),
+        1 => prop_oneof![Just(1e-15), Just(1e15)],
+        3 => 0.001_f64..10.0,
+    ];
+    (1_usize..=12, 1_usize..40).prop_flat_map(move |(columns, count)| {
+        let row = prop::collection::vec((-2_i8..=2).prop_map(f64::from), columns);
+        let weights = prop::collection::vec(weight.clone(), count)
+            .prop_filter("a weight above 0", |weights| {
+                weights.iter().any(|w| *w > 0.0)
+            });
+        (
+            prop::collection::vec(row, count),
+            prop::collection::vec(-2_i64..3, count),
+            weights,
+        )
+    })
+}
+
+fn weight_tensor(weights: &[f64], dtype: DType, device: &Device) -> Tensor<1> {
+    let data = TensorData::new(weights.to_vec(), [weights.len()]);
+    Tensor::from_data(data, (device, dtype))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn weighted_votes_equal_brute_force_and_those_of_a_stored_classifier(
+        (references, classes, weights) in weighted_references(),
+        query: Index,
+        k: Index,
+    ) {
+        let mut queries = references.clone();
+        queries.push(references[query.index(references.len())].iter().map(|value| value + 0.5).collect());
+        let voters: Vec<usize> = (0..weights.len()).filter(|i| weights[*i] > 0.0).collect();
+        let k = 1 + k.index(voters.len());
+        for device in devices_with(DType::F64) {
+            for votes in [Uniform, InverseDistance] {
+                let config = config(k, SquaredEuclidean, votes);
+                let name = format!("{config} {references:?} {classes:?} {weights:?} on {device:?}");
+                let rows = typed_matrix(&references, DType::F64, &device);
+                let all = (rows, labels(&classes, &device), weight_tensor(&weights, DType::F64, &device));
+                let classifier = config.fit_weighted(all.0, all.1, all.2.clone()).unwrap();
+                let asked = typed_matrix(&queries, DType::F64, &device);
+                let given = Given::new(&classifier, &asked);
+                for (query, row) in queries.iter().enumerate() {
+                    let data = (&references[..], &classes[..], &weights[..]);
+                    let expected = weighted_shares(data, classifier.classes(), row, k, votes);
+                    assert_near(&name, &given.shares[query], &expected, 1e-12);
+                    let most = given.shares[query].iter().copied().fold(0.0, f64::max);
+                    let first = given.shares[query].iter().position(|share| *share == most).unwrap();
+                    prop_assert_eq!(given.predictions[query], classifier.classes()[first]);
+                }
+                let stored = stored(&classifier);
+                let loaded = loaded(&stored, &device).unwrap();
+                prop_assert_eq!(format!("{:?}", Given::new(&loaded, &asked)), format!("{given:?}"));
+                prop_assert_eq!(self::stored(&loaded), stored);
+
+                // References of weight 0 count as not given.
+                let kept = |values: &[f64]| voters.iter().map(|i| values[*i]).collect::<Vec<_>>();
+                let rows: Vec<_> = voters.iter().map(|i| references[*i].clone()).collect();
+                let rows = typed_matrix(&rows, DType::F64, &device);
+                let kept_labels: Vec<i64> = voters.iter().map(|i| classes[*i]).collect();
+                let kept_labels = labels(&kept_labels, &device);
+                let kept_weights = weight_tensor(&kept(&weights), DType::F64, &device);
+                let alone = config.fit_weighted(rows.clone(), kept_labels.clone(), kept_weights);
+                let alone = Given::new(&alone.unwrap(), &asked);
+                prop_assert_eq!(&alone.shares, &given.shares);
+                let numbers = alone.indices.concat().into_iter().map(|i| voters[i as usize] as i64);
+                prop_assert_eq!(numbers.collect::<Vec<_>>(), given.indices.concat());
+
+                // Weights that are all 1 change nothing.
+                let ones = Tensor::ones([voters.len()], &device);
+                let ones = config.fit_weighted(rows.clone(), kept_labels.clone(), ones).unwrap();
+                let unweighted = config.fit(rows, kept_labels).unwrap();
+                let [ones, unweighted] = [ones, unweighted].map(|fitted| Given::new(&fitted, &asked));
+                prop_assert_eq!(format!("{ones:?}"), format!("{unweighted:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_decide_votes_ties_and_distance_zero() {
+    for device in devices() {
+        let predictions = |votes, k, weights: [f64; 4]| {
+            let references = matrix(&[vec![0.0], vec![0.0], vec![1.0], vec![2.0]], &device);
+            let weights = weight_tensor(&weights, DType::F32, &device);
+            let config = config(k, Euclidean, votes);
+            let fitted = config.fit_weighted(references, labels(&[9, 4, 4, 9], &device), weights);
+            let query = matrix(&[vec![0.0]], &device);
+            ints(fitted.unwrap().predict(query).unwrap())[0]
+        };
+        // 9 by the weight of the last reference; a tie, of which the lowest label wins; 9 by the first alone.
+        assert_eq!(predictions(Uniform, 4, [1.0, 1.0, 1.0, 2.0]), 9);
+        assert_eq!(predictions(Uniform, 4, [1.0, 1.5, 0.5, 1.0]), 4);
+        assert_eq!(predictions(Uniform, 1, [1e-15, 0.0, 1e15, 1e15]), 9);
+        // At distance zero no other neighbor counts, however heavy, unless all there have weight 0.
+        assert_eq!(predictions(InverseDistance, 4, [2.0, 1.0, 9.0, 9.0]), 9);
+        assert_eq!(predictions(InverseDistance, 4, [1.0, 1.0, 9.0, 9.0]), 4);
+        assert_eq!(predictions(InverseDistance, 2, [0.0, 0.0, 1.0, 1.0]), 4);
+        assert_eq!(predictions(InverseDistance, 2, [0.0, 0.0, 1.0, 3.0]), 9);
+    }
+}
+
+#[test]
+fn errors_of_weights_name_value_and_rule() {
+    for device in devices() {
+        let fit = |k, weights: &[f64]| {
+            let references = matrix(&[vec![0.0], vec![1.0], vec![2.0]], &device);
+            let weights = weight_tensor(weights, DType::F32, &device);
+            KnnClassifierConfig::new(k).fit_weighted(
+                references,
+                labels(&[0, 1, 1], &device),
+                weights,
+            )
+        };
+        let rule = "it must be 0 or in 1e-15..=1e15";
+        let most = |k, voters| {
+            format!(
+                "k is {k}; it must be at least 1 and at most {voters}, the number of references with a weight above 0"
+            )
+        };
+        assert_messages! {
+            fit(1, &[1.0, 2.0]) =>
+                "sample_weights has 2 entries and references has 3 rows; the numbers must be equal";
+            fit(1, &[1.0, -0.5, 2.0]) => format!("sample_weights holds -0.5 at index 1; {rule}");
+            fit(1, &[1.0, 1.0, f64::NAN]) => format!("sample_weights holds NaN at index 2; {rule}");
+            fit(1, &[f64::INFINITY, 1.0, 1.0]) => format!("sample_weights holds inf at index 0; {rule}");
+            fit(1, &[2.0_f64.powi(60), 1.0, 1.0]) =>
+                format!("sample_weights holds 1152921504606847000 at index 0; {rule}");
+            fit(1, &[0.0, 0.0, 0.0]) => most(1, 0);
+            fit(3, &[1.0, 0.0, 1.0]) => most(3, 2);
+            fit(0, &[1.0, 0.0, 1.0]) => most(0, 2);
+        }
+        // The least and the greatest weight are within, in every float type.
+        assert!(fit(3, &[1e-15, 1e15, 1.0]).is_ok());
+
+        let right = stored(&fit(2, &[1.0, 0.0, 4.0]).unwrap());
+        let with = |weights: TensorData| {
+            let mut wrong = right.clone();
+            wrong["sample_weights"] = serde_json::to_value(weights).unwrap();
+            loaded(&wrong, &device)
+        };
+        assert!(with(TensorData::from([2.0_f64, 0.0, 0.0, 4.0])).is_ok());
+        assert_messages! {
+            with(TensorData::from([1.0_f64, 1.0, 1.0])) =>
+                "sample_weights is stored with 3 values above 0 for 2 references; the numbers must be equal";
+            with(TensorData::from([[1.0_f64, 1.0]])) => "sample_weights is stored with 2 dimensions; it must have 1";
+            with(TensorData::from([1.0_f64, f64::NAN])) => format!("sample_weights holds NaN at index 1; {rule}");
+        }
+        // Data without weights, as before there were any.
+        let mut without = stored(&fit(2, &[1.0, 1.0, 1.0]).unwrap());
+        without.as_object_mut().unwrap().remove("sample_weights");
+        assert!(loaded(&without, &device).is_ok());
+    }
 }

@@ -15,11 +15,13 @@ mod contract;
 mod devices;
 mod distance_golden;
 mod distance_numbers;
+mod evaluation_calibration;
 mod evaluation_clustering;
 #[cfg(feature = "train")]
 mod evaluation_metric;
 mod evaluation_open_set;
 mod evaluation_retrieval;
+mod evaluation_score_norm;
 mod evaluation_verification;
 mod fixtures;
 mod integers;
@@ -34,11 +36,17 @@ mod messages;
 #[path = "../models/mod.rs"]
 mod models;
 mod nearest_center;
+mod pk_batches;
+#[cfg(feature = "train")]
+mod pk_data_loader;
 mod plain;
 mod proxy_golden;
 mod proxy_losses;
 mod proxy_numbers;
 mod proxy_plain;
+mod relatives;
+mod relatives_golden;
+mod relatives_numbers;
 mod statistics;
 mod tensors;
 mod training;

@@ -374,7 +374,7 @@ fn a_margin_that_no_feature_can_meet() {
         assert_eq!(statistics.violating_share, Some(1.0));
         assert_eq!(
             statistics.to_string(),
-            "own 0.00 (0.00), other 0.63, violating 100 %, margin 0.2 of at most 0.19: no training meets it"
+            "own 0.00 (0.00), other 0.63, violating 100 %, margin 0.2 of at most 0.19: not all features can meet it"
         );
     }
 }
@@ -614,6 +614,19 @@ fn the_record_keeps_the_scale() {
             .unwrap();
         assert_eq!((loaded.scale(), loaded.step()), (loss.scale(), 1));
         assert_eq!(loss.clone().scale(), loss.scale());
+        // A scale that was neither adapted nor set is the configured one.
+        let fixed = |scale: f64| {
+            MarginSoftmaxConfig::new(4, 3)
+                .with_scale(scale)
+                .init(&device)
+        };
+        let mut store = SafetensorsStore::from_file(&path).overwrite(true);
+        fixed(30.0).save_into(&mut store).unwrap();
+        let mut larger = fixed(40.0);
+        larger
+            .load_from(&mut SafetensorsStore::from_file(&path))
+            .unwrap();
+        assert_eq!(larger.scale(), 40.0);
         assert_eq!(loss.valid().scale(), loss.scale());
     }
 }

@@ -188,7 +188,7 @@ fn several_devices_with_margins_and_proxies() {
     compare("SoftTriple", around_rows!(config, 2 * CLASSES));
 }
 
-/// What `docs/training.md` says of schedules and statistics: they are counted in forks, which Burn drops.
+/// What `docs/devices.md` says of schedules and statistics: they are counted in forks, which Burn drops.
 #[test]
 fn schedules_and_statistics_stay_where_they_are() {
     let device = Device::flex().autodiff();

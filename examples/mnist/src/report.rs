@@ -7,14 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 
 use crate::data::Source;
 use crate::job::TrainingJob;
 use crate::pictures::{
     CURVES, OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, gallery_lines, map_path, roc_path,
 };
-use crate::recipe::Changes;
+use crate::recipe::{Changes, value};
 use crate::results::{Row, Table};
 use crate::run::{RunDirectory, write};
 use crate::train::Trained;
@@ -58,7 +57,7 @@ pub fn write_report(
         ("{{epochs}}", epochs.unwrap_or(0).to_string()),
         ("{{maps}}", maps),
         ("{{runs}}", runs),
-        ("{{settings}}", settings(parts)?),
+        ("{{settings}}", settings(parts)),
         ("{{curves}}", curves),
     ] {
         html = html.replace(place, &content);
@@ -162,22 +161,17 @@ fn data_uri(path: &Path) -> Result<String> {
 }
 
 /// The settings in the words of the command line, with a column for each run, and where and with what they were made.
-fn settings(parts: &[Part]) -> Result<String> {
-    let recipes = parts
-        .iter()
-        .map(|part| serde_json::to_value(&part.job.recipe));
-    let recipes: Vec<Value> = recipes.collect::<Result<_, _>>()?;
+fn settings(parts: &[Part]) -> String {
     let mut rows = vec![("Setting".to_owned(), parts.iter().map(title_of).collect())];
     for (field, help) in Changes::described() {
         let has = |part: &Part| part.job.recipe.loss.has(&field);
-        let value = |(part, recipe): (_, &Value)| match has(part) {
-            true => shown(&recipe[&field]),
-            false => "-".to_owned(),
+        let cell = |part: &Part| {
+            let value = value(&part.job.recipe, &field).filter(|_| has(part));
+            value.unwrap_or("-".to_owned())
         };
         if parts.iter().any(has) {
             let name = format!("{help} (--{})", field.replace('_', "-"));
-            let values: Vec<String> = parts.iter().zip(&recipes).map(value).collect();
-            rows.push((name.replace('`', ""), values));
+            rows.push((name.replace('`', ""), parts.iter().map(cell).collect()));
         }
     }
     if let Some(Part { job, .. }) = parts.first() {
@@ -203,17 +197,7 @@ fn settings(parts: &[Part]) -> Result<String> {
         };
         html += &format!("<tr><th>{}</th>{cells}</tr>", escaped(&name));
     }
-    Ok(html)
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.to_lowercase(),
-        Value::Null => "-".to_owned(),
-        Value::Array(items) if items.is_empty() => "-".to_owned(),
-        Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(" "),
-        other => other.to_string(),
-    }
+    html
 }
 
 fn escaped(text: &str) -> String {

@@ -37,7 +37,7 @@ pub struct RetrievalSet {
 }
 
 impl RetrievalSet {
-    /// Features and their labels.
+    /// Features, `[num_samples, feature_dim]`, and their labels, `[num_samples]`.
     pub fn new(features: Tensor<2>, labels: Tensor<1, Int>) -> Self {
         Self {
             features,
@@ -46,7 +46,7 @@ impl RetrievalSet {
         }
     }
 
-    /// The same with a second key for each feature.
+    /// The same set with a second key for each feature, `[num_samples]`.
     pub fn with_keys(mut self, keys: Tensor<1, Int>) -> Self {
         self.keys = Some(keys);
         self
@@ -79,6 +79,7 @@ impl RetrievalSet {
 /// R            references with the query's label, its relevant references
 /// P@k          relevant references among the k nearest / k
 /// recall@k     1 if any of the k nearest is relevant, else 0
+/// nDCG@k       sum over ranks i <= k of relevant(i) / log2(i + 1), divided by that of the best order
 /// R-precision  relevant references among the R nearest / R
 /// MAP@R        1 / R * sum over ranks i <= R of P@i * relevant(i)
 /// AP           1 / R * sum over all ranks i of P@i * relevant(i)
@@ -115,10 +116,10 @@ impl RetrievalSet {
 /// ```
 #[derive(Config, Debug)]
 pub struct RetrievalConfig {
-    /// What "near" means. Default: `Euclidean`.
+    /// The distance between a query and a reference. Default: `Euclidean`.
     #[config(default = "KnnMetric::Euclidean")]
     pub metric: KnnMetric,
-    /// The depths of precision and recall. Default: `[1]`.
+    /// The depths of precision, recall and nDCG. Default: `[1]`.
     #[config(default = "vec![1]")]
     pub ks: Vec<usize>,
     /// Whether average precision and reciprocal rank are computed. They need the rank of every relevant reference, and
@@ -142,8 +143,8 @@ impl RetrievalConfig {
         self.evaluate_with_progress(set, |_, _| ())
     }
 
-    /// As [`evaluate`](Self::evaluate); calls `progress` from time to time with how many of the queries with a match are
-    /// done, and how many there are.
+    /// [`evaluate`](Self::evaluate) with a callback for its progress. From time to time `progress` gets the number of
+    /// finished queries, and the number of all queries with a match.
     ///
     /// # Errors
     ///
@@ -183,8 +184,8 @@ impl RetrievalConfig {
         self.evaluate_against_with_progress(queries, references, |_, _| ())
     }
 
-    /// As [`evaluate_against`](Self::evaluate_against); calls `progress` from time to time with how many of the queries
-    /// with a match are done, and how many there are.
+    /// [`evaluate_against`](Self::evaluate_against) with a callback for its progress. From time to time `progress` gets the
+    /// number of finished queries, and the number of all queries with a match.
     ///
     /// # Errors
     ///

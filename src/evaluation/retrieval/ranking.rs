@@ -17,6 +17,7 @@ use crate::evaluation::error::EvaluationError;
 /// let ranking = Ranking::from_hits(&[true, false, true, true, false])?;
 /// assert_eq!(ranking.precision_at(2)?, 1.0 / 2.0);
 /// assert_eq!(ranking.recall_at(2)?, 1.0);
+/// assert_eq!(ranking.ndcg_at(1)?, 1.0);
 /// assert_eq!(ranking.r_precision(), 2.0 / 3.0);
 /// assert_eq!(ranking.map_at_r(), (1.0 + 2.0 / 3.0) / 3.0);
 /// assert_eq!(ranking.average_precision(), (1.0 + 2.0 / 3.0 + 3.0 / 4.0) / 3.0);
@@ -118,6 +119,29 @@ impl Ranking {
         Ok(recall(self.relevant_ranks(), k))
     }
 
+    /// Normalized discounted cumulative gain at depth `k`, every relevant reference counting 1.
+    ///
+    /// ```text
+    /// nDCG@k = sum over ranks i <= k of relevant(i) / log2(i + 1), divided by the sum over i <= min(k, R) of 1 / log2(i + 1)
+    /// ```
+    ///
+    /// R is the number of relevant references. Ranks have no ties: the caller has ordered equal references, in a
+    /// [`RetrievalConfig`](super::RetrievalConfig) by their index. [`ndcg_at`](super::ndcg_at) takes scores with ties, and
+    /// graded relevance.
+    ///
+    /// # Errors
+    ///
+    /// [`EvaluationError::K`] if `k` is 0 or larger than the number of references.
+    ///
+    /// # References
+    ///
+    /// K. Järvelin, J. Kekäläinen, *Cumulated gain-based evaluation of IR techniques*, ACM Transactions on Information
+    /// Systems, 2002.
+    pub fn ndcg_at(&self, k: usize) -> Result<f64, EvaluationError> {
+        check_depth(k, self.references)?;
+        Ok(ndcg(self.relevant_ranks(), self.relevant_ranks().len(), k))
+    }
+
     /// Precision at R, the number of relevant references.
     ///
     /// ```text
@@ -187,6 +211,7 @@ impl RequestedMetrics<'_> {
         let values = RetrievalValues {
             precision_at: self.ks.iter().map(|k| precision(ranks, *k)).collect(),
             recall_at: self.ks.iter().map(|k| recall(ranks, *k)).collect(),
+            ndcg_at: self.ks.iter().map(|k| ndcg(ranks, relevant, *k)).collect(),
             r_precision: precision(ranks, relevant),
             map_at_r: map_at_r(ranks, relevant),
             average_precision: complete.map(average_precision),
@@ -207,6 +232,18 @@ fn recall(ranks: &[usize], k: usize) -> f64 {
         Some(first) if *first <= k => 1.0,
         _ => 0.0,
     }
+}
+
+/// nDCG at `k` of ascending ranks of relevant references, of which all up to `k` are given, out of `relevant`.
+fn ndcg(ranks: &[usize], relevant: usize, k: usize) -> f64 {
+    let within = ranks.iter().copied().take_while(|rank| *rank <= k);
+    let found: f64 = within.map(discount).sum();
+    found / (1..=relevant.min(k)).map(discount).sum::<f64>()
+}
+
+/// How much a relevant reference at this rank counts in nDCG.
+pub(super) fn discount(rank: usize) -> f64 {
+    1.0 / ((rank + 1) as f64).log2()
 }
 
 /// MAP@R of ascending ranks, of which all up to `relevant`, the number R of relevant references, are given.

@@ -19,6 +19,8 @@ pub struct RetrievalValues {
     pub precision_at: Vec<f64>,
     /// [Recall](super::Ranking::recall_at) at each k of [`RetrievalReport::ks`].
     pub recall_at: Vec<f64>,
+    /// [nDCG](super::Ranking::ndcg_at) at each k of [`RetrievalReport::ks`].
+    pub ndcg_at: Vec<f64>,
     /// [R-precision](super::Ranking::r_precision).
     pub r_precision: f64,
     /// [MAP@R](super::Ranking::map_at_r).
@@ -40,7 +42,7 @@ pub struct RetrievalReport {
 }
 
 impl RetrievalReport {
-    /// The depths of precision and recall.
+    /// The depths of precision, recall and nDCG.
     pub fn ks(&self) -> &[usize] {
         &self.ks
     }
@@ -50,12 +52,12 @@ impl RetrievalReport {
         &self.queries
     }
 
-    /// How many queries have a relevant reference. The means are over these.
+    /// The number of queries with a relevant reference. The means are over these.
     pub fn queries_with_match(&self) -> usize {
         self.queries.iter().flatten().count()
     }
 
-    /// How many queries have no relevant reference and are left out of all means.
+    /// The number of queries without a relevant reference. All means leave them out.
     pub fn queries_without_match(&self) -> usize {
         self.queries.len() - self.queries_with_match()
     }
@@ -99,6 +101,7 @@ impl fmt::Display for RetrievalReport {
         for (at, k) in self.ks.iter().enumerate() {
             let [precision, recall] = [means.precision_at[at], means.recall_at[at]];
             write!(f, ", precision@{k} {precision:.4}, recall@{k} {recall:.4}")?;
+            write!(f, ", nDCG@{k} {:.4}", means.ndcg_at[at])?;
         }
         for (name, value) in [
             ("R-precision", Some(means.r_precision)),
@@ -135,6 +138,7 @@ impl RetrievalValues {
         self.precision_at
             .iter_mut()
             .chain(&mut self.recall_at)
+            .chain(&mut self.ndcg_at)
             .chain([&mut self.r_precision, &mut self.map_at_r])
             .chain(&mut self.average_precision)
             .chain(&mut self.reciprocal_rank)

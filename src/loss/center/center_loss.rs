@@ -8,7 +8,7 @@ use super::pending::Pending;
 use super::rule::{DirectRule, UpdateRule, UpdateTiming};
 use crate::batch::{
     CheckedBatch, Checking, ClassBalance, LabelledBatch, SkippedCounter, check_finite,
-    row_magnitudes,
+    largest_if_not_finite, row_magnitudes,
 };
 use crate::centers::{CenterUpdate, Centers};
 use crate::distance::{CenterDistance, beyond, half_squares, unit_rows};
@@ -129,7 +129,7 @@ impl LossConfig for CenterLossConfig {
     }
 }
 
-/// Center loss: pulls features towards the center of their class, and moves the centers after the
+/// Center loss: half the squared distance between a feature and the center of its class. The centers follow the
 /// features.
 ///
 /// ```text
@@ -158,17 +158,18 @@ impl LossConfig for CenterLossConfig {
 /// # When the centers move
 ///
 /// [`forward`](Self::forward) moves them if the features are on an autodiff device and the module is
-/// neither frozen nor in validation mode, as batch normalisation decides it: once per call, from the
-/// batch and the centers before the call. Calling it twice in one training step moves them twice. A
-/// model on an autodiff device that is evaluated without `valid()` moves them as well: call `valid()`
-/// first, or [`evaluate`](Self::evaluate), which never moves anything. After `freeze()` they rest.
+/// neither frozen nor in validation mode, as in batch normalisation. They move once per call, by the batch
+/// and the centers before the call. Two calls in one training step move them twice. Before you evaluate a
+/// model on an autodiff device, call `valid()`, or use [`evaluate`](Self::evaluate), which never moves
+/// anything. After `freeze()` the centers rest.
 ///
 /// # Several devices, gradient accumulation
 ///
 /// Choose [`UpdateTiming::OnStep`] for gradient accumulation and [`UpdateTiming::OnStepShared`] for several devices, and
 /// call [`apply_pending`](Self::apply_pending) where the optimizer steps. Burn's multi-device training forks the model
-/// for every shard and drops the forks. An immediate update of a fork is lost with it. For Burn's distributed data
-/// parallel training choose [`UpdateRule::Gradient`], which Burn reduces over the devices.
+/// for every shard, and drops the forks with the updates that they applied at once. For Burn's distributed data
+/// parallel training choose [`UpdateRule::Gradient`], whose gradients Burn reduces over the devices. The pages
+/// [`accumulation`](crate::guide::accumulation) and [`devices`](crate::guide::devices) have examples.
 ///
 /// # Devices of other machines
 ///
@@ -299,10 +300,16 @@ impl Loss for CenterLoss {
 }
 
 impl CenterLoss {
-    /// The loss of a batch and the update of the centers that the batch asks for, without moving anything.
+    /// The loss of a batch, and its update of the centers as a value. Nothing moves.
     ///
     /// The update can be [merged](CenterUpdate::merge) with those of other batches and given to
     /// [`apply`](Self::apply). The loss has a gradient for the features and none for the centers.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[batch_size, feature_dim]`
+    /// - labels, weights: `[batch_size]`
+    /// - loss: `[1]`
     ///
     /// # Errors
     ///
@@ -316,8 +323,8 @@ impl CenterLoss {
         Ok((value, differences.update(&self.config)))
     }
 
-    /// Moves the centers by an update that [`measure`](Self::measure) gave, at the current alpha. One step of the
-    /// schedules passes.
+    /// Moves the centers by an update of [`measure`](Self::measure), at the current alpha. The schedules advance by one
+    /// step.
     ///
     /// The update may come from another loss, with at most as many classes, of the same feature dimension and data
     /// type, on any device. An update on a device of another machine is read to this machine first.
@@ -334,10 +341,9 @@ impl CenterLoss {
         self.move_centers(rule, update, true)
     }
 
-    /// Merges the updates that `forward` has noted under [`UpdateTiming::OnStep`] or
-    /// [`UpdateTiming::OnStepShared`], and applies them once, in the order of the shards. Returns the number of
-    /// updates. Without any, nothing happens.
+    /// Applies all pending updates at once, in the order of the shards, and returns their number.
     ///
+    /// `forward` leaves them under [`UpdateTiming::OnStep`] and [`UpdateTiming::OnStepShared`]. Without any, nothing happens.
     /// Call it in `TrainStep::optimize` and `optimize_multi`, or beside `optimizer.step(..)`.
     ///
     /// # Errors
@@ -459,24 +465,24 @@ impl CenterLoss {
             self.centers.constant()
         };
         let near = centers.select(0, batch.classes.clone());
-        let (mut offsets, mut differences) = match config.distance {
+        let (offsets, differences) = match config.distance {
             CenterDistance::Euclidean => {
-                let offsets = batch.masked(batch.features.clone() - near);
+                let offsets = batch.features.clone() - near;
                 (offsets.clone(), offsets.without_autodiff())
             }
             CenterDistance::Cosine => {
                 let units = unit_rows(batch.features.clone());
                 let (features, constant) = (units.clone(), near.clone().without_autodiff());
-                let differences = batch.masked(features.without_autodiff() - constant);
-                (batch.masked(units - unit_rows(near)), differences)
+                let differences = features.without_autodiff() - constant;
+                (units - unit_rows(near), differences)
             }
         };
-        let is_deferred = config.checking == Checking::Deferred;
-        let mut losses = if is_deferred {
-            half_squares(offsets.clone().without_autodiff(), config.radius)
-        } else {
-            half_squares(offsets.clone(), config.radius)
+        let offsets = match config.checking {
+            Checking::Strict => offsets,
+            // A difference that is not finite gives a loss that is not, and passes no gradient.
+            Checking::Deferred => largest_if_not_finite(offsets),
         };
+        let losses = half_squares(offsets.clone(), config.radius);
         let constant = losses.clone().without_autodiff();
         let step = rule.map(|rule| {
             // No entry of a difference is larger than 1 and the half of its square.
@@ -485,11 +491,6 @@ impl CenterLoss {
         });
         let weighing = config.weighing(self.lambda(), self.class_weights.as_ref(), call);
         let weights = batch.weigh(&constant, step, &weighing, &self.centers.constant())?;
-        if is_deferred {
-            // Samples whose loss is not finite take no part either, in the backward pass too.
-            (offsets, differences) = (batch.masked(offsets), batch.masked(differences));
-            losses = half_squares(offsets.clone(), config.radius);
-        }
         let value = weights.apply(losses);
         if let Some(skipped) = weights.skipped {
             self.skipped.add(skipped);
@@ -566,8 +567,7 @@ impl CenterLoss {
     }
 }
 
-/// The differences of a batch from its centers, `[batch_size, feature_dim]` without autodiff. A row is zero where a
-/// sample takes no part.
+/// The differences of a batch from its centers, `[batch_size, feature_dim]` without autodiff.
 struct Differences {
     batch: CheckedBatch,
     /// In the distance of the loss.

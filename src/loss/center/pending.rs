@@ -78,7 +78,7 @@ impl Pending {
         });
     }
 
-    /// Takes all updates, in the order of the clones, and within a clone in the order they were noted.
+    /// Takes all updates, in the order of the clones, and within a clone in the order they came.
     pub fn take(&self, loads: usize) -> Vec<CenterUpdate> {
         let mut updates = std::mem::take(&mut *self.list.updates.lock());
         updates.retain(|noted| noted.loads == loads);

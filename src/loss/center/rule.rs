@@ -8,7 +8,7 @@ use crate::distance::no_zero;
 use crate::error::{SettingError, not_negative};
 use crate::schedule::Schedule;
 
-/// The rule by which the centers follow the features.
+/// The update rule of the centers: how they follow the features.
 ///
 /// A direct rule moves center `j` by
 ///
@@ -123,7 +123,7 @@ impl UpdateRule {
     }
 }
 
-/// A rule by which the loss moves the centers itself, at a rate of their own. [`UpdateRule`] has the formula.
+/// An update rule without an optimizer: the loss moves the centers itself, in `forward`. [`UpdateRule`] has the formula.
 #[derive(Config, Debug, PartialEq)]
 pub struct DirectRule {
     /// The divisor of the sum of the differences.
@@ -145,12 +145,12 @@ pub enum UpdateTiming {
     /// In `forward`: for one device without gradient accumulation.
     #[default]
     Immediate,
-    /// `forward` only notes its update, and
-    /// [`CenterLoss::apply_pending`](crate::CenterLoss::apply_pending) applies all noted updates at once: for
-    /// gradient accumulation. A clone starts with a copy of the notes and goes its own way.
+    /// `forward` keeps its update as pending.
+    /// [`CenterLoss::apply_pending`](crate::CenterLoss::apply_pending) applies all pending updates at once: for
+    /// gradient accumulation. A clone starts with a copy of the pending updates.
     OnStep,
-    /// As [`OnStep`](Self::OnStep), but all clones and forks note into one list: for several devices, where Burn
-    /// trains clones and drops them.
+    /// Like [`OnStep`](Self::OnStep), with one list of pending updates for all clones and forks: for several devices,
+    /// where Burn trains clones and drops them.
     OnStepShared,
 }
 

@@ -68,7 +68,7 @@ pub struct AdaFace {
     /// The margin, as an angle in radians and as a part of the cosine; in `0..pi`. Default: 0.4.
     #[config(default = 0.4)]
     pub margin: f64,
-    /// How much the length of a feature matters; finite and not negative. Default: 0.333.
+    /// The weight of the length of a feature in the quality; finite and not negative. Default: 0.333.
     #[config(default = 0.333)]
     pub h: f64,
     /// The weight of a batch in the running statistics, in `0..=1`. Default: 0.01, as in the authors'

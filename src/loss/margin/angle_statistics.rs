@@ -51,10 +51,10 @@ pub struct AngleStatistics {
     /// The two closest classes, for the display. [`MarginSoftmax::closest_classes`] finds them.
     pub closest_classes: Option<ClosestClasses>,
     /// The margin at the current step, under [`ArcFace`](crate::margin::ArcFace) or
-    /// [`CosFace`](crate::margin::CosFace). If classes differ, the largest one.
+    /// [`CosFace`](crate::margin::CosFace) with one margin for all classes.
     pub margin: Option<f64>,
     /// The largest margin that features can meet: the upper bound of [`Margin::largest`](crate::Margin::largest).
-    /// `None` if there is no `margin`, or one class.
+    /// `None` under other margins, and if there is one class.
     pub largest_margin: Option<f64>,
 }
 
@@ -117,7 +117,7 @@ impl fmt::Display for AngleStatistics {
         if let (Some(margin), Some(largest)) = (self.margin, self.largest_margin) {
             write!(f, ", margin {margin} of at most {largest:.2}")?;
             if margin > largest {
-                write!(f, ": no training meets it")?;
+                write!(f, ": not all features can meet it")?;
             }
         }
         Ok(())
@@ -133,7 +133,7 @@ impl MarginSoftmax {
     /// to everything. `closest_classes` of the answer is `None`: [`closest_classes`](Self::closest_classes) takes as many
     /// products as there are pairs of classes.
     ///
-    /// A margin that no features can meet is no error: the display says it.
+    /// A margin that not all features can meet is no error: the display says it.
     ///
     /// # Shapes
     ///
@@ -210,7 +210,8 @@ impl MarginSoftmax {
             let count = counted.iter().filter(|sample| is_so(sample)).count();
             (has_others && samples > 0).then_some(count as f64 / samples as f64)
         };
-        let margin = config.margin.single();
+        let margin = config.margin.additive();
+        let margin = margin.filter(|_| config.margin.class_margins().is_none());
         let largest = config.margin.largest(config.num_classes, columns);
         Ok(AngleStatistics {
             own: AngleSummary::new(counted.iter().map(|sample| sample.0).collect()),

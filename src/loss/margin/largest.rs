@@ -9,10 +9,9 @@ impl Margin {
     /// [`CosFace`](crate::margin::CosFace); `None` for the other margins.
     ///
     /// A feature on the vector of its class meets an angular margin `m` if no other vector is nearer than `m`,
-    /// and a cosine margin if no other cosine is above `1 - m`. With `phi` the [`largest_angle`], some
-    /// arrangement of the class vectors lets all features meet `phi` and `1 - cos(phi)`, and none a larger
-    /// margin. A loss with a larger margin trains all the same; its value does not fall far. Between the two
-    /// bounds the answer is not known.
+    /// and a cosine margin `m` if no other cosine is above `1 - m`. All classes can meet a margin of `phi`, or of
+    /// `1 - cos(phi)`, if `phi` is the [`largest_angle`]. A larger margin is no error: the loss trains, but
+    /// features of some classes violate it. Between the two bounds the answer is not known.
     ///
     /// # Errors
     ///
@@ -44,7 +43,7 @@ impl Margin {
 
     /// The margin of [`ArcFace`](crate::margin::ArcFace) or [`CosFace`](crate::margin::CosFace), the largest one
     /// if classes differ.
-    pub(super) fn single(&self) -> Option<f64> {
+    pub(super) fn additive(&self) -> Option<f64> {
         let margin = match self {
             Self::ArcFace(arcface) => arcface.margin,
             Self::CosFace(cosface) => cosface.margin,

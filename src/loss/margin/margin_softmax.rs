@@ -55,7 +55,7 @@ loss_config! {
         /// The factor of the margin over the training steps. Default: [`Schedule::Constant`].
         #[config(default = "Schedule::Constant")]
         pub margin_schedule: Schedule,
-        /// The factor of all cosines; finite and greater than 0. It matters at least as much as the margin.
+        /// The factor of all cosines, 1 / temperature; finite and greater than 0. It matters at least as much as the margin.
         /// [`SuggestedScale`](crate::margin::SuggestedScale) computes the least useful one. Default: 64.
         #[config(default = 64.0)]
         pub scale: f64,
@@ -230,7 +230,7 @@ impl LossConfig for MarginSoftmaxConfig {
         };
         MarginSoftmax {
             updating: Param::from_bool(true),
-            rates: Rates::new([1.0, self.scale], centers.device()),
+            rates: Rates::new([1.0, 0.0], centers.device()),
             norms,
             class_weights: self.class_weights(&centers),
             class_margins: self.class_margins(&centers),
@@ -365,7 +365,7 @@ impl MarginSoftmaxConfig {
 pub struct MarginSoftmax {
     pub(super) centers: Centers,
     updating: Param<Flag>,
-    /// The factor of the margin, and the scale.
+    /// The factor of the margin, and the scale that is set or adapted: 0 if it is the configured one.
     rates: Rates<2>,
     norms: Option<RunningNorms>,
     class_weights: Option<Tensor<1>>,
@@ -451,12 +451,18 @@ impl MarginSoftmax {
     pub fn scale(&self) -> f64 {
         let RateState {
             step,
-            rates: [_, scale],
+            rates: [_, changed],
         } = self.rates.get();
+        let scale = if changed > 0.0 {
+            changed
+        } else {
+            self.config.scale
+        };
         self.config.scale_schedule.scale(scale, step)
     }
 
-    /// Changes the scale; under [`ScaleSchedule::From`] the one that the schedule goes to. The record keeps it.
+    /// Sets the scale in place of the configured one; under [`ScaleSchedule::From`] the one that the schedule goes
+    /// to. The record keeps it.
     ///
     /// # Errors
     ///

@@ -156,7 +156,7 @@ impl SuggestedScale {
         let rule = "it must be above 1 / num_classes and below 1";
         within("probability", *p, is_within, rule)?;
         let angle = radians("own_angle", *own_angle)?;
-        let single = margin.single().unwrap_or(0.0);
+        let single = margin.additive().unwrap_or(0.0);
         let cosine = |angle: f64| if angle < PI { angle.cos() } else { -1.0 };
         Ok(match margin {
             Margin::None => angle.cos(),

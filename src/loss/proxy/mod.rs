@@ -7,7 +7,7 @@ mod soft_triple;
 
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::common::{Call, LossConfig};
+use super::common::{Call, LossConfig, check_batch};
 use crate::batch::{CheckedBatch, Checking, LabelledBatch, row_magnitudes};
 use crate::centers::Centers;
 use crate::error::LossError;
@@ -30,19 +30,12 @@ fn check<C: LossConfig>(
     batch: LabelledBatch,
     call: Call,
 ) -> Result<(CheckedBatch, Tensor<2>), LossError> {
-    centers.check_present()?;
-    let rules = config.rules(checking);
-    let mut batch = rules.check(batch, centers.device(), centers.dtype())?;
+    let (mut batch, proxies) = check_batch(config.rules(checking), centers, batch, call)?;
     if checking == Checking::Deferred {
         // The formulas are taken of the samples that are left, so that no feature gets a gradient from proxies
         // that are not finite.
         batch.skip_losses([magnitudes(&batch, &centers.constant())]);
     }
-    let proxies = if call.may_train && batch.is_autodiff {
-        centers.tracked()
-    } else {
-        centers.constant()
-    };
     Ok((batch, proxies))
 }
 

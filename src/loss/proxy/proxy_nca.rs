@@ -11,7 +11,7 @@ use crate::error::{LossError, positive, within};
 use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::{LossWithLogits, checked_features, logits_methods};
-use crate::loss::surface::{common_settings, loss_config, loss_methods};
+use crate::loss::surface::{assemble, common_settings, loss_config, loss_methods, with_centers};
 use crate::softmax::{Scale, Softmax, TargetScores, target_angles};
 
 /// The proxies in the denominator of a [`ProxyNca`].
@@ -77,14 +77,7 @@ impl LossConfig for ProxyNcaConfig {
         Ok(())
     }
 
-    fn assemble(&self, centers: Centers) -> ProxyNca {
-        ProxyNca {
-            class_weights: self.class_weights(&centers),
-            centers,
-            config: Arc::new(self.clone()),
-            skipped: SkippedCounter::default(),
-        }
-    }
+    assemble!(ProxyNca);
 }
 
 /// Proxy-NCA: neighbourhood component analysis in which proxies of the classes are the neighbours.
@@ -197,15 +190,7 @@ impl Loss for ProxyNca {
         Ok(value)
     }
 
-    fn with_centers(self, centers: Centers, config: Option<Arc<ProxyNcaConfig>>) -> Self {
-        let config = config.unwrap_or_else(|| self.config.clone());
-        Self {
-            class_weights: config.class_weights(&centers),
-            centers,
-            config,
-            ..self
-        }
-    }
+    with_centers!(ProxyNcaConfig);
 }
 
 impl ProxyNca {

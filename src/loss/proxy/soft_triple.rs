@@ -10,7 +10,7 @@ use crate::error::{LossError, not_negative, positive};
 use crate::loss::common::{Call, Loss, LossConfig};
 use crate::loss::display::loss_display;
 use crate::loss::logits::checked_features;
-use crate::loss::surface::{common_settings, loss_config, loss_methods};
+use crate::loss::surface::{assemble, common_settings, loss_config, loss_methods, with_centers};
 use crate::reduce::{max_dim, sum_dim};
 
 loss_config! {
@@ -62,14 +62,7 @@ impl LossConfig for SoftTripleConfig {
         Ok(())
     }
 
-    fn assemble(&self, centers: Centers) -> SoftTriple {
-        SoftTriple {
-            class_weights: self.class_weights(&centers),
-            centers,
-            config: Arc::new(self.clone()),
-            skipped: SkippedCounter::default(),
-        }
-    }
+    assemble!(SoftTriple);
 
     fn sub_centers(&self) -> usize {
         self.sub_centers
@@ -206,15 +199,7 @@ impl Loss for SoftTriple {
         Ok(value)
     }
 
-    fn with_centers(self, centers: Centers, config: Option<Arc<SoftTripleConfig>>) -> Self {
-        let config = config.unwrap_or_else(|| self.config.clone());
-        Self {
-            class_weights: config.class_weights(&centers),
-            centers,
-            config,
-            ..self
-        }
-    }
+    with_centers!(SoftTripleConfig);
 }
 
 impl SoftTriple {

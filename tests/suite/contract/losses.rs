@@ -10,9 +10,11 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device, Gradients, Int, Tensor};
 use burn_center_loss::{
     CenterDType, CenterLoss, CenterLossConfig, CenterStatistics, Checking, ClassBalance,
-    DistanceSoftmax, DistanceSoftmaxConfig, KnnError, LabelledBatch, LossError, MarginSoftmax,
+    ContrastiveCenterLoss, ContrastiveCenterLossConfig, DistanceSoftmax, DistanceSoftmaxConfig,
+    IslandLoss, IslandLossConfig, KnnError, LabelledBatch, LossError, MarginSoftmax,
     MarginSoftmaxConfig, NearestCenter, ProxyAnchor, ProxyAnchorConfig, ProxyNca, ProxyNcaConfig,
-    SkippedSamples, SoftTriple, SoftTripleConfig, UpdateRule,
+    SkippedSamples, SoftTriple, SoftTripleConfig, TripletCenterLoss, TripletCenterLossConfig,
+    UpdateRule,
 };
 
 use super::changes::{Change, centers_id, changed, parameters, stepped};
@@ -280,5 +282,38 @@ under_test!(
         sub_centers: |config| config.sub_centers,
         moves: |_| false,
         tolerance: 1e-11,
+    }
+);
+under_test!(
+    ContrastiveCenterLoss,
+    ContrastiveCenterLossConfig {
+        each: |loss: &ContrastiveCenterLoss, batch| Some(loss.try_forward_no_reduction(batch)),
+        pending: |_| 0,
+        settings: settings!(weighed),
+        sub_centers: |_| 1,
+        moves: |_| false,
+        tolerance: 1e-12,
+    }
+);
+under_test!(
+    TripletCenterLoss,
+    TripletCenterLossConfig {
+        each: |loss: &TripletCenterLoss, batch| Some(loss.try_forward_no_reduction(batch)),
+        pending: |_| 0,
+        settings: settings!(weighed),
+        sub_centers: |_| 1,
+        moves: |_| false,
+        tolerance: 1e-12,
+    }
+);
+under_test!(
+    IslandLoss,
+    IslandLossConfig {
+        each: |loss: &IslandLoss, batch| Some(loss.try_forward_no_reduction(batch)),
+        pending: |_| 0,
+        settings: settings!(weighed),
+        sub_centers: |_| 1,
+        moves: |_| false,
+        tolerance: 1e-12,
     }
 );

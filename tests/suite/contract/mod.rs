@@ -15,10 +15,11 @@ mod weights;
 
 use burn_center_loss::margin::{AdaFace, ArcFace, BeyondPi, CombinedMargin};
 use burn_center_loss::proxy::Denominator;
+use burn_center_loss::relatives::TripletDistance;
 use burn_center_loss::{
-    CenterDType, CenterDistance, CenterLossConfig, DistanceSoftmaxConfig, Margin,
-    MarginSoftmaxConfig, ProxyAnchorConfig, ProxyNcaConfig, SoftTripleConfig, SoftmaxDistance,
-    UpdateRule,
+    CenterDType, CenterDistance, CenterLossConfig, ContrastiveCenterLossConfig,
+    DistanceSoftmaxConfig, IslandLossConfig, Margin, MarginSoftmaxConfig, ProxyAnchorConfig,
+    ProxyNcaConfig, SoftTripleConfig, SoftmaxDistance, TripletCenterLossConfig, UpdateRule,
 };
 
 pub use case::{Case, Found};
@@ -40,6 +41,9 @@ pub fn all_losses(num_classes: usize, feature_dim: usize) -> Vec<Case> {
     let squared = DistanceSoftmaxConfig::new(num_classes, feature_dim);
     let euclidean = squared.clone().with_distance(SoftmaxDistance::Euclidean);
     let nca = ProxyNcaConfig::new(num_classes, feature_dim);
+    let triplet_center = TripletCenterLossConfig::new(num_classes, feature_dim);
+    // Gradients of the ratio are small beside those of others, and half precision must hold them.
+    let contrastive = ContrastiveCenterLossConfig::new(num_classes, feature_dim).with_lambda(1e3);
     let soft_triple = SoftTripleConfig::new(num_classes, feature_dim).with_sub_centers(2);
     vec![
         Case::new(center.clone()),
@@ -84,6 +88,14 @@ pub fn all_losses(num_classes: usize, feature_dim: usize) -> Vec<Case> {
         Case::new(nca.clone().with_scale(2.5)),
         Case::new(nca.with_denominator(Denominator::OtherClasses)),
         Case::new(soft_triple.with_scale(5.0).with_gamma(0.4)),
+        Case::new(contrastive.with_delta(0.5)),
+        Case::new(triplet_center.clone()),
+        Case::new(
+            triplet_center
+                .with_distance(TripletDistance::Euclidean)
+                .with_margin(1.5),
+        ),
+        Case::new(IslandLossConfig::new(num_classes, feature_dim).with_lambda(0.7)),
     ]
 }
 

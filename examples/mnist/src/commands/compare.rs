@@ -165,9 +165,8 @@ fn run(
     let chosen = args.device.open()?;
     let (comparison, directory): (Comparison, _) = match &args.resume {
         Some(path) => {
-            args.recipe.refuse_all(
-                "goes on with the recipes that it has; only a single run can get more epochs",
-            )?;
+            args.recipe
+                .refuse("", "; only a single run can get more epochs")?;
             let directory = RunDirectory::resume(path)?;
             (directory.job(command)?, directory)
         }

@@ -42,9 +42,7 @@ pub fn command(args: &TrainArgs) -> Result<()> {
 
 /// The run in the directory `path`, perhaps with more epochs than before.
 fn resume(args: &TrainArgs, path: &Path) -> Result<(TrainingJob, RunDirectory, Dataset)> {
-    args.job
-        .recipe
-        .refuse_all("goes on with the recipe that it has, but for --epochs")?;
+    args.job.recipe.refuse("epochs", ", but for --epochs")?;
     let directory = RunDirectory::resume(path)?;
     let mut job: TrainingJob = directory.job(TRAIN)?;
     let source = args.job.data.in_place_of(&job.provenance.data)?;

@@ -112,7 +112,8 @@ impl FeatureMap {
             .margin_top(px(top))
             .margin_right(px(right))
             .x_label_area_size(px(bottom))
-            .y_label_area_size(px(left))
+            .margin_left(px(6))
+            .y_label_area_size(px(left - 6))
             .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;
         let names = self.axes.each_ref().map(String::as_str);
         draw_axes(

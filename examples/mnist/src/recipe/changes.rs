@@ -48,19 +48,15 @@ impl FromArgMatches for Changes {
 impl Changes {
     /// Puts what was given in place of what `recipe` says; what its loss does not have is left as it is.
     pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
-        let before = recipe.clone();
+        let (loss, scale, margin) = (recipe.loss, recipe.scale, recipe.margin);
+        let (warmup, start) = (recipe.margin_warmup, recipe.softmax_start);
         recipe.update_from_arg_matches(&self.0)?;
-        if !recipe.loss.has("scale") {
-            recipe.scale = before.scale;
-        }
-        if !recipe.loss.has("margin") {
-            recipe.margin = before.margin;
-        }
-        if !recipe.loss.has("margin_warmup") {
-            recipe.margin_warmup = before.margin_warmup;
-        }
-        if !recipe.loss.has("softmax_start") {
-            recipe.softmax_start = before.softmax_start;
+        let kept = |option, given, before| if loss.has(option) { given } else { before };
+        recipe.scale = kept("scale", recipe.scale, scale);
+        recipe.margin = kept("margin", recipe.margin, margin);
+        recipe.margin_warmup = kept("margin_warmup", recipe.margin_warmup, warmup);
+        if !loss.has("softmax_start") {
+            recipe.softmax_start = start;
         }
         ensure!(
             recipe.lr_step.is_some() || !self.is_given("lr_factor"),
@@ -69,12 +65,12 @@ impl Changes {
         Ok(())
     }
 
-    /// Refuses every option but `--epochs` where a run `goes on`; that one, too, if it says so.
-    pub fn refuse_all(&self, goes_on: &str) -> Result<()> {
+    /// Refuses every option but `allowed`, where a run `goes_on` with its recipe.
+    pub fn refuse(&self, allowed: &str, goes_on: &str) -> Result<()> {
         for (option, _) in Self::described() {
             ensure!(
-                !self.is_given(&option) || (option == "epochs" && goes_on.contains("--epochs")),
-                "--{}: a run that is resumed {goes_on}",
+                option == allowed || !self.is_given(&option),
+                "--{}: a run that is resumed goes on with the recipe that it has{goes_on}",
                 option.replace('_', "-")
             );
         }
@@ -111,51 +107,46 @@ impl Changes {
     }
 }
 
+/// What `recipe` has for `option`, for people; `None` if it has nothing.
+pub fn value(recipe: &Recipe, option: &str) -> Option<String> {
+    match serde_json::to_value(recipe).ok()?.get(option)? {
+        Value::Null => None,
+        Value::String(text) => Some(text.to_lowercase()),
+        Value::Array(labels) if labels.is_empty() => None,
+        other => Some(other.to_string()),
+    }
+}
+
 /// What the presets have for `option`: for all losses alike, or for one that has it.
 fn defaults(option: &str) -> Option<String> {
-    let value = |preset: Preset, loss: Loss| {
-        let recipe = serde_json::to_value(preset.recipe(loss)).unwrap_or_default();
-        match recipe.get(option)? {
-            Value::Null => None,
-            Value::Array(_) => None,
-            Value::String(text) => Some(text.to_lowercase()),
-            other => Some(other.to_string()),
-        }
-    };
-    let losses = || {
-        Loss::value_variants()
-            .iter()
-            .filter(|loss| loss.has(option))
-    };
-    let loss = *losses()
+    let losses = Loss::value_variants()
+        .iter()
+        .filter(|loss| loss.has(option));
+    let losses: Vec<Loss> = losses.copied().collect();
+    let loss = losses
+        .iter()
         .find(|&&loss| loss == Loss::Joint)
-        .or(losses().next())?;
-    let of_presets = |loss| {
+        .or(losses.first())?;
+    let of = |loss: &Loss| {
         Preset::value_variants()
             .iter()
-            .map(move |&preset| (preset, value(preset, loss)))
+            .map(|preset| value(&preset.recipe(*loss), option))
+            .collect()
     };
-    let values: Vec<(Preset, String)> = of_presets(loss)
-        .filter_map(|(preset, value)| Some((preset, value?)))
-        .collect();
-    let (_, first) = values.first()?;
-    let whose = match losses().all(|&other| of_presets(other).eq(of_presets(loss))) {
+    let values: Vec<Option<String>> = of(loss);
+    let whose = match losses.iter().all(|other| values == of(other)) {
         true => String::new(),
         false => format!(" for {}", loss.name()),
     };
-    let is_one = values.len() == Preset::value_variants().len()
-        && values.iter().all(|(_, value)| value == first);
-    if is_one {
-        return Some(format!("default{whose}: {first}"));
+    if values.iter().all(|value| *value == values[0]) {
+        return Some(format!("default{whose}: {}", values[0].as_ref()?));
     }
-    let name = |preset: Preset| {
-        preset
-            .to_possible_value()
-            .map(|value| value.get_name().to_owned())
-    };
-    let parts: Vec<String> = values
-        .iter()
-        .filter_map(|(preset, value)| Some(format!("{}: {value}", name(*preset)?)))
-        .collect();
-    Some(format!("presets{whose}: {}", parts.join(", ")))
+    let name = |preset: &Preset| Some(preset.to_possible_value()?.get_name().to_owned());
+    let parts = Preset::value_variants().iter().zip(&values);
+    let parts =
+        parts.filter_map(|(preset, value)| Some(format!("{}: {}", name(preset)?, value.as_ref()?)));
+    Some(format!(
+        "presets{whose}: {}",
+        Vec::from_iter(parts).join(", ")
+    ))
 }

@@ -8,7 +8,7 @@ mod options;
 mod presets;
 pub mod rules;
 
-pub use changes::Changes;
+pub use changes::{Changes, value};
 pub use loss::{Loss, with_joint};
 pub use options::Recipe;
 pub use presets::Preset;
