@@ -1,16 +1,15 @@
 //! 5x5 convolutions on the CPU, each with its leaky ReLU and, where one follows, its 2x2 pooling.
 //!
-//! The maps of a few images lie in memory as `[height, images, width + 2, channels]`. The two pixels behind each row are
-//! zeros: they pad this row on the right and the next one on the left. So the inputs of an output pixel are five runs of
-//! memory, one for each row of the kernel, and a convolution is five matrix products over the maps as they lie.
+//! In the maps, the zeros behind a row pad it on the right and the next one on the left. So the inputs of an output pixel
+//! are five runs of memory, one for each row of the kernel, and a convolution is five matrix products over the maps as
+//! they lie.
 
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::lenet::{NEGATIVE_SLOPE, SIDE};
+use super::lenet::SIDE;
+use super::maps::{Grid, REACH};
 
-/// How far a kernel reaches from its middle; the number of zeros behind each row.
-const REACH: usize = SIDE / 2;
 /// The images that go through all layers together, on one thread. It decides how sums over a batch are rounded, so it
 /// does not depend on the number of threads.
 const IMAGES_TOGETHER: usize = 16;
@@ -47,19 +46,56 @@ struct Part {
     chosen: Vec<Vec<u8>>,
 }
 
-impl Layer {
-    /// Rows and columns of the kernel, and inputs. A single input is unfolded: its 25 pixels are the channels of one.
-    fn kernel(&self) -> (usize, usize) {
-        match self.channels[0] {
-            1 => (1, SIDE * SIDE),
-            inputs => (SIDE, inputs),
+/// Rows and columns of a kernel, and its channels.
+#[derive(Clone, Copy)]
+struct Kernel {
+    side: usize,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Kernel {
+    /// That of the way back.
+    fn turned(self) -> Self {
+        Self {
+            inputs: self.outputs,
+            outputs: self.inputs,
+            ..self
         }
     }
 
-    fn pooled_size(&self) -> [usize; 2] {
+    /// The inputs of one row.
+    fn run(self) -> usize {
+        self.side * self.inputs
+    }
+}
+
+impl Layer {
+    /// A single input is unfolded: its 25 pixels are the inputs of a kernel of one pixel.
+    fn kernel(&self) -> Kernel {
+        let [inputs, outputs] = self.channels;
+        let (side, inputs) = match inputs {
+            1 => (1, SIDE * SIDE),
+            _ => (SIDE, inputs),
+        };
+        Kernel {
+            side,
+            inputs,
+            outputs,
+        }
+    }
+
+    /// The grids of its sums and of its outputs.
+    fn grids(&self, images: usize) -> [Grid; 2] {
+        let [height, width] = self.size;
+        let grid = Grid {
+            images,
+            height,
+            width,
+        };
         match self.pools {
-            true => self.size.map(|side| side / 2),
-            false => self.size,
+            true => [grid, grid.pooled()],
+            false => [grid, grid],
         }
     }
 }
@@ -78,8 +114,8 @@ pub fn forward(layers: &[Layer], parameters: &[f32], images: &[f32]) -> (Vec<f32
         .collect();
     let last = layers[layers.len() - 1];
     let outputs = parts.par_iter().flat_map_iter(|part| {
-        let maps = &part.maps[layers.len()];
-        channels_first(maps, part.images, last.pooled_size(), last.channels[1])
+        let [_, grid] = last.grids(part.images);
+        grid.channels_first(&part.maps[layers.len()], last.channels[1])
     });
     let outputs = outputs.collect();
     let turned = (layers.par_iter().zip(&arranged))
@@ -100,7 +136,8 @@ impl Pass {
     /// The gradients of the parameters, one after the other, from those of the outputs.
     pub fn gradients(&self, outputs: &[f32]) -> Vec<f32> {
         let last = self.layers[self.layers.len() - 1];
-        let image = last.pooled_size().iter().product::<usize>() * last.channels[1];
+        let [_, grid] = last.grids(1);
+        let image = grid.height * grid.width * last.channels[1];
         let parts: Vec<Vec<_>> = (self.parts.par_iter())
             .zip(outputs.par_chunks(image * IMAGES_TOGETHER))
             .map(|(part, outputs)| part.gradients(&self.layers, &self.turned, outputs))
@@ -132,29 +169,22 @@ impl Part {
         pixels: &[f32],
     ) -> Self {
         let images = pixels.len() / layers[0].size.iter().product::<usize>();
+        let [grid, _] = layers[0].grids(images);
         let mut part = Self {
             images,
-            maps: vec![unfold(pixels, images, layers[0].size)],
+            maps: vec![grid.unfold(pixels)],
             chosen: Vec::new(),
         };
         for ((layer, weights), [_, biases]) in layers.iter().zip(arranged).zip(parameters) {
+            let [grid, behind] = layer.grids(images);
             let inputs = &part.maps[part.maps.len() - 1];
-            let (side, channels) = layer.kernel();
-            let [_, outputs] = layer.channels;
-            let mut sums = convolve(
-                inputs,
-                weights,
-                images,
-                layer.size,
-                side,
-                [channels, outputs],
-            );
+            let mut outputs = convolve(inputs, weights, grid, layer.kernel());
             let mut chosen = Vec::new();
             if layer.pools {
-                (sums, chosen) = pool(&sums, images, layer.size, outputs);
+                (outputs, chosen) = grid.pool(&outputs, layer.channels[1]);
             }
-            activate(&mut sums, biases, layer.pooled_size()[1]);
-            part.maps.push(sums);
+            behind.activate(&mut outputs, biases);
+            part.maps.push(outputs);
             part.chosen.push(chosen);
         }
         part
@@ -168,48 +198,20 @@ impl Part {
         outputs: &[f32],
     ) -> Vec<Parameters<Vec<f32>>> {
         let last = layers[layers.len() - 1];
-        let mut gradient =
-            channels_last(outputs, self.images, last.pooled_size(), last.channels[1]);
+        let [_, grid] = last.grids(self.images);
+        let mut gradient = grid.channels_last(outputs, last.channels[1]);
         let mut found = Vec::new();
         for index in (0..layers.len()).rev() {
             let layer = &layers[index];
-            let (side, channels) = layer.kernel();
-            let [_, outputs] = layer.channels;
-            let biases = deactivate(
-                &mut gradient,
-                &self.maps[index + 1],
-                layer.pooled_size()[1],
-                outputs,
-            );
+            let ([grid, behind], kernel) = (layer.grids(self.images), layer.kernel());
+            let biases = behind.deactivate(&mut gradient, &self.maps[index + 1], kernel.outputs);
             if layer.pools {
-                gradient = unpool(
-                    &gradient,
-                    &self.chosen[index],
-                    self.images,
-                    layer.size,
-                    outputs,
-                );
+                gradient = grid.unpool(&gradient, &self.chosen[index], kernel.outputs);
             }
-            let size = [channels, outputs];
-            let weights = correlate(
-                &self.maps[index],
-                &gradient,
-                self.images,
-                layer.size,
-                side,
-                size,
-            );
+            let weights = correlate(&self.maps[index], &gradient, grid, kernel);
             found.push([weights, biases]);
             if index > 0 {
-                let size = [outputs, channels];
-                gradient = convolve(
-                    &gradient,
-                    &turned[index],
-                    self.images,
-                    layer.size,
-                    side,
-                    size,
-                );
+                gradient = convolve(&gradient, &turned[index], grid, kernel.turned());
             }
         }
         found.reverse();
@@ -227,48 +229,6 @@ fn split<'a>(layers: &[Layer], mut parameters: &'a [f32]) -> Vec<Parameters<&'a 
     sizes
         .map(|[inputs, outputs]| [inputs * outputs * SIDE * SIDE, outputs].map(&mut part))
         .collect()
-}
-
-/// Zeros for maps, with as many pixels around them as a kernel reaches.
-fn zeros(images: usize, [height, width]: [usize; 2], channels: usize) -> Vec<f32> {
-    vec![0.0; (height * images * (width + REACH) + 2 * REACH) * channels]
-}
-
-/// The rows of maps in order, each of `width` pixels, with the zeros behind.
-fn rows(maps: &[f32], width: usize, channels: usize) -> std::slice::ChunksExact<'_, f32> {
-    let maps = &maps[REACH * channels..maps.len() - REACH * channels];
-    maps.chunks_exact((width + REACH) * channels)
-}
-
-fn rows_mut(
-    maps: &mut [f32],
-    width: usize,
-    channels: usize,
-) -> std::slice::ChunksExactMut<'_, f32> {
-    let end = maps.len() - REACH * channels;
-    maps[REACH * channels..end].chunks_exact_mut((width + REACH) * channels)
-}
-
-/// Images `[images, height, width]` as maps whose channels are the 25 pixels around each.
-fn unfold(pixels: &[f32], images: usize, size: [usize; 2]) -> Vec<f32> {
-    let [height, width] = size;
-    let mut maps = zeros(images, size, SIDE * SIDE);
-    let rows = rows_mut(&mut maps, width, SIDE * SIDE);
-    for (index, row) in rows.enumerate() {
-        let (y, image) = (index / images, index % images);
-        let image = &pixels[image * height * width..][..height * width];
-        for (x, around) in row.chunks_exact_mut(SIDE * SIDE).take(width).enumerate() {
-            for (index, pixel) in around.iter_mut().enumerate() {
-                let (row, column) = (y + index / SIDE, x + index % SIDE);
-                let inside = (REACH..height + REACH).contains(&row)
-                    && (REACH..width + REACH).contains(&column);
-                if inside {
-                    *pixel = image[(row - REACH) * width + column - REACH];
-                }
-            }
-        }
-    }
-    maps
 }
 
 /// Weights `[outputs, inputs, 5, 5]` as `[5, 5, inputs, outputs]`.
@@ -311,51 +271,39 @@ fn turn(arranged: &[f32], layer: &Layer) -> Vec<f32> {
 }
 
 /// The sums of a convolution, with anything behind the rows.
-fn convolve(
-    maps: &[f32],
-    weights: &[f32],
-    images: usize,
-    size: [usize; 2],
-    side: usize,
-    [inputs, outputs]: [usize; 2],
-) -> Vec<f32> {
-    let mut sums = zeros(images, size, outputs);
-    let run = side * inputs;
+fn convolve(maps: &[f32], weights: &[f32], grid: Grid, kernel: Kernel) -> Vec<f32> {
+    let (
+        run,
+        Kernel {
+            inputs, outputs, ..
+        },
+    ) = (kernel.run(), kernel);
+    let mut sums = grid.zeros(outputs);
     for (above, weights) in weights.chunks_exact(run * outputs).enumerate() {
-        let Some(span) = Span::of(above, side, images, size) else {
-            continue;
-        };
-        multiply(
-            &mut sums[span.output * outputs..],
-            [span.pixels, run, outputs],
-            (&maps[span.input * inputs..], [inputs, 1]),
-            weights,
-        );
+        if let Some(span) = Span::of(above, grid, kernel.side) {
+            let maps = (&maps[span.input * inputs..], [inputs, 1]);
+            let sums = &mut sums[span.output * outputs..];
+            multiply(sums, [span.pixels, run, outputs], maps, weights);
+        }
     }
     sums
 }
 
 /// The gradient of arranged weights, from that of the sums.
-fn correlate(
-    maps: &[f32],
-    gradient: &[f32],
-    images: usize,
-    size: [usize; 2],
-    side: usize,
-    [inputs, outputs]: [usize; 2],
-) -> Vec<f32> {
-    let run = side * inputs;
-    let mut weights = vec![0.0; side * run * outputs];
+fn correlate(maps: &[f32], gradient: &[f32], grid: Grid, kernel: Kernel) -> Vec<f32> {
+    let (
+        run,
+        Kernel {
+            inputs, outputs, ..
+        },
+    ) = (kernel.run(), kernel);
+    let mut weights = vec![0.0; kernel.side * run * outputs];
     for (above, weights) in weights.chunks_exact_mut(run * outputs).enumerate() {
-        let Some(span) = Span::of(above, side, images, size) else {
-            continue;
-        };
-        multiply(
-            weights,
-            [run, span.pixels, outputs],
-            (&maps[span.input * inputs..], [1, inputs]),
-            &gradient[span.output * outputs..],
-        );
+        if let Some(span) = Span::of(above, grid, kernel.side) {
+            let maps = (&maps[span.input * inputs..], [1, inputs]);
+            let gradient = &gradient[span.output * outputs..];
+            multiply(weights, [run, span.pixels, outputs], maps, gradient);
+        }
     }
     weights
 }
@@ -369,13 +317,13 @@ struct Span {
 
 impl Span {
     /// Of the row `above` of a kernel of `side` rows. `None` if it lies outside of the maps everywhere.
-    fn of(above: usize, side: usize, images: usize, [height, width]: [usize; 2]) -> Option<Self> {
-        let reach = side / 2;
-        let row = images * (width + REACH);
+    fn of(above: usize, grid: Grid, side: usize) -> Option<Self> {
+        let (reach, row) = (side / 2, grid.row());
         let (before, behind) = (reach.saturating_sub(above), above.saturating_sub(reach));
-        let rows = height
-            .checked_sub(before + behind)
-            .filter(|rows| *rows > 0)?;
+        let rows = grid.height.checked_sub(before + behind)?;
+        if rows == 0 {
+            return None;
+        }
         Some(Self {
             input: behind * row + REACH - reach,
             output: before * row + REACH,
@@ -419,152 +367,4 @@ fn multiply(
             Parallelism::None,
         );
     }
-}
-
-/// The largest of every four pixels, and which it was. A row or column that is left over goes nowhere.
-fn pool(maps: &[f32], images: usize, size: [usize; 2], channels: usize) -> (Vec<f32>, Vec<u8>) {
-    let [height, width] = size;
-    let pooled_size = [height / 2, width / 2];
-    let mut pooled = zeros(images, pooled_size, channels);
-    let mut chosen = vec![0; pooled_size.iter().product::<usize>() * images * channels];
-    let rows: Vec<_> = rows(maps, width, channels).collect();
-    let pooled_rows = rows_mut(&mut pooled, width / 2, channels);
-    let chosen_rows = chosen.chunks_exact_mut(width / 2 * channels);
-    for (index, (pooled, chosen)) in pooled_rows.zip(chosen_rows).enumerate() {
-        let (y, image) = (index / images, index % images);
-        let four = pooled
-            .chunks_exact_mut(channels)
-            .zip(chosen.chunks_exact_mut(channels));
-        for (x, (largest, which)) in four.enumerate() {
-            let pixel = |down: usize, right: usize| {
-                &rows[(2 * y + down) * images + image][(2 * x + right) * channels..][..channels]
-            };
-            largest.copy_from_slice(pixel(0, 0));
-            for (index, pixel) in [(1, pixel(0, 1)), (2, pixel(1, 0)), (3, pixel(1, 1))] {
-                for ((largest, which), value) in largest.iter_mut().zip(&mut *which).zip(pixel) {
-                    // The same as Burn's choice: the first of equals, and what is not a number.
-                    let larger = *value > *largest || value.is_nan();
-                    *which = if larger { index } else { *which };
-                    *largest = if larger { *value } else { *largest };
-                }
-            }
-        }
-    }
-    (pooled, chosen)
-}
-
-/// The gradient of what [`pool`] was given.
-fn unpool(
-    gradient: &[f32],
-    chosen: &[u8],
-    images: usize,
-    size: [usize; 2],
-    channels: usize,
-) -> Vec<f32> {
-    let [_, width] = size;
-    let mut maps = zeros(images, size, channels);
-    let row = (width + REACH) * channels;
-    let chosen_rows = chosen.chunks_exact(width / 2 * channels);
-    for (index, (gradient, chosen)) in rows(gradient, width / 2, channels)
-        .zip(chosen_rows)
-        .enumerate()
-    {
-        let (y, image) = (index / images, index % images);
-        for right in 0..2 {
-            for down in 0..2 {
-                let start = REACH * channels + ((2 * y + down) * images + image) * row;
-                let pixels = maps[start + right * channels..]
-                    .chunks_mut(channels)
-                    .step_by(2);
-                let four = (gradient.chunks_exact(channels)).zip(chosen.chunks_exact(channels));
-                for (pixel, (gradient, chosen)) in pixels.zip(four) {
-                    let values = gradient.iter().zip(chosen);
-                    for (value, (gradient, chosen)) in pixel.iter_mut().zip(values) {
-                        let here = usize::from(*chosen) == 2 * down + right;
-                        *value = if here { *gradient } else { 0.0 };
-                    }
-                }
-            }
-        }
-    }
-    maps
-}
-
-/// Adds the biases and applies leaky ReLU. Clears what lies behind the rows.
-fn activate(maps: &mut [f32], biases: &[f32], width: usize) {
-    let channels = biases.len();
-    for row in rows_mut(maps, width, channels) {
-        let (pixels, behind) = row.split_at_mut(width * channels);
-        for pixel in pixels.chunks_exact_mut(channels) {
-            for (value, bias) in pixel.iter_mut().zip(biases) {
-                let sum = *value + bias;
-                *value = if sum >= 0.0 {
-                    sum
-                } else {
-                    NEGATIVE_SLOPE * sum
-                };
-            }
-        }
-        behind.fill(0.0);
-    }
-}
-
-/// Turns the gradient of the outputs of [`activate`] into that of its sums and returns that of the biases. Clears what
-/// lies behind the rows.
-fn deactivate(gradient: &mut [f32], maps: &[f32], width: usize, channels: usize) -> Vec<f32> {
-    let mut biases = vec![0.0; channels];
-    for (row, values) in rows_mut(gradient, width, channels).zip(rows(maps, width, channels)) {
-        let (pixels, behind) = row.split_at_mut(width * channels);
-        let pixels = pixels
-            .chunks_exact_mut(channels)
-            .zip(values.chunks_exact(channels));
-        for (pixel, values) in pixels {
-            for ((gradient, value), bias) in pixel.iter_mut().zip(values).zip(&mut biases) {
-                // The sign of an output is that of its sum.
-                let slope = if *value >= 0.0 { 1.0 } else { NEGATIVE_SLOPE };
-                *gradient *= slope;
-                *bias += *gradient;
-            }
-        }
-        behind.fill(0.0);
-    }
-    biases
-}
-
-/// Maps as `[images, channels, height, width]`.
-fn channels_first(
-    maps: &[f32],
-    images: usize,
-    [height, width]: [usize; 2],
-    channels: usize,
-) -> Vec<f32> {
-    let mut values = vec![0.0; images * channels * height * width];
-    for (index, row) in rows(maps, width, channels).enumerate() {
-        let (y, image) = (index / images, index % images);
-        for (x, pixel) in row.chunks_exact(channels).take(width).enumerate() {
-            for (channel, value) in pixel.iter().enumerate() {
-                values[((image * channels + channel) * height + y) * width + x] = *value;
-            }
-        }
-    }
-    values
-}
-
-/// Maps of `[images, channels, height, width]`.
-fn channels_last(
-    values: &[f32],
-    images: usize,
-    [height, width]: [usize; 2],
-    channels: usize,
-) -> Vec<f32> {
-    let mut maps = zeros(images, [height, width], channels);
-    for (index, row) in rows_mut(&mut maps, width, channels).enumerate() {
-        let (y, image) = (index / images, index % images);
-        for (x, pixel) in row.chunks_exact_mut(channels).take(width).enumerate() {
-            for (channel, value) in pixel.iter_mut().enumerate() {
-                *value = values[((image * channels + channel) * height + y) * width + x];
-            }
-        }
-    }
-    maps
 }

@@ -3,6 +3,8 @@
 #[cfg(feature = "flex")]
 mod convolutions;
 mod lenet;
+#[cfg(feature = "flex")]
+mod maps;
 mod model;
 mod objective;
 mod softmax;
