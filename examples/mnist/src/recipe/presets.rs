@@ -65,9 +65,9 @@ fn quick(loss: Loss) -> Recipe {
         lr_factor: 0.1,
         // The few numbers of a class layer do not get where the classes go at the rate of the network. Directions, which
         // start evenly, had better stay.
-        class_rate: if starts_as_softmax { 1.0 } else { 10.0 },
+        class_rate: if loss.is_angular() { 1.0 } else { 10.0 },
         // The gradient of an angle is one by the length of the feature: the few near the origin would decide everything.
-        clip: loss.is_angular().then_some(0.1),
+        clip: starts_as_softmax.then_some(0.1),
         weight_decay: 0.0,
         feature_dim: 2,
         // With a bias, nearest center stays behind the class layer: README has the figures.
