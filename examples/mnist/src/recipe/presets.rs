@@ -70,10 +70,10 @@ fn quick(loss: Loss) -> Recipe {
         clip: starts_as_softmax.then_some(0.1),
         weight_decay: 0.0,
         feature_dim: 2,
-        // With a bias, nearest center stays behind the class layer: README has the figures.
+        // With a bias, nearest center stays behind the class layer.
         bias: false,
         // At first all images have features of nearly the same direction. Over angles alone a network hardly gets away
-        // from there: README has the figures.
+        // from there.
         feature_norm: loss.is_angular() && !starts_as_softmax,
         initialization: Initialization::Kaiming,
         lambda: 0.1,
