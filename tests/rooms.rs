@@ -419,9 +419,10 @@ fn reductions_along_a_dimension_are_those_of_reduce() {
 /// One place decides which path serves a device; the paths themselves are built with their backends.
 #[test]
 fn features_of_backends_are_named_below_the_losses() {
-    const FILES: [&str; 14] = [
+    const FILES: [&str; 15] = [
         "device.rs",
         "backward.rs",
+        "loops.rs",
         "reads.rs",
         "lib.rs",
         "batch/mod.rs",
