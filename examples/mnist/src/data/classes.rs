@@ -91,27 +91,19 @@ impl Classes {
 /// "1 65 97" for the letter that is A or a.
 fn read_mapping(path: &Path) -> Result<BTreeMap<u8, String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let mut names = BTreeMap::new();
     let lines = text.split(['\n', '\r']).map(str::trim);
-    for line in lines.filter(|line| !line.is_empty()) {
-        let numbers: Option<Vec<u32>> = line
+    let entry = |line: &str| {
+        let (label, characters) = line.split_once(char::is_whitespace)?;
+        let name = characters
             .split_whitespace()
-            .map(|word| word.parse().ok())
-            .collect();
-        let numbers = numbers.unwrap_or_default();
-        let label = numbers.first().and_then(|&label| u8::try_from(label).ok());
-        let name: Option<String> = numbers.iter().skip(1).map(|&c| char::from_u32(c)).collect();
-        let (Some(label), Some(name)) = (label, name) else {
-            anyhow::bail!("{}: not a label and characters: {line:?}", path.display());
-        };
-        ensure!(
-            !name.is_empty(),
-            "{}: label {label} has no character",
-            path.display()
-        );
-        names.insert(label, name);
-    }
-    Ok(names)
+            .map(|number| char::from_u32(number.parse().ok()?));
+        Some((label.parse().ok()?, name.collect::<Option<String>>()?))
+    };
+    let entry = |line| {
+        entry(line)
+            .with_context(|| format!("{}: not a label and characters: {line:?}", path.display()))
+    };
+    lines.filter(|line| !line.is_empty()).map(entry).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +141,11 @@ mod tests {
         assert_eq!(names(&classes), ["Aa", "Bb", "3"]);
         fs::write(&path, "1 65 97\r2 66 98\r").unwrap();
         assert_eq!(Classes::of(&[1, 2, 3], Some(&path)).unwrap(), classes);
-        for (line, part) in [("1 x", "1 x"), ("300 65", "300 65"), ("4", "no character")] {
+        for (line, part) in [
+            ("1 x", "1 x"),
+            ("300 65", "300 65"),
+            ("4", "not a label and characters"),
+        ] {
             fs::write(&path, line).unwrap();
             let fault = Classes::of(&[1], Some(&path)).unwrap_err().to_string();
             assert!(fault.contains(part), "{fault}");

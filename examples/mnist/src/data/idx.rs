@@ -1,17 +1,15 @@
 //! The IDX file format: a magic number, the sizes as big-endian 32-bit numbers, then one byte per value.
 
-use std::fs::File;
+use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use flate2::read::MultiGzDecoder;
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// "Unsigned bytes in three dimensions".
-const IMAGES_MAGIC: u32 = 0x0000_0803;
-/// "Unsigned bytes in one dimension".
-const LABELS_MAGIC: u32 = 0x0000_0801;
+/// "Unsigned bytes", to which the number of dimensions is added.
+const BYTES_MAGIC: usize = 0x0800;
 
 /// Grey-scale images of one size, row by row.
 pub struct Images {
@@ -23,18 +21,13 @@ pub struct Images {
 
 /// Reads the image file `path`, gzipped or not.
 pub fn read_images(path: &Path) -> Result<Images> {
-    let bytes = decompressed(path)?;
-    parse_images(&bytes).with_context(|| path.display().to_string())
+    images(decompressed(path)?).with_context(|| path.display().to_string())
 }
 
 /// Reads the label file `path`, gzipped or not.
 pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-    let bytes = decompressed(path)?;
-    let labels = parse::<1>(&bytes, LABELS_MAGIC, "a label");
-    Ok(labels
-        .with_context(|| path.display().to_string())?
-        .1
-        .to_vec())
+    let labels = parse::<1>(decompressed(path)?, "a label");
+    Ok(labels.with_context(|| path.display().to_string())?.1)
 }
 
 impl Images {
@@ -48,9 +41,9 @@ impl Images {
         };
         Self {
             pixels: (0..self.pixels.len()).map(pixel).collect(),
-            count: self.count,
             height,
             width,
+            ..self
         }
     }
 
@@ -60,21 +53,15 @@ impl Images {
             return self;
         }
         let (height, width) = (self.height / factor, self.width / factor);
-        let mut pixels = Vec::with_capacity(self.count * height * width);
-        for image in self.pixels.chunks_exact(self.height * self.width) {
-            for (row, column) in (0..height).flat_map(|row| (0..width).map(move |x| (row, x))) {
-                let sum: usize = (0..factor)
-                    .flat_map(|y| {
-                        let start = (row * factor + y) * self.width + column * factor;
-                        &image[start..start + factor]
-                    })
-                    .map(|&pixel| usize::from(pixel))
-                    .sum();
-                pixels.push((sum / (factor * factor)) as u8);
-            }
-        }
+        let mean = |index: usize| {
+            let (rows, column) = (index / width, index % width * factor);
+            let row = rows / height * self.height + rows % height * factor;
+            let starts = (row..row + factor).map(|row| row * self.width + column);
+            let square = starts.flat_map(|start| &self.pixels[start..start + factor]);
+            (square.map(|&pixel| usize::from(pixel)).sum::<usize>() / factor.pow(2)) as u8
+        };
         Self {
-            pixels,
+            pixels: (0..self.count * height * width).map(mean).collect(),
             height,
             width,
             ..self
@@ -84,10 +71,7 @@ impl Images {
 
 /// The content of `path`, which the first two bytes, not the name, show to be gzipped or not.
 fn decompressed(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
-        .with_context(|| format!("{}: cannot be read", path.display()))?;
+    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
     if !bytes.starts_with(&GZIP_MAGIC) {
         return Ok(bytes);
     }
@@ -98,10 +82,10 @@ fn decompressed(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-fn parse_images(bytes: &[u8]) -> Result<Images> {
-    let ([count, height, width], pixels) = parse(bytes, IMAGES_MAGIC, "an image")?;
+fn images(bytes: Vec<u8>) -> Result<Images> {
+    let ([count, height, width], pixels) = parse(bytes, "an image")?;
     Ok(Images {
-        pixels: pixels.to_vec(),
+        pixels,
         count,
         height,
         width,
@@ -109,48 +93,34 @@ fn parse_images(bytes: &[u8]) -> Result<Images> {
 }
 
 /// Splits a file into its `N` sizes and its values, whose number must be the product of the sizes.
-fn parse<'a, const N: usize>(
-    bytes: &'a [u8],
-    magic: u32,
-    kind: &str,
-) -> Result<([usize; N], &'a [u8])> {
-    let header = 4 * (1 + N);
-    if bytes.len() < header {
-        bail!(
-            "truncated: {} bytes, but the header of {kind} file has {header}",
-            bytes.len()
-        );
-    }
+fn parse<const N: usize>(mut bytes: Vec<u8>, kind: &str) -> Result<([usize; N], Vec<u8>)> {
+    let (len, header) = (bytes.len(), 4 * (1 + N));
+    ensure!(
+        len >= header,
+        "truncated: {len} bytes, but the header of {kind} file has {header}"
+    );
+    let values = bytes.split_off(header);
     let word = |index: usize| {
-        let field = &bytes[4 * index..4 * index + 4];
-        u32::from_be_bytes([field[0], field[1], field[2], field[3]])
+        let word = &bytes[4 * index..4 * index + 4];
+        word.iter()
+            .fold(0, |word, &byte| word << 8 | usize::from(byte))
     };
-    if word(0) != magic {
-        // The third byte says how large a value is, and 8 are unsigned bytes.
-        let hint = match (word(0) ^ magic) & !0xff00 {
-            0 => "; its values must be unsigned bytes, and are of another type",
-            _ => "",
-        };
-        bail!(
-            "not {kind} file: magic number {:#010x}, expected {magic:#010x}{hint}",
-            word(0)
-        );
-    }
-    let sizes: [usize; N] = std::array::from_fn(|index| word(1 + index) as usize);
-    let values = &bytes[header..];
-    let expected = sizes
-        .iter()
-        .try_fold(1usize, |product, &size| product.checked_mul(size));
-    if expected != Some(values.len()) {
-        let fault = match expected {
-            Some(expected) if expected < values.len() => "too long",
-            _ => "truncated",
-        };
-        bail!(
-            "{fault}: {} bytes after the header, which announces sizes {sizes:?}",
-            values.len()
-        );
-    }
+    let magic = BYTES_MAGIC + N;
+    ensure!(
+        word(0) == magic,
+        "not {kind} file of unsigned bytes: magic number {:#010x}, expected {magic:#010x}",
+        word(0)
+    );
+    let sizes: [usize; N] = std::array::from_fn(|index| word(1 + index));
+    let product = |product: usize, &size: &usize| product.checked_mul(size);
+    let expected = sizes.iter().try_fold(1, product);
+    let is_longer = expected.is_some_and(|expected| expected < values.len());
+    ensure!(
+        expected == Some(values.len()),
+        "{}: {} bytes after the header, which announces sizes {sizes:?}",
+        if is_longer { "too long" } else { "truncated" },
+        values.len()
+    );
     Ok((sizes, values))
 }
 
@@ -159,7 +129,7 @@ mod tests {
     use super::*;
 
     fn image_file(count: u32, height: u32, width: u32, values: usize) -> Vec<u8> {
-        let mut bytes = IMAGES_MAGIC.to_be_bytes().to_vec();
+        let mut bytes = vec![0, 0, 8, 3];
         for size in [count, height, width] {
             bytes.extend(size.to_be_bytes());
         }
@@ -168,19 +138,19 @@ mod tests {
     }
 
     fn fault(bytes: &[u8]) -> String {
-        parse_images(bytes).map(|_| ()).unwrap_err().to_string()
+        images(bytes.to_vec()).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]
     fn images_are_read_row_by_row() {
-        let images = parse_images(&image_file(2, 1, 3, 6)).unwrap();
+        let images = super::images(image_file(2, 1, 3, 6)).unwrap();
         assert_eq!((images.count, images.height, images.width), (2, 1, 3));
         assert_eq!(images.pixels, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]
     fn transposed_images_have_rows_for_columns() {
-        let images = parse_images(&image_file(2, 2, 3, 12)).unwrap().transposed();
+        let images = super::images(image_file(2, 2, 3, 12)).unwrap().transposed();
         assert_eq!((images.count, images.height, images.width), (2, 3, 2));
         assert_eq!(images.pixels, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
     }
@@ -203,7 +173,7 @@ mod tests {
         labels[3] = 1;
         assert_eq!(
             fault(&labels),
-            "not an image file: magic number 0x00000801, expected 0x00000803"
+            "not an image file of unsigned bytes: magic number 0x00000801, expected 0x00000803"
         );
         assert!(fault(&image_file(u32::MAX, u32::MAX, u32::MAX, 6)).starts_with("truncated"));
     }
@@ -212,7 +182,7 @@ mod tests {
     fn values_of_another_type_are_named() {
         let mut shorts = image_file(2, 1, 3, 12);
         shorts[2] = 0x0b;
-        assert!(fault(&shorts).contains("must be unsigned bytes"));
+        assert!(fault(&shorts).contains("not an image file of unsigned bytes"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, bail, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -33,9 +33,10 @@ impl Samples {
         let (images_path, path) = (files.path(set, IMAGES)?, files.path(set, LABELS)?);
         let images = idx::read_images(&images_path)?;
         let images = match files.transpose() {
-            true => images.transposed().shrunk(shrink),
-            false => images.shrunk(shrink),
+            true => images.transposed(),
+            false => images,
         };
+        let images = images.shrunk(shrink);
         let labels = idx::read_labels(&path)?;
         let (count, height, width) = (images.count, images.height, images.width);
         ensure!(
@@ -61,28 +62,23 @@ impl Samples {
 
     /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes.
     pub fn parted(&self, all: &Classes, known: &Classes) -> Result<[Self; 2]> {
-        let numbers: Vec<Option<usize>> = (0..=u8::MAX).map(|label| known.number(label)).collect();
-        for (index, &label) in self.labels.iter().enumerate() {
-            all.number(label).with_context(|| {
-                format!(
-                    "{}: label {label} at index {index}; this run has {} classes, with the labels {}",
-                    self.path.display(),
-                    all.len(),
-                    all.listed()
-                )
-            })?;
+        let foreign = |&label: &u8| all.number(label).is_none();
+        if let Some(index) = self.labels.iter().position(foreign) {
+            bail!(
+                "{}: label {} at index {index}; this run has {} classes, with the labels {}",
+                self.path.display(),
+                self.labels[index],
+                all.len(),
+                all.listed()
+            );
         }
-        let number = |index: &usize| numbers[usize::from(self.labels[*index])];
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            (0..self.len()).partition(|index| number(index).is_some());
-        let labels = known.iter().filter_map(number);
-        Ok([
-            Self {
-                labels: labels.map(|number| number as u8).collect(),
-                ..self.subset(&known)
-            },
-            self.subset(&unknown),
-        ])
+        let number = |label: u8| known.number(label);
+        let (inside, outside): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|&index| number(self.labels[index]).is_some());
+        let [mut inside, outside] = [inside, outside].map(|indices| self.subset(&indices));
+        let labels = inside.labels.iter().filter_map(|&label| number(label));
+        inside.labels = labels.map(|number| number as u8).collect();
+        Ok([inside, outside])
     }
 
     pub fn len(&self) -> usize {

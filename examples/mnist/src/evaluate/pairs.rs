@@ -67,15 +67,15 @@ impl Separation {
         let pairs = all_pair_scores(features, labels, metric)?;
         let mean = |of_one_class: bool| {
             let scores = pairs.scores.iter().zip(&pairs.same);
-            let (mut sum, mut count) = (0.0, 0);
-            for (score, _) in scores.filter(|&(_, &same)| same == of_one_class) {
-                sum += match metric {
-                    KnnMetric::Cosine => 1.0 - score,
-                    _ => -score,
-                };
-                count += 1;
-            }
-            (count > 0).then(|| sum / f64::from(count))
+            let scores = scores.filter(|&(_, &same)| same == of_one_class);
+            let scores = Vec::from_iter(scores.map(|(score, _)| *score));
+            let mean = scores.iter().sum::<f64>() / scores.len() as f64;
+            let nearest = if metric == KnnMetric::Cosine {
+                1.0
+            } else {
+                0.0
+            };
+            Some(nearest - mean).filter(|distance| distance.is_finite())
         };
         Ok(Self {
             r_precision: retrieval.means().map(|means| means.r_precision),

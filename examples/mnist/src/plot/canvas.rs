@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -133,18 +133,14 @@ impl Picture {
     }
 
     pub fn save_png(&self, path: &Path) -> Result<()> {
-        before_write();
-        let save = || -> Result<()> {
-            let mut encoder =
-                png::Encoder::new(BufWriter::new(File::create(path)?), self.width, self.height);
+        save(path, |file| {
+            let mut encoder = png::Encoder::new(file, self.width, self.height);
             encoder.set_color(png::ColorType::Rgb);
-            encoder.set_depth(png::BitDepth::Eight);
             encoder.set_compression(png::Compression::High);
             let mut writer = encoder.write_header()?;
             writer.write_image_data(&self.pixels)?;
             Ok(writer.finish()?)
-        };
-        save().with_context(|| format!("{}: cannot be written", path.display()))
+        })
     }
 }
 
@@ -159,44 +155,38 @@ pub fn save_gif(pictures: &[Picture], path: &Path) -> Result<()> {
     let Some(first) = pictures.first() else {
         return Ok(());
     };
-    before_write();
-    let save = || -> Result<()> {
-        let (width, height) = (u16::try_from(first.width)?, u16::try_from(first.height)?);
-        let file = BufWriter::new(File::create(path)?);
+    save(path, |file| {
+        let (width, height) = (first.width as u16, first.height as u16);
         let mut encoder = gif::Encoder::new(file, width, height, &[])?;
         encoder.set_repeat(gif::Repeat::Infinite)?;
-        for (index, picture) in pictures.iter().enumerate() {
+        for (picture, left) in pictures.iter().zip((0..pictures.len()).rev()) {
             let mut frame = gif::Frame::from_rgb_speed(width, height, &picture.pixels, SPEED);
-            frame.delay = match index + 1 == pictures.len() {
-                true => LAST_DELAY,
-                false => DELAY,
-            };
+            frame.delay = if left == 0 { LAST_DELAY } else { DELAY };
             encoder.write_frame(&frame)?;
         }
         Ok(())
-    };
-    save().with_context(|| format!("{}: cannot be written", path.display()))
+    })
+}
+
+fn save(path: &Path, write: impl FnOnce(BufWriter<File>) -> Result<()>) -> Result<()> {
+    before_write();
+    let file = File::create(path).map_err(Error::from);
+    file.and_then(|file| write(BufWriter::new(file)))
+        .with_context(|| format!("{}: cannot be written", path.display()))
 }
 
 /// The mean of every square of `factor` x `factor` pixels.
 fn shrunk(pixels: &[u8], width: usize, factor: usize) -> Vec<u8> {
     let row_len = width * CHANNELS;
-    let height = pixels.len() / row_len;
-    let mut small = Vec::with_capacity(pixels.len() / (factor * factor));
-    for y in (0..height).step_by(factor) {
-        for x in (0..width).step_by(factor) {
-            for channel in 0..CHANNELS {
-                let sum: usize = (0..factor * factor)
-                    .map(|cell| {
-                        let (row, column) = (y + cell / factor, x + cell % factor);
-                        usize::from(pixels[row * row_len + column * CHANNELS + channel])
-                    })
-                    .sum();
-                small.push((sum / (factor * factor)) as u8);
-            }
-        }
-    }
-    small
+    let mean = |index: usize| {
+        let (x, y) = (index % (row_len / factor), index / (row_len / factor));
+        let first = y * factor * row_len + x / CHANNELS * factor * CHANNELS + x % CHANNELS;
+        let places = (0..factor * factor)
+            .map(|cell| first + cell / factor * row_len + cell % factor * CHANNELS);
+        let sum: usize = places.map(|place| usize::from(pixels[place])).sum();
+        (sum / (factor * factor)) as u8
+    };
+    (0..pixels.len() / factor.pow(2)).map(mean).collect()
 }
 
 fn register_font() {

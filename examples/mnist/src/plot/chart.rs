@@ -42,18 +42,19 @@ pub fn charts(charts: &[Chart], (width, height): (u32, u32)) -> Result<Picture> 
 
 impl Chart {
     fn draw(&self, surface: &Surface<'_>) -> Result<()> {
-        let points = || self.series.iter().flat_map(|series| &series.points);
-        let span = |values: Vec<f64>, margin: f64| {
-            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-            let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            low - margin.max((high - low) * 0.08)..high + margin.max((high - low) * 0.08)
+        let span = |coordinate: fn(&(f64, f64)) -> f64, margin: f64| {
+            let points = self.series.iter().flat_map(|series| &series.points);
+            let (low, high) = points
+                .map(coordinate)
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                    (low.min(value), high.max(value))
+                });
+            let margin = margin.max((high - low) * 0.08);
+            low - margin..high + margin
         };
         let (x, y) = match self.is_roc {
             true => (0.0..1.0, 0.0..1.0),
-            false => (
-                span(points().map(|point| point.0).collect(), 0.5),
-                span(points().map(|point| point.1).collect(), 1e-3),
-            ),
+            false => (span(|point| point.0, 0.5), span(|point| point.1, 1e-3)),
         };
         if !(y.start.is_finite() && y.end.is_finite()) {
             return Ok(());
@@ -71,14 +72,9 @@ impl Chart {
             |(x, y): (i32, i32), style| PathElement::new([(x, y), (x + px(16) as i32, y)], style);
         if self.is_roc {
             let style = LINE.stroke_width(px(1));
-            let (dash, gap) = (px(5) as i32, px(4) as i32);
+            let chance = [(0.0, 0.0), (1.0, 1.0)];
             chart
-                .draw_series(DashedLineSeries::new(
-                    [(0.0, 0.0), (1.0, 1.0)],
-                    dash,
-                    gap,
-                    style,
-                ))?
+                .draw_series(LineSeries::new(chance, style))?
                 .label("chance, AUC 0.5000")
                 .legend(move |place| sample(place, style));
         }
@@ -115,15 +111,12 @@ impl Chart {
 
 /// The points that can be told apart on axes of these lengths, and the last one.
 fn thinned(points: &[(f64, f64)], spans: [f64; 2]) -> Vec<(f64, f64)> {
-    let mut kept: Vec<(f64, f64)> = Vec::new();
-    for (index, &(x, y)) in points.iter().enumerate() {
-        let near = kept.last().is_some_and(|&(last_x, last_y)| {
-            (x - last_x).abs() < RESOLUTION * spans[0] && (y - last_y).abs() < RESOLUTION * spans[1]
-        });
-        if !near || index + 1 == points.len() {
-            kept.push((x, y));
-        }
-    }
+    let mut kept = points.to_vec();
+    kept.dedup_by(|next, last| {
+        (next.0 - last.0).abs() < RESOLUTION * spans[0]
+            && (next.1 - last.1).abs() < RESOLUTION * spans[1]
+    });
+    kept.extend(points.last());
     kept
 }
 

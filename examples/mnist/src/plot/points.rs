@@ -73,10 +73,8 @@ pub fn draw_point(surface: &Surface<'_>, place: (i32, i32), label: usize) -> Res
             surface.draw(&Rectangle::new([at(&(-1.0, -1.0)), at(&(1.0, 1.0))], thin))?;
         }
         Shape::Filled(corners) => {
-            surface.draw(&Polygon::new(
-                corners.iter().map(at).collect::<Vec<_>>(),
-                filled,
-            ))?;
+            let corners = Vec::from_iter(corners.iter().map(at));
+            surface.draw(&Polygon::new(corners, filled))?;
         }
         Shape::Lines(ends) => {
             for &(x, y) in ends {
