@@ -197,13 +197,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Exchange rows and columns of the images, or not [default: for files of EMNIST, which are stored so]
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     transpose: Option<bool>,
 }
 
@@ -267,10 +261,9 @@ fn owners(option: &str) -> Option<String> {
         names.any(|name| option.strip_prefix("--") == Some(name))
     };
     let owners = command.get_subcommands().filter(has);
-    let owners: Vec<String> = owners
-        .map(|command| format!("'mnist {}'", command.get_name()))
-        .collect();
-    (!owners.is_empty()).then(|| format!("{option} is an option of {}", owners.join(", ")))
+    let owners = owners.map(|command| format!("'mnist {}'", command.get_name()));
+    let owners = Vec::from_iter(owners).join(", ");
+    (!owners.is_empty()).then(|| format!("{option} is an option of {owners}"))
 }
 
 impl DataArgs {
@@ -318,7 +311,7 @@ impl JobArgs {
         let mut words = Vec::from_iter([program.as_str()].into_iter().chain(command));
         words.extend(["--resume", &directory]);
         if self.device != DeviceChoice::Auto {
-            words.extend(["--device", device]);
+            words.extend(["--device", &device]);
         }
         if let Some(data) = self.data.data_dir.as_deref().and_then(Path::to_str) {
             words.extend(["--data-dir", data]);

@@ -1,7 +1,5 @@
 //! The choice of the device to compute on.
 
-use std::fmt;
-
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
@@ -28,21 +26,11 @@ pub struct Chosen {
     pub name: String,
 }
 
-impl fmt::Display for Chosen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
 impl DeviceChoice {
     /// What `--device` is set to for this choice.
-    pub fn option(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Flex => "flex",
-            Self::Wgpu => "wgpu",
-            Self::WgpuCpu => "wgpu-cpu",
-        }
+    pub fn option(self) -> String {
+        let value = self.to_possible_value().expect("no choice is hidden");
+        value.get_name().to_owned()
     }
 
     /// The device, not in autodiff mode.

@@ -49,12 +49,12 @@ impl TrainingJob {
 
     /// The trained model that this run starts from, if it starts from one.
     pub fn start_record(&self, dataset: &Dataset) -> Result<Option<ModuleRecord>> {
-        let Some(run) = &self.start else {
-            return Ok(None);
+        let record = |run: &PathBuf| {
+            let last = last_checkpoint(run)?;
+            checkpoint::state(&last)?.ensure_classes(&dataset.classes)?;
+            checkpoint::model_record(&last)
         };
-        let last = last_checkpoint(run)?;
-        checkpoint::state(&last)?.ensure_classes(&dataset.classes)?;
-        Ok(Some(checkpoint::model_record(&last)?))
+        self.start.as_ref().map(record).transpose()
     }
 
     /// The model after the epoch of this run, in the directory `run`, that `select` says, and that epoch. `device` is not
@@ -76,9 +76,8 @@ impl TrainingJob {
                 (epoch, checkpoint::of_epoch(run, epoch))
             }
         };
-        let model = self.model(dataset, device)?;
-        let model = model.load(checkpoint::model_record(&path)?)?.valid();
-        Ok((epoch, model))
+        let record = checkpoint::model_record(&path)?;
+        Ok((epoch, self.model(dataset, device)?.load(record)?.valid()))
     }
 
     /// What this run, in `directory`, came to so far.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{CompareArgs, JobArgs, OpenSetArgs};
 use crate::data::{Dataset, Source, random_unknown_classes};
-use crate::evaluate::{DEFAULT_K, Embedding, Separation, detections};
+use crate::evaluate::{DEFAULT_K, Separation, detections};
 use crate::job::{TRAIN, TrainingJob};
 use crate::pictures::draw_gallery;
 use crate::recipe::{Changes, Loss, Preset, Recipe, with_joint};
@@ -151,7 +151,7 @@ fn run(
         }
     };
     let output = directory.path().display();
-    terminal::note(format_args!("device: {chosen}; output: {output}"));
+    terminal::note(format_args!("device: {}; output: {output}", chosen.name));
     let trained = comparison.train(args, &chosen.device, &directory);
     trained.map_err(|error| {
         let command = args.resume_command(command, directory.path());
@@ -259,10 +259,7 @@ impl Comparison {
     ) -> Result<BTreeMap<&'static str, f64>> {
         let (_, model) = job.trained_model(dataset, part, self.plan.1, device)?;
         let sets = [&dataset.test, &dataset.unknown, &dataset.train];
-        let [known, unknown, references] = sets.map(|set| Embedding::of(set, &model, device));
-        let (known, unknown, references) = (known?, unknown?, references?);
-        let k = DEFAULT_K.min(references.labels.len());
-        let found = detections(&model, &known, &unknown, &references, k, device)?;
+        let found = detections(&model, sets, DEFAULT_K.min(sets[2].len()), device)?;
         let auroc = found.iter().map(|(score, result)| (*score, result.auroc()));
         let auroc = BTreeMap::from_iter(auroc);
         let unknown = &job.recipe.unknown_classes;

@@ -180,13 +180,9 @@ impl Evaluation<'_> {
             ),
             None => dataset.unknown.clone(),
         };
-        let (known, unknown) = (self.embedding(&dataset.test)?, self.embedding(&unknown)?);
-        let references = self.embedding(&dataset.train)?;
-        let k = self
-            .args
-            .k
-            .unwrap_or(DEFAULT_K.min(references.labels.len()));
-        let found = detections(&self.model, &known, &unknown, &references, k, &self.device)
+        let sets = [&dataset.test, &unknown, &dataset.train];
+        let k = self.args.k.unwrap_or(DEFAULT_K.min(sets[2].len()));
+        let found = detections(&self.model, sets, k, &self.device)
             .with_context(|| format!("--method open-set --k {k}"))?;
         let head = ["known by", "AUROC", "OpenAUC", "FPR@95TPR"];
         let mut cells = vec![head.map(str::to_owned).to_vec()];
@@ -198,9 +194,9 @@ impl Evaluation<'_> {
         print(format_args!(
             "{}: {} test samples of {} known classes and {} unknown samples\n{}",
             self.title(),
-            known.labels.len(),
+            dataset.test.len(),
             dataset.classes.len(),
-            unknown.labels.len(),
+            unknown.len(),
             columns(&cells)
         ))?;
         let curves = found

@@ -62,7 +62,7 @@ impl<'a> Confusion<'a> {
         let names: Vec<String> = self.classes.names().map(quoted).collect();
         let mut text = format!("label,{}\n", names.join(","));
         for (name, row) in names.iter().zip(&self.counts) {
-            let counts: Vec<String> = row.iter().map(usize::to_string).collect();
+            let counts = Vec::from_iter(row.iter().map(usize::to_string));
             text += &format!("{name},{}\n", counts.join(","));
         }
         text

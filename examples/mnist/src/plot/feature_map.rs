@@ -6,8 +6,9 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::canvas::{INK, LINE, Picture, Surface, centered, draw_axes, fitting, px};
-use super::points::{class_colour, draw_point};
+use super::canvas::{
+    INK, LINE, Picture, Surface, centered, class_colour, draw_axes, draw_point, fitting, px,
+};
 
 /// The side of the square of a map's points.
 const SIDE: u32 = 540;
