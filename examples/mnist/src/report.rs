@@ -117,9 +117,8 @@ fn map_figure(part: &Part, table: Option<&Table>) -> Result<String> {
 /// The curves of a run, which the script draws, and what an evaluation added.
 fn run_section(part: &Part) -> Result<String> {
     let history = &part.trained.state.history;
-    let last = history
-        .last()
-        .map(|last| format!("Epoch {}: {last}", last.epoch));
+    let last = history.last();
+    let last = last.map(|last| format!("Epoch {}: {last}", last.epoch));
     let mut html = format!(
         "<section class=\"run\"><h3>{}</h3><p class=\"notes\">{}</p><div class=\"curves\"></div><noscript>{}</noscript>",
         title_of(part),

@@ -86,6 +86,11 @@ impl Row {
     }
 }
 
+/// Mean and spread of a value, as a cell of a row.
+fn mean(digits: usize, value: impl Fn(&Outcome) -> Option<f64>) -> impl Fn(&Row) -> String {
+    move |row| row.cell(digits, &value)
+}
+
 /// The rows, in the order in which the losses are trained.
 #[derive(Debug, Clone, Serialize)]
 pub struct Table {
@@ -102,14 +107,15 @@ pub struct Table {
 impl Table {
     pub fn add(&mut self, loss: Loss, feature_dim: usize, outcome: Outcome) {
         let is_of_row = |row: &&mut Row| (row.loss, row.feature_dim) == (loss, feature_dim);
-        match self.rows.iter_mut().find(is_of_row) {
-            Some(row) => row.runs.push(outcome),
-            None => self.rows.push(Row {
-                loss,
-                feature_dim,
-                runs: vec![outcome],
-            }),
+        if let Some(row) = self.rows.iter_mut().find(is_of_row) {
+            return row.runs.push(outcome);
         }
+        let runs = vec![outcome];
+        self.rows.push(Row {
+            loss,
+            feature_dim,
+            runs,
+        });
     }
 
     /// The head and the rows, cell by cell.
@@ -120,29 +126,24 @@ impl Table {
             columns.push([head.to_owned()].into_iter().chain(cells).collect());
         };
         add("loss", &|row| row.loss.name().to_owned());
+        let class = mean(4, |run| Some(run.scores.class));
         if self.kind == Kind::OpenSet {
             add("features", &|row| row.feature_dim.to_string());
-            add("accuracy", &|row| row.cell(4, |run| Some(run.scores.class)));
+            add("accuracy", &class);
             let runs = self.rows.iter().flat_map(|row| &row.runs);
             let scores: BTreeSet<&str> = runs.flat_map(|run| run.auroc.keys().copied()).collect();
             for score in scores {
-                add(score, &|row| {
-                    row.cell(4, |run| run.auroc.get(score).copied())
-                });
+                add(score, &mean(4, |run| run.auroc.get(score).copied()));
             }
         } else {
             add("images", &|row| {
                 let images: usize = row.runs.iter().map(|run| run.images).sum();
                 (images / row.runs.len().max(1)).to_string()
             });
-            add("class", &|row| row.cell(4, |run| Some(run.scores.class)));
-            add("nearest center", &|row| {
-                row.cell(4, |run| run.scores.nearest_center)
-            });
+            add("class", &class);
+            add("nearest center", &mean(4, |run| run.scores.nearest_center));
             let neighbors = format!("k-NN of {}", self.references);
-            add(&neighbors, &|row| {
-                row.cell(4, |run| Some(run.scores.neighbors))
-            });
+            add(&neighbors, &mean(4, |run| Some(run.scores.neighbors)));
         }
         if self.kind == Kind::Published {
             let published = |row: &Row, value: fn(&Published) -> Option<f64>| {
@@ -153,12 +154,10 @@ impl Table {
             add("MXNet: nearest center", &|row| published(row, |it| it.2));
         }
         if self.kind == Kind::Gallery {
-            add("R-precision", &|row| {
-                row.cell(4, |run| run.separation.r_precision)
-            });
-            add("within", &|row| row.cell(4, |run| run.separation.within));
-            add("between", &|row| row.cell(4, |run| run.separation.between));
-            add("ratio", &|row| row.cell(1, |run| run.separation.ratio()));
+            add("R-precision", &mean(4, |run| run.separation.r_precision));
+            add("within", &mean(4, |run| run.separation.within));
+            add("between", &mean(4, |run| run.separation.between));
+            add("ratio", &mean(1, |run| run.separation.ratio()));
         }
         let cells = |row: usize| columns.iter().map(|column| column[row].clone()).collect();
         (0..=self.rows.len()).map(cells).collect()
@@ -170,12 +169,8 @@ impl Table {
             Select::Last => "after the last epoch",
             Select::Validation => "after the epoch that was best on the validation samples",
         };
-        let runs = self
-            .rows
-            .iter()
-            .map(|row| row.runs.len())
-            .max()
-            .unwrap_or(0);
+        let runs = self.rows.iter().map(|row| row.runs.len());
+        let runs = runs.max().unwrap_or(0);
         if self.kind == Kind::OpenSet {
             return vec![format!(
                 "Accuracy on known classes, and AUROC of known against unknown test samples by each score, {epoch}: mean ± \

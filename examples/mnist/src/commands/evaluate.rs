@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve, RocPoint};
+use burn_center_loss::evaluation::{OpenSet, RetrievalConfig, RetrievalSet, RocCurve, RocPoint};
 use clap::ValueEnum;
 
 use crate::cli::{EvaluateArgs, Method};
@@ -199,10 +199,8 @@ impl Evaluation<'_> {
             unknown.len(),
             columns(&cells)
         ))?;
-        let curves = found
-            .iter()
-            .map(|(score, result)| roc(score, result.detection()));
-        self.show(OPEN_SET, curves.collect())
+        let curve = |(score, result): &(&str, OpenSet)| roc(score, result.detection());
+        self.show(OPEN_SET, found.iter().map(curve).collect())
     }
 
     /// Draws `curves` into the directory of the run, writes its report anew, and says where both are.

@@ -30,12 +30,8 @@ impl<'a> Confusion<'a> {
         let mut cells = vec![head.into_iter().map(str::to_owned).collect()];
         for (name, row) in names.iter().zip(&self.counts) {
             let counts = row.iter().map(usize::to_string);
-            cells.push(
-                [format!("label {name}")]
-                    .into_iter()
-                    .chain(counts)
-                    .collect(),
-            );
+            let label = std::iter::once(format!("label {name}"));
+            cells.push(label.chain(counts).collect());
         }
         let matrix = columns(&cells);
         if matrix.lines().all(|line| line.chars().count() <= width) {

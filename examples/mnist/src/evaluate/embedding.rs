@@ -90,10 +90,9 @@ impl Embedding {
 
     /// Which of `predictions` are right.
     pub fn hits(&self, predictions: &[usize]) -> Vec<bool> {
-        let pairs = self.labels.iter().zip(predictions);
-        pairs
-            .map(|(&label, &prediction)| usize::from(label) == prediction)
-            .collect()
+        let labels = self.labels.iter().map(|&label| usize::from(label));
+        let pairs = labels.zip(predictions);
+        pairs.map(|(label, &class)| label == class).collect()
     }
 
     /// The accuracies of all methods, with neighbors among `references`.
@@ -105,11 +104,11 @@ impl Embedding {
     ) -> Result<Scores> {
         let (features, labels) = (self.features_on(device), self.labels_on(device));
         let neighbors = references.classifier(DEFAULT_K.min(references.labels.len()), device)?;
+        let nearest_center = |by: &NearestCenter| by.score(features.clone(), labels.clone());
+        let nearest_center = centers.map(nearest_center).transpose()?;
         Ok(Scores {
             class: self.accuracy(&self.predictions),
-            nearest_center: centers
-                .map(|centers| centers.score(features.clone(), labels.clone()))
-                .transpose()?,
+            nearest_center,
             neighbors: neighbors.score(features, labels)?,
         })
     }

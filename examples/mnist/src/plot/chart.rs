@@ -35,10 +35,8 @@ pub struct Series {
 pub fn charts(charts: &[Chart], (width, height): (u32, u32)) -> Result<Picture> {
     Picture::draw(width * charts.len() as u32, height, |surface| {
         let panels = surface.split_evenly((1, charts.len()));
-        charts
-            .iter()
-            .zip(&panels)
-            .try_for_each(|(chart, panel)| chart.draw(panel))
+        let mut charts = charts.iter().zip(&panels);
+        charts.try_for_each(|(chart, panel)| chart.draw(panel))
     })
 }
 
@@ -46,11 +44,9 @@ impl Chart {
     fn draw(&self, surface: &Surface<'_>) -> Result<()> {
         let span = |coordinate: fn(&(f64, f64)) -> f64, margin: f64| {
             let points = self.series.iter().flat_map(|series| &series.points);
-            let (low, high) = points
-                .map(coordinate)
-                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                    (low.min(value), high.max(value))
-                });
+            let values = points.map(coordinate);
+            let low = values.clone().fold(f64::INFINITY, f64::min);
+            let high = values.fold(f64::NEG_INFINITY, f64::max);
             let margin = margin.max((high - low) * 0.08);
             low - margin..high + margin
         };
@@ -85,10 +81,8 @@ impl Chart {
             let style = class_colour(index).stroke_width(px(2));
             let points = thinned(points, spans);
             if !self.is_roc {
-                let dots = points
-                    .iter()
-                    .map(|&point| Circle::new(point, px(3), style.filled()));
-                chart.draw_series(dots)?;
+                let dot = |&point: &(f64, f64)| Circle::new(point, px(3), style.filled());
+                chart.draw_series(points.iter().map(dot))?;
             }
             chart
                 .draw_series(LineSeries::new(points, style))?

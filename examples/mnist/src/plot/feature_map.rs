@@ -167,9 +167,8 @@ impl FeatureMap {
                 median(label, |point| point.1)?,
             ))
         };
-        (0..=u8::MAX)
-            .filter_map(|label| Some((label, place(label)?)))
-            .collect()
+        let named = |label| Some((label, place(label)?));
+        (0..=u8::MAX).filter_map(named).collect()
     }
 }
 

@@ -66,10 +66,8 @@ fn leading_direction(rows: &[Vec<f64>], feature_dim: usize) -> Vec<f64> {
 }
 
 fn centered(row: &[f32], mean: &[f64]) -> Vec<f64> {
-    let values = row.iter().zip(mean);
-    values
-        .map(|(&value, mean)| f64::from(value) - mean)
-        .collect()
+    let values = row.iter().copied().map(f64::from).zip(mean);
+    values.map(|(value, mean)| value - mean).collect()
 }
 
 fn add(sum: &mut [f64], factor: f64, row: &[f64]) {
