@@ -66,17 +66,10 @@ impl TrainingJob {
         select: Select,
         device: &Device,
     ) -> Result<(usize, Model)> {
-        let last = last_checkpoint(run)?;
-        let state = checkpoint::state(&last)?;
+        let state = checkpoint::state(&last_checkpoint(run)?)?;
         state.ensure_classes(&dataset.classes)?;
-        let (epoch, path) = match select {
-            Select::Last => (state.epoch, last),
-            Select::Validation => {
-                let epoch = state.best_epoch();
-                (epoch, checkpoint::of_epoch(run, epoch))
-            }
-        };
-        let record = checkpoint::model_record(&path)?;
+        let epoch = select.epoch(&state);
+        let record = checkpoint::model_record(&checkpoint::of_epoch(run, epoch))?;
         Ok((epoch, self.model(dataset, device)?.load(record)?.valid()))
     }
 

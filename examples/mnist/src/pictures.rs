@@ -82,13 +82,16 @@ fn feature_map(
     };
     let is_angular = matches!(embedding.metric, KnnMetric::Cosine);
     let centers = snapshot.centers.as_deref().unwrap_or_default();
-    let axis = |which: &str| match embedding.feature_dim {
-        1..=2 => format!("{which} feature"),
-        count => format!("{which} principal component of {count} features"),
+    let axes = match embedding.feature_dim {
+        1 => ["feature".to_owned(), String::new()],
+        2 => ["first", "second"].map(|which| format!("{which} feature")),
+        n => {
+            ["first", "second"].map(|which| format!("{which} principal component of {n} features"))
+        }
     };
     FeatureMap {
         title,
-        axes: ["first", "second"].map(axis),
+        axes,
         points: points(&embedding.features),
         labels: embedding.labels.clone(),
         names: names.to_vec(),
@@ -105,9 +108,10 @@ fn feature_map(
 pub fn curves_of(history: &[EpochMetrics]) -> [Chart; 2] {
     let series = |name: &str, value: fn(&EpochMetrics) -> Option<f64>| Series {
         name: name.to_owned(),
-        points: Vec::from_iter(
-            (history.iter()).filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?))),
-        ),
+        points: history
+            .iter()
+            .filter_map(|it| Some((it.epoch as f64, value(it)?)))
+            .collect(),
     };
     let losses = vec![series("train", |epoch| Some(epoch.train_loss))];
     let mut accuracies = vec![

@@ -10,7 +10,7 @@ use crate::data::Classes;
 use crate::evaluate::{DEFAULT_K, Scores, Separation};
 use crate::recipe::Loss;
 use crate::terminal::{columns, mean_and_error};
-use crate::train::{EpochMetrics, Snapshot, Trained};
+use crate::train::{EpochMetrics, Snapshot, State, Trained};
 
 /// Which epoch of a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -23,13 +23,16 @@ pub enum Select {
 }
 
 impl Select {
+    pub fn epoch(self, state: &State) -> usize {
+        match self {
+            Self::Last => state.epoch,
+            Self::Validation => state.best_epoch(),
+        }
+    }
+
     /// What was measured after that epoch, and its snapshot.
     pub fn of(self, trained: &Trained) -> Option<(&EpochMetrics, &Snapshot)> {
-        let epoch = match self {
-            Self::Last => trained.state.epoch,
-            Self::Validation => trained.state.best_epoch(),
-        };
-        let index = epoch.checked_sub(1)?;
+        let index = self.epoch(&trained.state).checked_sub(1)?;
         let metrics = trained.state.history.get(index)?;
         Some((metrics, trained.snapshots.get(index)?))
     }
