@@ -130,7 +130,7 @@ impl Evaluation<'_> {
         let count = test.labels.len();
         ensure!(
             count > 1,
-            "--method retrieval: compares test samples with each other, but there is only one"
+            "--method retrieval: there is only one test sample"
         );
         let k = self.args.k.unwrap_or(DEFAULT_K.min(count - 1));
         let report = RetrievalConfig::new()
@@ -138,8 +138,9 @@ impl Evaluation<'_> {
             .with_ks(vec![1, k])
             .evaluate(&set)
             .with_context(|| format!("--k {k}"))?;
+        let matched = report.queries_with_match();
         ensure!(
-            report.queries_with_match() > 0,
+            matched > 0,
             "--method retrieval: no class has two test samples"
         );
         print(format_args!(

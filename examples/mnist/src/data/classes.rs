@@ -1,8 +1,8 @@
 //! The classes of a data set: its labels as they are in the files, numbered from 0 on, and their names.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,7 @@ impl Classes {
         for &label in unknown {
             ensure!(
                 self.number(label).is_some(),
-                "--unknown-classes: {label} is no class of the data, whose labels are {}",
-                self.listed()
+                "--unknown-classes: {label} is no class of the data, whose labels are {self}"
             );
         }
         let is_known = |class: &&Class| !unknown.contains(&class.label);
@@ -79,11 +78,12 @@ impl Classes {
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|class| class.name.as_str())
     }
+}
 
-    /// The labels, as a message lists them.
-    pub fn listed(&self) -> String {
-        let labels: Vec<String> = self.0.iter().map(|class| class.label.to_string()).collect();
-        labels.join(" ")
+/// The labels, as a message lists them.
+impl fmt::Display for Classes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Vec::from_iter(self.labels().map(|label| label.to_string())).join(" "))
     }
 }
 

@@ -69,13 +69,11 @@ impl Files {
             let has = |&set| [IMAGES, LABELS].map(|kind| !files.named(set, kind).is_empty());
             sets.iter().all(|set| has(set) == [true; 2])
         };
-        let listed = || {
-            let name = |prefix: &String| match split_name(prefix) {
-                "" => "\"\" (without a prefix)".to_owned(),
-                name => name.to_owned(),
-            };
-            Vec::from_iter(prefixes.iter().map(name)).join(", ")
+        let name = |prefix| match split_name(prefix) {
+            "" => "\"\" (without a prefix)",
+            name => name,
         };
+        let listed = Vec::from_iter(prefixes.iter().map(|prefix| name(prefix))).join(", ");
         match &source.split {
             Some(split) => {
                 candidates.retain(|Self { prefix, .. }| {
@@ -83,8 +81,7 @@ impl Files {
                 });
                 ensure!(
                     !candidates.is_empty(),
-                    "--split {split}: not in {place}, which has {}",
-                    listed()
+                    "--split {split}: not among the splits in {place}: {listed}"
                 );
             }
             None if candidates.iter().any(is_whole) => candidates.retain(is_whole),
@@ -92,8 +89,7 @@ impl Files {
         }
         ensure!(
             candidates.len() <= 1,
-            "several splits in {place}: {}; choose one with --split",
-            listed()
+            "several splits in {place}: {listed}; choose one with --split"
         );
         Ok(candidates.pop().unwrap_or_else(|| split(&String::new())))
     }

@@ -77,19 +77,17 @@ impl Dataset {
         };
         ensure!(
             all.len() > 1,
-            "--data-dir: all labels are {}, but a network needs at least two classes",
-            all.listed()
+            "--data-dir: all labels are {all}, but a network needs at least two classes"
         );
         let classes = all.without(&recipe.unknown_classes)?;
         let [train, _] = train.parted(&all, &classes)?;
         let [test, unknown] = test.parted(&all, &classes)?;
-        let listed = classes.listed();
         ensure!(
             train.len() > 1,
-            "{} training samples of the classes {listed}: at least two are needed, one for validation",
+            "{} training samples of the classes {classes}: at least two are needed, one for validation",
             train.len()
         );
-        ensure!(test.len() > 0, "no test samples of the classes {listed}");
+        ensure!(test.len() > 0, "no test samples of the classes {classes}");
         ensure!(
             recipe.unknown_classes.is_empty() || unknown.len() > 0,
             "--unknown-classes: there are no test samples of {:?}",

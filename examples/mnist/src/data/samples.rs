@@ -68,11 +68,10 @@ impl Samples {
         let foreign = |&label: &u8| all.number(label).is_none();
         if let Some(index) = self.labels.iter().position(foreign) {
             bail!(
-                "{}: label {} at index {index}; this run has {} classes, with the labels {}",
+                "{}: label {} at index {index}; this run has {} classes, with the labels {all}",
                 self.path.display(),
                 self.labels[index],
-                all.len(),
-                all.listed()
+                all.len()
             );
         }
         let number = |label: u8| known.number(label);

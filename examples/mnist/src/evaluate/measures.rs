@@ -74,11 +74,7 @@ impl Separation {
             let scores = scores.filter(|&(_, &same)| same == of_one_class);
             let scores = Vec::from_iter(scores.map(|(score, _)| *score));
             let mean = scores.iter().sum::<f64>() / scores.len() as f64;
-            let nearest = if metric == KnnMetric::Cosine {
-                1.0
-            } else {
-                0.0
-            };
+            let nearest = f64::from(metric == KnnMetric::Cosine);
             Some(nearest - mean).filter(|distance| distance.is_finite())
         };
         Ok(Self {

@@ -95,8 +95,8 @@ pub fn model_record(checkpoint: &Path) -> Result<ModuleRecord> {
 /// The optimizer as it was, from one of the same recipe.
 pub fn restore(checkpoint: &Path, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer> {
     let path = checked(checkpoint, OPTIMIZER)?;
-    let record =
-        OptimizerRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    let record = OptimizerRecord::load(&path);
+    let record = record.map_err(|error| anyhow!("{}: {error}", path.display()))?;
     Ok(optimizer.load_record(record))
 }
 

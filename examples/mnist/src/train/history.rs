@@ -55,9 +55,8 @@ impl State {
     pub fn ensure_classes(&self, classes: &Classes) -> Result<()> {
         ensure!(
             self.classes == *classes,
-            "the run was trained on the labels {}, but the data has the labels {}",
-            self.classes.listed(),
-            classes.listed()
+            "the run was trained on the labels {}, but the data has the labels {classes}",
+            self.classes
         );
         Ok(())
     }
