@@ -19,7 +19,10 @@ use burn::train::{
     ClassificationOutput, InferenceStep, Learner, LearningResult, SupervisedTraining, TrainOutput,
     TrainStep,
 };
-use burn_center_loss::{CenterLoss, MarginSoftmax, ProxyAnchor, ProxyNca, SoftTriple};
+use burn_center_loss::{
+    CenterLoss, ContrastiveCenterLoss, DistanceSoftmax, IslandLoss, MarginSoftmax, ProxyAnchor,
+    ProxyNca, SoftTriple, TripletCenterLoss,
+};
 
 pub const CLASSES: usize = 3;
 pub const WIDTH: usize = 2;
@@ -69,6 +72,10 @@ loss!(MarginSoftmax);
 loss!(ProxyAnchor);
 loss!(ProxyNca);
 loss!(SoftTriple);
+loss!(DistanceSoftmax);
+loss!(ContrastiveCenterLoss);
+loss!(TripletCenterLoss);
+loss!(IslandLoss);
 
 #[derive(Module, Debug)]
 pub struct Model<L: Module> {

@@ -15,6 +15,7 @@ mod contract;
 mod devices;
 mod distance_golden;
 mod distance_numbers;
+mod distance_softmax;
 mod evaluation_calibration;
 mod evaluation_clustering;
 #[cfg(feature = "train")]

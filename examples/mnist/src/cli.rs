@@ -76,9 +76,8 @@ pub struct CompareArgs {
     /// The recipes to start from
     #[arg(long, value_enum, default_value = "full", conflicts_with = "resume")]
     pub preset: Preset,
-    /// The losses to compare in a gallery, with a comma between: the same network, with batch normalisation behind it for
-    /// losses over angles, and the same number of images; center goes on from joint [default: softmax,joint,center, each with its own recipe, beside the
-    /// published figures]
+    /// The losses to compare in a gallery, with a comma between: the same network and the same number of
+    /// images; center goes on from joint [default: softmax,joint,center, each with its own recipe, beside the published figures]
     #[arg(
         long,
         value_enum,

@@ -32,10 +32,12 @@ pub struct Samples {
 }
 
 impl Samples {
-    /// The samples of one set of files, with the labels of the file. Images are made smaller by the factor `shrink`.
+    /// The samples of one set of files, with the labels of the file. Images are made smaller by the factor `shrink`,
+    /// or by the largest one that leaves the network enough.
     pub fn read(files: &Files, set: Set, shrink: usize) -> Result<Self> {
         let (images_path, path) = (files.path(set, IMAGES)?, files.path(set, LABELS)?);
         let images = read_images(&images_path)?;
+        let shrink = shrink.clamp(1, (images.height.min(images.width) / MIN_SIDE).max(1));
         let images = match files.transpose() {
             true => images.transposed().shrunk(shrink),
             false => images.shrunk(shrink),

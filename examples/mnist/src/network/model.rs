@@ -10,6 +10,14 @@ use super::objective::Objective;
 /// Where a [`Model`] has its center loss.
 pub const CENTER_LOSS: &str = "objective.Softmax.center_loss";
 
+/// Where a [`Model`] has the vectors of the classes that its optimizer moves, whatever its loss is.
+pub const CLASS_VECTORS: [&str; 4] = [
+    "objective.Softmax.class.weight",
+    "objective.Distance.centers",
+    "objective.Margin.centers",
+    "objective.ProxyAnchor.centers",
+];
+
 /// A network that makes features of images, and what is asked of the features.
 #[derive(Module, Debug)]
 pub struct Model {

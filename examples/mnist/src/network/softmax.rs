@@ -1,7 +1,7 @@
 //! Softmax cross-entropy over a class layer, with center loss beside it or in its place.
 
 use anyhow::Result;
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
@@ -14,6 +14,8 @@ pub struct SoftmaxConfig {
     pub bias: bool,
     /// `None` is Burn's default.
     pub initializer: Option<Initializer>,
+    /// In place of random ones, a row for each class.
+    pub class_vectors: Option<Tensor<2>>,
     pub center_loss: Option<CenterLossConfig>,
     /// Whether the center loss is all that is minimized.
     pub alone: bool,
@@ -36,8 +38,14 @@ impl SoftmaxConfig {
             Some(initializer) => class.with_initializer(initializer.clone()),
             None => class,
         };
+        let mut class = class.init(device);
+        if let Some(vectors) = &self.class_vectors {
+            // In order in memory, as a checkpoint brings it back: products of other orders are rounded differently.
+            let weight = vectors.clone().transpose().into_data();
+            class.weight = Param::from_tensor(Tensor::from_data(weight, device));
+        }
         Ok(Softmax {
-            class: class.init(device),
+            class,
             center_loss: match &self.center_loss {
                 Some(config) => Some(config.try_init(device)?),
                 None => None,

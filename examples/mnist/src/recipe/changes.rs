@@ -49,12 +49,15 @@ impl Changes {
     /// Puts what was given in place of what `recipe` says; what its loss does not have is left as it is.
     pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
         let (loss, scale, margin) = (recipe.loss, recipe.scale, recipe.margin);
-        let warmup = recipe.margin_warmup;
+        let (warmup, start) = (recipe.margin_warmup, recipe.softmax_start);
         recipe.update_from_arg_matches(&self.0)?;
         let kept = |option, given, before| if loss.has(option) { given } else { before };
         recipe.scale = kept("scale", recipe.scale, scale);
         recipe.margin = kept("margin", recipe.margin, margin);
         recipe.margin_warmup = kept("margin_warmup", recipe.margin_warmup, warmup);
+        if !loss.has("softmax_start") {
+            recipe.softmax_start = start;
+        }
         ensure!(
             recipe.lr_step.is_some() || !self.is_given("lr_factor"),
             "--lr-factor: has no effect without --lr-step"

@@ -14,6 +14,9 @@ pub enum Loss {
     Joint,
     /// Center loss alone, from a trained joint run on, with its centers at rest
     Center,
+    /// Softmax over distances to centers, which are both class layer and centers; the margin is a part of the distance to
+    /// the own center
+    DistanceSoftmax,
     /// Softmax over cosines, without a margin
     NormalizedSoftmax,
     /// Softmax over cosines; the cosine of the target class is lowered by the margin
@@ -45,6 +48,7 @@ impl Loss {
             Self::Softmax => "softmax",
             Self::Joint => "joint",
             Self::Center => "center",
+            Self::DistanceSoftmax => "distance-softmax",
             Self::NormalizedSoftmax => "normalized-softmax",
             Self::CosFace => "cosface",
             Self::ArcFace => "arcface",
@@ -56,20 +60,26 @@ impl Loss {
 
     /// Whether the directions of the features are all that counts.
     pub fn is_angular(self) -> bool {
-        !Self::PUBLISHED.contains(&self)
+        !Self::PUBLISHED.contains(&self) && self != Self::DistanceSoftmax
     }
 
     /// Whether `option`, a field of [`Recipe`](super::Recipe), changes anything about this loss.
     pub fn has(self, option: &str) -> bool {
         let has_centers = matches!(self, Self::Joint | Self::Center);
-        let softens = matches!(self, Self::CosFace | Self::ArcFace | Self::AdaFace);
+        let softens = matches!(
+            self,
+            Self::DistanceSoftmax | Self::CosFace | Self::ArcFace | Self::AdaFace
+        );
         match option {
-            "lambda" => has_centers,
-            "lambda_warmup" | "alpha" | "update_rule" => self == Self::Joint,
+            "lambda" => has_centers || self == Self::DistanceSoftmax,
+            "lambda_warmup" => matches!(self, Self::Joint | Self::DistanceSoftmax),
+            "alpha" | "update_rule" => self == Self::Joint,
             "class_balance" => self != Self::Softmax && self != Self::ProxyAnchor,
-            "scale" => self.is_angular(),
+            "scale" => self.is_angular() || self == Self::DistanceSoftmax,
             "margin" => softens || matches!(self, Self::SphereFace | Self::ProxyAnchor),
             "margin_warmup" => softens,
+            "softmax_start" => self.is_angular() && self != Self::ProxyAnchor,
+            "class_rate" => self != Self::Center,
             _ => true,
         }
     }

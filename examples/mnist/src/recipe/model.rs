@@ -1,15 +1,21 @@
 //! The network and the loss of a recipe.
 
+use std::f32::consts::TAU;
+
 use anyhow::{Context, Result, ensure};
 use burn::nn::Initializer;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use burn_center_loss::{
-    CenterLossConfig, Margin, MarginSoftmaxConfig, ProxyAnchorConfig, Schedule, UpdateRule,
+    CenterLossConfig, DistanceSoftmaxConfig, Margin, MarginSoftmaxConfig, ProxyAnchorConfig,
+    Schedule, UpdateRule,
 };
 
 use super::loss::Loss;
 use super::options::{CenterRule, Initialization, Recipe};
 use crate::network::{LeNetPlusPlusConfig, Model, Objective, SoftmaxConfig};
+
+/// How far from the origin the centers of two features start under softmax over distances.
+const FIRST_RADIUS: f64 = 3.0;
 
 impl Recipe {
     /// The model with random weights and centers.
@@ -47,10 +53,25 @@ impl Recipe {
                     size,
                     bias: self.bias,
                     initializer: self.initializer(),
+                    class_vectors: self.class_vectors(num_classes, device),
                     center_loss: self.center_loss(size, steps_per_epoch),
                     alone: self.loss == Loss::Center,
                 };
                 Ok(Objective::Softmax(softmax.init(device)?))
+            }
+            Loss::DistanceSoftmax => {
+                let config = DistanceSoftmaxConfig::new(num_classes, self.feature_dim)
+                    .with_scale(self.scale()?)
+                    .with_margin(self.margin()?)
+                    .with_margin_schedule(self.margin_schedule(steps_per_epoch))
+                    .with_pull(self.lambda / 2.0)
+                    .with_pull_schedule(self.warmup(self.lambda_warmup, steps_per_epoch))
+                    .with_class_balance(self.class_balance);
+                let loss = match self.class_vectors(num_classes, device) {
+                    Some(vectors) => config.init_with_centers(vectors.mul_scalar(FIRST_RADIUS))?,
+                    None => config.try_init(device)?,
+                };
+                Ok(Objective::Distance(loss))
             }
             Loss::ProxyAnchor => {
                 let config = ProxyAnchorConfig::new(num_classes, self.feature_dim)
@@ -65,13 +86,14 @@ impl Recipe {
             | Loss::AdaFace => {
                 let config = MarginSoftmaxConfig::new(num_classes, self.feature_dim)
                     .with_margin(self.library_margin()?)
-                    .with_margin_schedule(match self.margin_warmup {
-                        Some(part) => self.warmup(part, steps_per_epoch),
-                        None => Schedule::Constant,
-                    })
+                    .with_margin_schedule(self.margin_schedule(steps_per_epoch))
                     .with_scale(self.scale()?)
                     .with_class_balance(self.class_balance);
-                let loss = config.try_init(device).context("--margin")?;
+                let loss = match self.class_vectors(num_classes, device) {
+                    Some(vectors) => config.init_with_centers(vectors),
+                    None => config.try_init(device),
+                };
+                let loss = loss.context("--margin")?;
                 Ok(Objective::Margin(loss))
             }
         }
@@ -146,6 +168,13 @@ impl Recipe {
         direct.with_alpha(self.alpha).with_alpha_schedule(schedule)
     }
 
+    fn margin_schedule(&self, steps_per_epoch: usize) -> Schedule {
+        match self.margin_warmup {
+            Some(part) => self.warmup(part, steps_per_epoch),
+            None => Schedule::Constant,
+        }
+    }
+
     /// A rise over `part` of all steps.
     fn warmup(&self, part: f64, steps_per_epoch: usize) -> Schedule {
         let steps = (self.epochs * steps_per_epoch) as f64 * part;
@@ -153,6 +182,25 @@ impl Recipe {
             0 => Schedule::Constant,
             steps => Schedule::LinearWarmup { steps },
         }
+    }
+
+    /// The first vectors of the classes, of length 1 and evenly around the origin, if there are two features. Random ones
+    /// may have a class that wins nowhere, and the few numbers of a class layer are slow to leave that.
+    fn class_vectors(&self, num_classes: usize, device: &Device) -> Option<Tensor<2>> {
+        if self.feature_dim != 2 || self.initialization != Initialization::Kaiming {
+            return None;
+        }
+        let angles = (0..num_classes).map(|class| TAU * class as f32 / num_classes as f32);
+        let values: Vec<f32> = angles
+            .flat_map(|angle| [angle.cos(), angle.sin()])
+            .collect();
+        let vectors = TensorData::new(values, [num_classes, 2]);
+        Some(Tensor::from_data(vectors, device))
+    }
+
+    /// The number of steps of `softmax_start`.
+    pub fn softmax_steps(&self, steps_per_epoch: usize) -> usize {
+        ((self.epochs * steps_per_epoch) as f64 * self.softmax_start) as usize
     }
 
     /// `None` is Burn's default.

@@ -1,7 +1,9 @@
 //! The optimizer of a recipe and its learning rate.
 
 use anyhow::{Result, anyhow};
+use burn::module::ParamGroup;
 use burn::optim::decay::WeightDecayConfig;
+use burn::optim::grad_clipping::GradientClippingConfig;
 use burn::optim::lr_scheduler::LrSchedulerConfig;
 use burn::optim::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::optim::lr_scheduler::module_lr_scheduler::{ModuleLrScheduler, ModuleLrSchedulerConfig};
@@ -11,7 +13,7 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn_center_loss::CenterLoss;
 
 use super::options::{Optimizer, Recipe};
-use crate::network::CENTER_LOSS;
+use crate::network::{CENTER_LOSS, CLASS_VECTORS};
 
 /// The part of all steps in which the learning rate rises, where it rises.
 const RISE: f64 = 0.2;
@@ -21,9 +23,18 @@ impl Recipe {
         let decay = (self.weight_decay > 0.0).then_some(WeightDecayConfig {
             penalty: self.weight_decay as f32,
         });
+        let clipping = self
+            .clip
+            .map(|norm| GradientClippingConfig::Norm(norm as f32));
         let optimizer = match self.optimizer {
-            Optimizer::Adam => AdamConfig::new().with_weight_decay(decay).init(),
-            Optimizer::Sgd => SgdConfig::new().with_weight_decay(decay).init(),
+            Optimizer::Adam => AdamConfig::new()
+                .with_weight_decay(decay)
+                .with_grad_clipping(clipping)
+                .init(),
+            Optimizer::Sgd => SgdConfig::new()
+                .with_weight_decay(decay)
+                .with_gradient_clipping(clipping)
+                .init(),
         };
         // Only the gradient rule gives the centers gradients; weight decay must not pull them to the origin.
         let centers = CenterLoss::centers_param_group(CENTER_LOSS);
@@ -36,7 +47,9 @@ impl Recipe {
             None => LrSchedulerConfig::Constant(self.alpha),
             Some(_) => self.rate_schedule(self.alpha, steps_per_epoch),
         };
+        let classes = self.rate_schedule((self.lr * self.class_rate).min(1.0), steps_per_epoch);
         ModuleLrSchedulerConfig::new(network)
+            .with_group(ParamGroup::from_paths(CLASS_VECTORS.to_vec()), classes)
             .with_group(CenterLoss::centers_param_group(CENTER_LOSS), centers)
             .init()
             .map_err(|message| anyhow!("--lr: {message}"))

@@ -25,6 +25,11 @@ pub struct Recipe {
     /// The learning rate, or its peak where it rises and falls
     #[arg(long, value_name = "RATE", value_parser = rules::rate)]
     pub lr: f64,
+    /// What the learning rate is multiplied by for the vectors of the classes: those of the class layer, centers under
+    /// distance-softmax, and proxies
+    #[arg(long, value_name = "FACTOR", value_parser = rules::positive)]
+    #[serde(default = "one")]
+    pub class_rate: f64,
     /// Lower the learning rate, and alpha with it, every so many epochs; otherwise it rises for a fifth of the steps and
     /// then falls to zero
     #[arg(long, value_name = "EPOCHS", value_parser = rules::count)]
@@ -32,6 +37,11 @@ pub struct Recipe {
     /// What `--lr-step` multiplies the learning rate by
     #[arg(long, value_name = "FACTOR", value_parser = rules::rate)]
     pub lr_factor: f64,
+    /// Shorten the gradient of a layer's weights to this length where it is longer; that of the loss over angles grows
+    /// without bound as a feature comes near the origin
+    #[arg(long, value_name = "LENGTH", value_parser = rules::positive)]
+    #[serde(default)]
+    pub clip: Option<f64>,
     /// How strongly the weights of the network are pulled to zero
     #[arg(long, value_name = "PENALTY", value_parser = rules::penalty)]
     pub weight_decay: f64,
@@ -61,6 +71,11 @@ pub struct Recipe {
     /// The part of all steps, from 0 to 1, in which the margin rises
     #[arg(long, value_name = "PART", value_parser = rules::part)]
     pub margin_warmup: Option<f64>,
+    /// The part of all steps, from 0 to 1, in which a loss over angles is at first softmax over the same class vectors with
+    /// their lengths; scale and margin begin behind it
+    #[arg(long, value_name = "PART", value_parser = rules::part)]
+    #[serde(default)]
+    pub softmax_start: f64,
     /// The number of features; two can be drawn as they are, more are drawn along their principal components
     #[arg(long, value_name = "N", value_parser = rules::count)]
     pub feature_dim: usize,
@@ -79,7 +94,8 @@ pub struct Recipe {
     /// The labels of classes to leave out of training, with a comma between
     #[arg(long, value_name = "CLASSES", value_delimiter = ',')]
     pub unknown_classes: Vec<u8>,
-    /// Make the images smaller: each pixel is the mean of a square of so many pixels a side; 2 is about four times as fast
+    /// Make the images smaller, as far as 8 pixels a side are left: each pixel is the mean of a square of so many pixels a
+    /// side; 2 is about four times as fast
     #[arg(long, value_name = "PIXELS", value_parser = rules::side)]
     pub shrink: usize,
     /// Move every training image at random by up to so many pixels in each direction
@@ -97,6 +113,11 @@ pub struct Recipe {
     /// Decides the initial weights and the order of the samples
     #[arg(long, value_name = "N")]
     pub seed: u64,
+}
+
+/// The class rate of runs that were recorded before there was one.
+fn one() -> f64 {
+    1.0
 }
 
 /// How the centers follow the features beside softmax: the library's rules by name, without their rate.

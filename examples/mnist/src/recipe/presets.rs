@@ -46,16 +46,15 @@ impl Preset {
 
 fn quick(loss: Loss) -> Recipe {
     let (epochs, train_size, lr) = match loss {
-        Loss::Softmax => (2, 7_000, 3e-3),
-        Loss::Center => (1, 2_500, 5e-4),
-        // Rotating the classes apart while they are pulled together takes longer.
-        Loss::Joint => (3, 8_000, 3e-3),
-        Loss::CosFace => (3, 8_000, 3e-3),
-        // Over angles the classes cannot pass each other through the origin: a larger rate gets them around, but for
-        // cosface, which it throws about.
-        _ => (3, 8_000, 1e-2),
+        Loss::Softmax => (2, 14_000, 3e-3),
+        Loss::Center => (1, 5_000, 5e-4),
+        // Proxies start anywhere, and features cannot pass each other through the origin: a larger rate gets them around.
+        Loss::ProxyAnchor => (3, 16_000, 1e-2),
+        // Moving the classes apart while they are pulled together takes longer.
+        _ => (3, 16_000, 3e-3),
     };
     let (scale, margin) = on_a_circle(loss);
+    let starts_as_softmax = loss.has("softmax_start");
     Recipe {
         loss,
         epochs,
@@ -64,15 +63,20 @@ fn quick(loss: Loss) -> Recipe {
         lr,
         lr_step: None,
         lr_factor: 0.1,
+        // The few numbers of a class layer do not get where the classes go at the rate of the network. Directions, which
+        // start evenly, had better stay.
+        class_rate: if loss.is_angular() { 1.0 } else { 10.0 },
+        // The gradient of an angle is one by the length of the feature: the few near the origin would decide everything.
+        clip: starts_as_softmax.then_some(0.1),
         weight_decay: 0.0,
         feature_dim: 2,
-        // With a bias, nearest center stays behind the class layer: README has the figures.
+        // With a bias, nearest center stays behind the class layer.
         bias: false,
         // At first all images have features of nearly the same direction. Over angles alone a network hardly gets away
-        // from there: README has the figures.
-        feature_norm: loss.is_angular(),
+        // from there.
+        feature_norm: loss.is_angular() && !starts_as_softmax,
         initialization: Initialization::Kaiming,
-        lambda: 0.05,
+        lambda: 0.1,
         lambda_warmup: 0.5,
         alpha: 0.5,
         update_rule: CenterRule::Paper,
@@ -80,9 +84,11 @@ fn quick(loss: Loss) -> Recipe {
         scale,
         margin,
         margin_warmup: loss.has("margin_warmup").then_some(0.5),
+        softmax_start: if starts_as_softmax { 0.5 } else { 0.0 },
         num_classes: None,
         unknown_classes: Vec::new(),
-        shrink: 1,
+        // Four times as many images in the same time, which is worth more than the pixels.
+        shrink: 2,
         shift: 0,
         train_size: Some(train_size),
         validation_size: 500,
@@ -96,11 +102,12 @@ fn quick(loss: Loss) -> Recipe {
 fn on_a_circle(loss: Loss) -> (Option<f64>, Option<f64>) {
     match loss {
         Loss::Softmax | Loss::Joint | Loss::Center => (None, None),
+        Loss::DistanceSoftmax => (Some(0.5), Some(0.0)),
         Loss::NormalizedSoftmax => (Some(8.0), None),
-        Loss::CosFace => (Some(8.0), Some(0.1)),
-        Loss::ArcFace => (Some(8.0), Some(0.2)),
+        Loss::CosFace => (Some(24.0), Some(0.1)),
+        Loss::ArcFace => (Some(28.0), Some(0.1)),
         Loss::SphereFace => (Some(2.0), Some(2.0)),
-        Loss::AdaFace => (Some(8.0), Some(0.1)),
+        Loss::AdaFace => (Some(24.0), Some(0.1)),
         Loss::ProxyAnchor => (Some(8.0), Some(0.1)),
     }
 }
@@ -109,13 +116,14 @@ fn full(loss: Loss) -> Recipe {
     let (epochs, lr) = match loss {
         Loss::Softmax => (4, 3e-3),
         Loss::Center => (1, 5e-4),
-        Loss::Joint | Loss::CosFace => (8, 3e-3),
-        _ => (8, 1e-2),
+        Loss::ProxyAnchor => (8, 1e-2),
+        _ => (8, 3e-3),
     };
     Recipe {
         epochs,
         lr,
         batch_size: 64,
+        shrink: 1,
         shift: 2,
         train_size: None,
         validation_size: 5_000,
@@ -134,6 +142,8 @@ fn mxnet(loss: Loss) -> Recipe {
         lr: 0.1,
         lr_step: Some(10),
         lr_factor: 0.1,
+        class_rate: 1.0,
+        clip: None,
         weight_decay: 1e-4,
         bias: true,
         initialization: Initialization::Xavier,

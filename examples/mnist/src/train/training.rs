@@ -140,10 +140,12 @@ impl Training<'_> {
             let images = samples.shifted_images_at(batch, &mut shifts, &device);
             let labels = samples.labels_at(batch, &device);
             let features = model.network.forward(images);
+            let done = (epoch - 1) * steps + step;
+            let plain_softmax = done <= recipe.softmax_steps(steps);
             // Labels are checked when the data is read, so a loss refuses only what is not finite.
             let (loss, logits) = model
                 .objective
-                .forward(features, labels.clone())
+                .forward(features, labels.clone(), plain_softmax)
                 .with_context(|| format!("step {step} is not finite; try a smaller --lr"))?;
             let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(scheduler.step(), model, gradients);
@@ -151,7 +153,6 @@ impl Training<'_> {
             tally.add(loss.inner(), logits.without_autodiff(), labels.inner());
             if step % STEPS_PER_READING == 0 || step == steps {
                 tally.read().with_context(|| format!("step {step}"))?;
-                let done = (epoch - 1) * steps + step;
                 progress.update(done, tally.loss(), tally.accuracy());
             }
         }

@@ -6,8 +6,9 @@ use crate::launch::{Scene, json, json_lines, loss_by_epoch};
 
 const SHORT: [&str; 4] = ["--epochs", "1", "--batch-size", "8"];
 
-/// The losses that compare directions.
-pub const ANGULAR: [&str; 6] = [
+/// The losses beside those of the main job.
+pub const RELATIVES: [&str; 7] = [
+    "distance-softmax",
     "normalized-softmax",
     "cosface",
     "arcface",
@@ -29,10 +30,10 @@ fn each_loss_can_be_trained_and_evaluated_by_each_method() {
     train(&scene, "softmax", "softmax", &[]);
     train(&scene, "joint", "joint", &[]);
     train(&scene, "center", "center", &["--from", &joint]);
-    for loss in ANGULAR {
+    for loss in RELATIVES {
         train(&scene, loss, loss, &[]);
     }
-    for loss in ["softmax", "joint", "center"].into_iter().chain(ANGULAR) {
+    for loss in ["softmax", "joint", "center"].into_iter().chain(RELATIVES) {
         let run = scene.out().join(loss).display().to_string();
         for method in ["class", "nearest-center", "knn"] {
             let launched = scene.run(&["evaluate", "--run", &run, "--method", method]);

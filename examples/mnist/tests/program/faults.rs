@@ -39,8 +39,11 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
         ("--epochs", "0", "a whole number from 1 on"),
         ("--batch-size", "0", "a whole number from 1 on"),
         ("--lr", "2", "above 0 and at most 1"),
+        ("--class-rate", "0", "a finite number above 0"),
         ("--lr-step", "0", "a whole number from 1 on"),
         ("--lr-factor", "1.5", "above 0 and at most 1"),
+        ("--clip", "0", "a finite number above 0"),
+        ("--softmax-start", "2", "from 0 to 1"),
         ("--weight-decay", "1", "from 0 to below 1"),
         ("--lambda", "-1", "a finite number from 0 on"),
         ("--lambda-warmup", "2", "from 0 to 1"),
@@ -63,9 +66,15 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
 }
 
 #[test]
-fn images_that_are_too_small_once_shrunk_are_named() {
-    let parts = [TRAIN_IMAGES, "4x4", "at least 8x8"];
-    assert_fault(&Scene::new(), &["--shrink", "2"], &parts);
+fn images_that_are_too_small_are_named() {
+    let scene = Scene::new();
+    let mut images = dataset::images(48);
+    // Four times as many images of 4 x 4 pixels.
+    images[7] = 192;
+    (images[11], images[15]) = (4, 4);
+    fs::write(scene.data().join(TRAIN_IMAGES), images).unwrap();
+    dataset::write_gzipped(&scene.data(), TRAIN_LABELS, &dataset::labels(192));
+    assert_fault(&scene, &[], &[TRAIN_IMAGES, "4x4", "at least 8x8"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::commands::ANGULAR;
+use crate::commands::RELATIVES;
 use crate::launch::{LONG, Scene, finish, kill_at, loss_by_epoch};
 use crate::remains::Remains;
 
@@ -18,7 +18,7 @@ fn a_killed_run_ends_bit_for_bit_as_one_that_was_not() {
     let scene = Scene::new();
     let short = ["--epochs", "2", "--batch-size", "8"];
     let mut joint = String::new();
-    for loss in ["joint", "softmax", "center"].into_iter().chain(ANGULAR) {
+    for loss in ["joint", "softmax", "center"].into_iter().chain(RELATIVES) {
         let rise = match loss {
             "joint" => &["--lambda-warmup", "1"][..],
             "cosface" | "arcface" | "adaface" => &["--margin-warmup", "1"],
