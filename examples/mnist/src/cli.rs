@@ -196,13 +196,7 @@ pub struct DataArgs {
     #[arg(long, value_name = "NAME")]
     split: Option<String>,
     /// Exchange rows and columns of the images, or not [default: for files of EMNIST, which are stored so]
-    #[arg(
-        long,
-        value_name = "BOOL",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true"
-    )]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     transpose: Option<bool>,
 }
 
@@ -266,10 +260,9 @@ fn owners(option: &str) -> Option<String> {
         names.any(|name| option.strip_prefix("--") == Some(name))
     };
     let owners = command.get_subcommands().filter(has);
-    let owners: Vec<String> = owners
-        .map(|command| format!("'mnist {}'", command.get_name()))
-        .collect();
-    (!owners.is_empty()).then(|| format!("{option} is an option of {}", owners.join(", ")))
+    let owners = owners.map(|command| format!("'mnist {}'", command.get_name()));
+    let owners = Vec::from_iter(owners).join(", ");
+    (!owners.is_empty()).then(|| format!("{option} is an option of {owners}"))
 }
 
 impl DataArgs {
@@ -280,10 +273,11 @@ impl DataArgs {
 
     /// What was given, and the rest as in `recorded`.
     pub fn in_place_of(&self, recorded: &Source) -> Result<Source> {
+        let given = self.at(&recorded.directory);
         self.moved(&Source {
-            split: self.split.clone().or(recorded.split.clone()),
-            transpose: self.transpose.or(recorded.transpose),
-            ..recorded.clone()
+            split: given.split.or(recorded.split.clone()),
+            transpose: given.transpose.or(recorded.transpose),
+            ..given
         })
     }
 
@@ -305,35 +299,23 @@ impl DataArgs {
             transpose: self.transpose,
         }
     }
-
-    /// What was given, as words of a command line.
-    fn words(&self) -> Vec<String> {
-        let mut words = Vec::new();
-        if let Some(directory) = &self.data_dir {
-            words.extend(["--data-dir".to_owned(), directory.display().to_string()]);
-        }
-        if let Some(split) = &self.split {
-            words.push(format!("--split={split}"));
-        }
-        words.extend(self.transpose.map(|given| format!("--transpose={given}")));
-        words
-    }
 }
 
 impl JobArgs {
-    /// The command that goes on with the run of `command` in `directory` as this one did, for a shell.
+    /// The command that goes on with the run of `command` in `directory`, for a shell.
     pub fn resume_command(&self, command: &str, directory: &Path) -> String {
-        let mut words: Vec<String> = std::env::args().take(1).collect();
-        words.extend(command.split(' ').skip(1).map(str::to_owned));
-        words.extend(["--resume".to_owned(), directory.display().to_string()]);
-        words.extend(self.data.words());
+        let program = std::env::args().next().unwrap_or_default();
+        let (directory, device) = (directory.display().to_string(), self.device.option());
+        let command = command.split(' ').skip(1);
+        let mut words = Vec::from_iter([program.as_str()].into_iter().chain(command));
+        words.extend(["--resume", &directory]);
         if self.device != DeviceChoice::Auto {
-            words.extend(["--device".to_owned(), self.device.option()]);
+            words.extend(["--device", &device]);
         }
-        let quoted = words
-            .iter()
-            .map(|word| shlex::try_quote(word).unwrap_or(word.into()));
-        quoted.collect::<Vec<_>>().join(" ")
+        if let Some(data) = self.data.data_dir.as_deref().and_then(Path::to_str) {
+            words.extend(["--data-dir", data]);
+        }
+        shlex::try_join(words).unwrap_or_default()
     }
 }
 

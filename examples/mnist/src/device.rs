@@ -1,7 +1,5 @@
 //! The choice of the device to compute on.
 
-use std::fmt;
-
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 #[cfg(feature = "wgpu")]
@@ -28,12 +26,6 @@ pub struct Chosen {
     pub name: String,
 }
 
-impl fmt::Display for Chosen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
-    }
-}
-
 impl DeviceChoice {
     /// What `--device` is set to for this choice.
     pub fn option(self) -> String {
@@ -43,58 +35,40 @@ impl DeviceChoice {
 
     /// The device, not in autodiff mode.
     pub fn open(self) -> Result<Chosen> {
-        let (found, help) = match self {
-            Self::Auto => (gpu(), ""),
-            Self::Flex => (None, ""),
-            Self::Wgpu => (
-                gpu(),
-                "no GPU found; check its Vulkan, Metal or DirectX driver, or use --device flex (the CPU) or --device \
-                 wgpu-cpu (a software adapter, slow)",
-            ),
-            Self::WgpuCpu => (
-                software_gpu(),
-                "no software adapter found; install one, such as Mesa's lavapipe, or use --device flex (the CPU)",
-            ),
+        let found = match self {
+            Self::Auto | Self::Wgpu => gpu(),
+            Self::Flex => None,
+            Self::WgpuCpu => software_gpu(),
         };
+        let option = self.option();
         match found {
             Some(found) => Ok(found),
-            None if help.is_empty() => flex(),
-            None if cfg!(feature = "wgpu") => bail!("--device {}: {help}", self.option()),
+            #[cfg(feature = "flex")]
+            None if matches!(self, Self::Auto | Self::Flex) => Ok(Chosen {
+                device: Device::flex(),
+                name: "flex (CPU)".to_owned(),
+            }),
+            None if cfg!(feature = "wgpu") => bail!(
+                "--device {option}: nothing of this kind found; check the Vulkan, Metal or DirectX driver (Mesa's lavapipe \
+                 is a software adapter), or use --device flex (the CPU) in a build with --features flex"
+            ),
             None => bail!(
-                "--device {}: this program was built without wgpu; build it with --features wgpu, or use --device flex",
-                self.option()
+                "--device {option}: this program was built without wgpu; build it with --features wgpu, or use --device flex"
             ),
         }
     }
 }
 
-#[cfg(feature = "flex")]
-fn flex() -> Result<Chosen> {
-    Ok(Chosen {
-        device: Device::flex(),
-        name: "flex (CPU)".to_owned(),
-    })
-}
-
-#[cfg(not(feature = "flex"))]
-fn flex() -> Result<Chosen> {
-    bail!(
-        "no GPU found, and this program was built without the CPU backend: build it with --features flex"
-    )
-}
-
 /// The first adapter behind which there is a card.
 #[cfg(feature = "wgpu")]
 fn gpu() -> Option<Chosen> {
-    Device::enumerate(DeviceType::Wgpu)
-        .into_vec()
-        .into_iter()
-        .find_map(|device| {
-            let identity = device.identity()?;
-            identity.physical.as_ref()?;
-            let name = format!("wgpu ({})", identity.name);
-            Some(Chosen { device, name })
-        })
+    let devices = Device::enumerate(DeviceType::Wgpu).into_vec();
+    devices.into_iter().find_map(|device| {
+        let identity = device.identity()?;
+        identity.physical.as_ref()?;
+        let name = format!("wgpu ({})", identity.name);
+        Some(Chosen { device, name })
+    })
 }
 
 #[cfg(feature = "wgpu")]
@@ -102,10 +76,7 @@ fn software_gpu() -> Option<Chosen> {
     let listed = Device::enumerate(DeviceType::Wgpu).into_vec();
     let device = Device::wgpu(DeviceKind::Cpu);
     listed.contains(&device).then(|| Chosen {
-        name: match device.identity() {
-            Some(identity) => format!("wgpu ({}, software)", identity.name),
-            None => "wgpu (software)".to_owned(),
-        },
+        name: "wgpu (software)".to_owned(),
         device,
     })
 }
@@ -116,6 +87,4 @@ fn gpu() -> Option<Chosen> {
 }
 
 #[cfg(not(feature = "wgpu"))]
-fn software_gpu() -> Option<Chosen> {
-    None
-}
+use gpu as software_gpu;

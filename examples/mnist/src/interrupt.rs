@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Error, Result};
+use anyhow::{Error, Result, anyhow};
 
 /// What shells report for a program that Ctrl-C ended.
 pub const EXIT_CODE: u8 = 130;
@@ -50,14 +50,10 @@ pub fn with_way_on(error: Error, directory: &Path, command: &str) -> Error {
     let from_files = error
         .chain()
         .any(|cause| cause.is::<std::io::Error>() || cause.to_string().contains("os error"));
+    let complaint = crate::terminal::complaint(&error);
     match error.is::<Interrupted>() {
-        true => error.context(format!("stopped by Ctrl-C; {way_on}")),
-        false if from_files => {
-            let complaint = crate::terminal::complaint(&error);
-            Error::msg(format!(
-                "{complaint}\nOnce this is put right, go on: {way_on}"
-            ))
-        }
+        true => error.context(format!("{complaint}; {way_on}")),
+        false if from_files => anyhow!("{complaint}\nOnce this is put right, go on: {way_on}"),
         false => error,
     }
 }

@@ -49,12 +49,12 @@ impl TrainingJob {
 
     /// The trained model that this run starts from, if it starts from one.
     pub fn start_record(&self, dataset: &Dataset) -> Result<Option<ModuleRecord>> {
-        let Some(run) = &self.start else {
-            return Ok(None);
+        let record = |run: &PathBuf| {
+            let last = last_checkpoint(run)?;
+            checkpoint::state(&last)?.ensure_classes(&dataset.classes)?;
+            checkpoint::model_record(&last)
         };
-        let last = last_checkpoint(run)?;
-        checkpoint::state(&last)?.ensure_classes(&dataset.classes)?;
-        Ok(Some(checkpoint::model_record(&last)?))
+        self.start.as_ref().map(record).transpose()
     }
 
     /// The model after the epoch of this run, in the directory `run`, that `select` says, and that epoch. `device` is not
@@ -66,19 +66,11 @@ impl TrainingJob {
         select: Select,
         device: &Device,
     ) -> Result<(usize, Model)> {
-        let last = last_checkpoint(run)?;
-        let state = checkpoint::state(&last)?;
+        let state = checkpoint::state(&last_checkpoint(run)?)?;
         state.ensure_classes(&dataset.classes)?;
-        let (epoch, path) = match select {
-            Select::Last => (state.epoch, last),
-            Select::Validation => {
-                let epoch = state.best_epoch();
-                (epoch, checkpoint::of_epoch(run, epoch))
-            }
-        };
-        let model = self.model(dataset, device)?;
-        let model = model.load(checkpoint::model_record(&path)?)?.valid();
-        Ok((epoch, model))
+        let epoch = select.epoch(&state);
+        let record = checkpoint::model_record(&checkpoint::of_epoch(run, epoch))?;
+        Ok((epoch, self.model(dataset, device)?.load(record)?.valid()))
     }
 
     /// What this run, in `directory`, came to so far.

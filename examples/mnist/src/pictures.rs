@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use burn_center_loss::KnnMetric;
 
-use crate::evaluate::{Embedding, Separation};
+use crate::evaluate::Embedding;
 use crate::interrupt;
 use crate::plot::{Axes, Chart, FeatureMap, Projection, Series, charts, gallery, save_gif};
 use crate::report::Part;
@@ -82,14 +82,16 @@ fn feature_map(
     };
     let is_angular = matches!(embedding.metric, KnnMetric::Cosine);
     let centers = snapshot.centers.as_deref().unwrap_or_default();
+    let axes = match embedding.feature_dim {
+        1 => ["feature".to_owned(), String::new()],
+        2 => ["first", "second"].map(|which| format!("{which} feature")),
+        n => {
+            ["first", "second"].map(|which| format!("{which} principal component of {n} features"))
+        }
+    };
     FeatureMap {
         title,
-        axes: match embedding.feature_dim {
-            1 => ["feature".to_owned(), String::new()],
-            2 => ["first feature", "second feature"].map(str::to_owned),
-            count => ["first", "second"]
-                .map(|which| format!("{which} principal component of {count} features")),
-        },
+        axes,
         points: points(&embedding.features),
         labels: embedding.labels.clone(),
         names: names.to_vec(),
@@ -108,7 +110,7 @@ pub fn curves_of(history: &[EpochMetrics]) -> [Chart; 2] {
         name: name.to_owned(),
         points: history
             .iter()
-            .filter_map(|metrics| Some((metrics.epoch as f64, value(metrics)?)))
+            .filter_map(|it| Some((it.epoch as f64, value(it)?)))
             .collect(),
     };
     let losses = vec![series("train", |epoch| Some(epoch.train_loss))];
@@ -121,7 +123,7 @@ pub fn curves_of(history: &[EpochMetrics]) -> [Chart; 2] {
     accuracies.retain(|series| !series.points.is_empty());
     [("loss", losses), ("accuracy", accuracies)].map(|(title, series)| Chart {
         title: title.to_owned(),
-        axes: ["epoch", title],
+        axes: ["epoch", title].map(str::to_owned),
         series,
         is_roc: false,
     })
@@ -129,20 +131,17 @@ pub fn curves_of(history: &[EpochMetrics]) -> [Chart; 2] {
 
 /// The lines below the map of a loss in a gallery.
 pub fn gallery_lines(row: &Row, kind: Kind) -> Vec<String> {
+    let class = row.cell(4, |run| Some(run.scores.class));
+    let center = row.cell(4, |run| run.scores.nearest_center);
+    let neighbors = row.cell(4, |run| Some(run.scores.neighbors));
     let mut lines = vec![
-        format!("class {}", row.cell(4, |run| Some(run.scores.class))),
-        format!(
-            "nearest center {}, k-NN {}",
-            row.cell(4, |run| run.scores.nearest_center),
-            row.cell(4, |run| Some(run.scores.neighbors))
-        ),
+        format!("class {class}"),
+        format!("nearest center {center}, k-NN {neighbors}"),
     ];
     if kind == Kind::Gallery {
-        lines.push(format!(
-            "R-precision {}, between/within {}",
-            row.cell(4, |run| run.separation.r_precision),
-            row.cell(1, |run| Separation::ratio(&run.separation))
-        ));
+        let precision = row.cell(4, |run| run.separation.r_precision);
+        let ratio = row.cell(1, |run| run.separation.ratio());
+        lines.push(format!("R-precision {precision}, between/within {ratio}"));
     }
     lines
 }
@@ -165,20 +164,15 @@ pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> 
 
 /// Draws ROC curves of `kind` into the directory of a run, and says where they are.
 pub fn draw_roc(kind: &str, series: Vec<Series>, directory: &RunDirectory) -> Result<PathBuf> {
-    let axes = match kind {
-        OPEN_SET => [
-            "unknown samples taken for known",
-            "known samples taken for known",
-        ],
-        _ => [
-            "pairs of two classes taken for one",
-            "pairs of one class taken for one",
-        ],
+    let (across, up) = match kind {
+        OPEN_SET => ("unknown samples", "known samples"),
+        _ => ("pairs of two classes", "pairs of one class"),
     };
+    let taken_for = if kind == OPEN_SET { "known" } else { "one" };
     let path = roc_path(directory.path(), kind);
     let chart = Chart {
         title: String::new(),
-        axes,
+        axes: [across, up].map(|what| format!("{what} taken for {taken_for}")),
         series,
         is_roc: true,
     };

@@ -2,6 +2,7 @@
 //! it shows the last epoch.
 
 use std::fs;
+use std::iter::repeat;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -41,11 +42,7 @@ pub fn write_report(
         curves.push(curves_of(&part.trained.state.history));
     }
     let epochs = parts.iter().map(|part| part.trained.state.epoch).max();
-    let form = if parts.len() == 1 {
-        "single"
-    } else {
-        "several"
-    };
+    let form = ["several", "single"][usize::from(parts.len() == 1)];
     // The only way for text to end a script element is a "<".
     let curves = serde_json::to_string(&curves)?.replace('<', "\\u003c");
     let title = format!("LeNet++ on {}", source.name());
@@ -75,8 +72,7 @@ fn title_of(part: &Part) -> String {
 fn results(table: &Table) -> String {
     let cells = table.cells();
     let mut html = "<table>".to_owned();
-    for (row, index) in cells.iter().zip(0..) {
-        let tag = if index == 0 { "th" } else { "td" };
+    for (row, tag) in cells.iter().zip(["th"].into_iter().chain(repeat("td"))) {
         html += "<tr>";
         for (cell, head) in row.iter().zip(&cells[0]) {
             let (cell, head) = (escaped(cell), escaped(head));
@@ -107,12 +103,12 @@ fn map_figure(part: &Part, table: Option<&Table>) -> Result<String> {
             );
         }
     }
-    let row = table.and_then(|table| {
-        let of_loss = |row: &&Row| row.loss == part.job.recipe.loss;
-        Some((table.rows.iter().find(of_loss)?, table.kind))
+    let of_loss = |row: &&Row| row.loss == part.job.recipe.loss;
+    let lines = table.and_then(|table| {
+        let row = table.rows.iter().find(of_loss)?;
+        Some(gallery_lines(row, table.kind).join("<br>"))
     });
-    let lines = row.map_or(Vec::new(), |(row, kind)| gallery_lines(row, kind));
-    let lines = lines.join("<br>");
+    let lines = lines.unwrap_or_default();
     Ok(format!(
         "{html}<figcaption><b>{title}</b><br>{lines}</figcaption></figure>"
     ))
@@ -121,25 +117,17 @@ fn map_figure(part: &Part, table: Option<&Table>) -> Result<String> {
 /// The curves of a run, which the script draws, and what an evaluation added.
 fn run_section(part: &Part) -> Result<String> {
     let history = &part.trained.state.history;
-    let last = history
-        .last()
-        .map(|last| format!("Epoch {}: {last}", last.epoch));
+    let last = history.last();
+    let last = last.map(|last| format!("Epoch {}: {last}", last.epoch));
     let mut html = format!(
         "<section class=\"run\"><h3>{}</h3><p class=\"notes\">{}</p><div class=\"curves\"></div><noscript>{}</noscript>",
         title_of(part),
         last.unwrap_or_default(),
         picture("Curves", &part.run.join(CURVES))?
     );
-    for (kind, title) in [
-        (
-            VERIFICATION,
-            "Verification: are two test samples of one class?",
-        ),
-        (
-            OPEN_SET,
-            "Open set: is a sample of a class that was trained?",
-        ),
-    ] {
+    let verification = "Verification: are two test samples of one class?";
+    let open_set = "Open set: is a sample of a class that was trained?";
+    for (kind, title) in [(VERIFICATION, verification), (OPEN_SET, open_set)] {
         let path = roc_path(&part.run, kind);
         if path.exists() {
             html += &picture(title, &path)?;
@@ -165,10 +153,8 @@ fn settings(parts: &[Part]) -> String {
     let mut rows = vec![("Setting".to_owned(), parts.iter().map(title_of).collect())];
     for (field, help) in Changes::described() {
         let has = |part: &Part| part.job.recipe.loss.has(&field);
-        let cell = |part: &Part| {
-            let value = value(&part.job.recipe, &field).filter(|_| has(part));
-            value.unwrap_or("-".to_owned())
-        };
+        let shown = |part: &Part| value(&part.job.recipe, &field).filter(|_| has(part));
+        let cell = |part: &Part| shown(part).unwrap_or("-".to_owned());
         if parts.iter().any(has) {
             let name = format!("{help} (--{})", field.replace('_', "-"));
             rows.push((name.replace('`', ""), parts.iter().map(cell).collect()));
@@ -176,13 +162,11 @@ fn settings(parts: &[Part]) -> String {
     }
     if let Some(Part { job, .. }) = parts.first() {
         let made = &job.provenance;
+        let versions = format!("mnist {}, burn {}", made.mnist, made.burn);
         for (name, value) in [
             ("Data", made.data.directory.display().to_string()),
             ("Device", made.device.clone()),
-            (
-                "Versions",
-                format!("mnist {}, burn {}", made.mnist, made.burn),
-            ),
+            ("Versions", versions),
             ("Command line", made.command_line.join(" ")),
         ] {
             rows.push((name.to_owned(), vec![value; parts.len()]));

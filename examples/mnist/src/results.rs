@@ -10,7 +10,7 @@ use crate::data::Classes;
 use crate::evaluate::{DEFAULT_K, Scores, Separation};
 use crate::recipe::Loss;
 use crate::terminal::{columns, mean_and_error};
-use crate::train::{EpochMetrics, Snapshot, Trained};
+use crate::train::{EpochMetrics, Snapshot, State, Trained};
 
 /// Which epoch of a run is reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -23,17 +23,18 @@ pub enum Select {
 }
 
 impl Select {
+    pub fn epoch(self, state: &State) -> usize {
+        match self {
+            Self::Last => state.epoch,
+            Self::Validation => state.best_epoch(),
+        }
+    }
+
     /// What was measured after that epoch, and its snapshot.
     pub fn of(self, trained: &Trained) -> Option<(&EpochMetrics, &Snapshot)> {
-        let epoch = match self {
-            Self::Last => trained.state.epoch,
-            Self::Validation => trained.state.best_epoch(),
-        };
-        let index = epoch.checked_sub(1)?;
-        Some((
-            trained.state.history.get(index)?,
-            trained.snapshots.get(index)?,
-        ))
+        let index = self.epoch(&trained.state).checked_sub(1)?;
+        let metrics = trained.state.history.get(index)?;
+        Some((metrics, trained.snapshots.get(index)?))
     }
 }
 
@@ -88,6 +89,11 @@ impl Row {
     }
 }
 
+/// Mean and spread of a value, as a cell of a row.
+fn mean(digits: usize, value: impl Fn(&Outcome) -> Option<f64>) -> impl Fn(&Row) -> String {
+    move |row| row.cell(digits, &value)
+}
+
 /// The rows, in the order in which the losses are trained.
 #[derive(Debug, Clone, Serialize)]
 pub struct Table {
@@ -104,69 +110,60 @@ pub struct Table {
 impl Table {
     pub fn add(&mut self, loss: Loss, feature_dim: usize, outcome: Outcome) {
         let is_of_row = |row: &&mut Row| (row.loss, row.feature_dim) == (loss, feature_dim);
-        match self.rows.iter_mut().find(is_of_row) {
-            Some(row) => row.runs.push(outcome),
-            None => self.rows.push(Row {
-                loss,
-                feature_dim,
-                runs: vec![outcome],
-            }),
+        if let Some(row) = self.rows.iter_mut().find(is_of_row) {
+            return row.runs.push(outcome);
         }
+        let runs = vec![outcome];
+        self.rows.push(Row {
+            loss,
+            feature_dim,
+            runs,
+        });
     }
 
     /// The head and the rows, cell by cell.
     pub fn cells(&self) -> Vec<Vec<String>> {
-        type Value<'a> = Box<dyn Fn(&Row) -> String + 'a>;
-        fn mean<'a>(digits: usize, value: impl Fn(&Outcome) -> Option<f64> + 'a) -> Value<'a> {
-            Box::new(move |row| row.cell(digits, &value))
-        }
-        fn published<'a>(value: fn(&Published) -> Option<f64>) -> Value<'a> {
-            let figure =
-                move |row: &Row| PUBLISHED.iter().find(|it| it.0 == row.loss).and_then(value);
-            Box::new(move |row| mean_and_error([figure(row)].into_iter(), 4))
-        }
-        let images = |row: &Row| {
-            let images: usize = row.runs.iter().map(|run| run.images).sum();
-            (images / row.runs.len().max(1)).to_string()
+        let mut columns: Vec<Vec<String>> = Vec::new();
+        let mut add = |head: &str, cell: &dyn Fn(&Row) -> String| {
+            let cells = self.rows.iter().map(cell);
+            columns.push([head.to_owned()].into_iter().chain(cells).collect());
         };
+        add("loss", &|row| row.loss.name().to_owned());
         let class = mean(4, |run| Some(run.scores.class));
-        let mut columns: Vec<(String, Value<'_>)> = vec![(
-            "loss".to_owned(),
-            Box::new(|row| row.loss.name().to_owned()),
-        )];
-        let mut add = |head: &str, value| columns.push((head.to_owned(), value));
         if self.kind == Kind::OpenSet {
-            add("features", Box::new(|row| row.feature_dim.to_string()));
-            add("accuracy", class);
+            add("features", &|row| row.feature_dim.to_string());
+            add("accuracy", &class);
             let runs = self.rows.iter().flat_map(|row| &row.runs);
             let scores: BTreeSet<&str> = runs.flat_map(|run| run.auroc.keys().copied()).collect();
             for score in scores {
-                add(score, mean(4, move |run| run.auroc.get(score).copied()));
+                add(score, &mean(4, |run| run.auroc.get(score).copied()));
             }
         } else {
-            add("images", Box::new(images));
-            add("class", class);
-            add("nearest center", mean(4, |run| run.scores.nearest_center));
-            add(
-                &format!("k-NN of {}", self.references),
-                mean(4, |run| Some(run.scores.neighbors)),
-            );
+            add("images", &|row| {
+                let images: usize = row.runs.iter().map(|run| run.images).sum();
+                (images / row.runs.len().max(1)).to_string()
+            });
+            add("class", &class);
+            add("nearest center", &mean(4, |run| run.scores.nearest_center));
+            let neighbors = format!("k-NN of {}", self.references);
+            add(&neighbors, &mean(4, |run| Some(run.scores.neighbors)));
         }
         if self.kind == Kind::Published {
-            add("MXNet: class", published(|it| Some(it.1)));
-            add("MXNet: nearest center", published(|it| it.2));
+            let published = |row: &Row, value: fn(&Published) -> Option<f64>| {
+                let figures = PUBLISHED.iter().find(|it| it.0 == row.loss);
+                mean_and_error([figures.and_then(value)].into_iter(), 4)
+            };
+            add("MXNet: class", &|row| published(row, |it| Some(it.1)));
+            add("MXNet: nearest center", &|row| published(row, |it| it.2));
         }
         if self.kind == Kind::Gallery {
-            add("R-precision", mean(4, |run| run.separation.r_precision));
-            add("within", mean(4, |run| run.separation.within));
-            add("between", mean(4, |run| run.separation.between));
-            add("ratio", mean(1, |run| run.separation.ratio()));
+            add("R-precision", &mean(4, |run| run.separation.r_precision));
+            add("within", &mean(4, |run| run.separation.within));
+            add("between", &mean(4, |run| run.separation.between));
+            add("ratio", &mean(1, |run| run.separation.ratio()));
         }
-        let head = columns.iter().map(|(head, _)| head.clone()).collect();
-        let cells = |row| columns.iter().map(|(_, value)| value(row)).collect();
-        std::iter::once(head)
-            .chain(self.rows.iter().map(cells))
-            .collect()
+        let cells = |row: usize| columns.iter().map(|column| column[row].clone()).collect();
+        (0..=self.rows.len()).map(cells).collect()
     }
 
     /// What the figures are.
@@ -175,24 +172,21 @@ impl Table {
             Select::Last => "after the last epoch",
             Select::Validation => "after the epoch that was best on the validation samples",
         };
-        let runs = self.rows.iter().map(|row| row.runs.len()).max();
-        let runs = runs.unwrap_or(0);
+        let runs = self.rows.iter().map(|row| row.runs.len());
+        let runs = runs.max().unwrap_or(0);
         if self.kind == Kind::OpenSet {
             return vec![format!(
                 "Accuracy on known classes, and AUROC of known against unknown test samples by each score, {epoch}: mean ± \
                  standard error over {runs} random splits."
             )];
         }
-        let has_center = self.rows.iter().any(|row| row.loss == Loss::Center);
         let mut notes = vec![format!(
-            "Accuracy on {} test samples {epoch}, with so many images gone through training{}.",
-            self.test_samples,
-            if has_center {
-                "; center goes on from joint"
-            } else {
-                ""
-            }
+            "Accuracy on {} test samples {epoch}, with so many images gone through training.",
+            self.test_samples
         )];
+        if self.rows.iter().any(|row| row.loss == Loss::Center) {
+            notes.push("Center goes on from joint.".to_owned());
+        }
         if runs > 1 {
             notes.push(format!("Mean and standard error over {runs} seeds."));
         }
@@ -200,22 +194,19 @@ impl Table {
             "k-NN of {0}: the {DEFAULT_K} nearest of the {0} training samples that the feature maps show.",
             self.references
         ));
-        notes.extend(match self.kind {
-            Kind::Gallery => vec![
-                "Losses over angles are compared by direction: nearest center, k-NN, R-precision and distances are by \
-                 cosine, the distance being one minus it."
-                    .to_owned(),
-                "Within and between: the mean distance of two test samples of one class, and of two classes; ratio is \
-                 the second over the first. They and R-precision are of the test samples that the feature maps show."
-                    .to_owned(),
-            ],
-            Kind::Published => vec![
-                "MXNet: as published by wangx404/Center_Loss_in_MXNet, for the epoch that was best on the test samples \
-                 themselves, which ours never are chosen by."
-                    .to_owned(),
-            ],
-            _ => Vec::new(),
-        });
+        if self.kind == Kind::Gallery {
+            let note = "Losses over angles are compared by direction: nearest center, k-NN, R-precision and distances are by \
+                        cosine, the distance being one minus it.";
+            notes.push(note.to_owned());
+            let note = "Within and between: the mean distance of two test samples of one class, and of two classes; ratio is \
+                        the second over the first. They and R-precision are of the test samples that the feature maps show.";
+            notes.push(note.to_owned());
+        }
+        if self.kind == Kind::Published {
+            let note = "MXNet: as published by wangx404/Center_Loss_in_MXNet, for the epoch that was best on the test samples \
+                        themselves, which ours never are chosen by.";
+            notes.push(note.to_owned());
+        }
         notes
     }
 }

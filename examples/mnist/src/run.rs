@@ -9,7 +9,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Source;
-use crate::job::TRAIN;
 
 /// Where runs go that were not told where to go.
 const DEFAULT_PARENT: &str = "mnist-runs";
@@ -65,15 +64,12 @@ impl RunDirectory {
         let Some(path) = out_dir else {
             let parent = Path::new(DEFAULT_PARENT);
             fs::create_dir_all(parent).with_context(|| unusable(parent))?;
-            let mut number = 1;
-            loop {
-                let path = parent.join(format!("{kind}-{number}"));
-                match fs::create_dir(&path) {
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
-                    Err(error) => return Err(error).with_context(|| unusable(&path)),
-                    Ok(()) => return Self::locked(path),
-                }
-            }
+            let mut paths = (1..).map(|number| parent.join(format!("{kind}-{number}")));
+            let made = paths.find_map(|path| match fs::create_dir(&path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => None,
+                made => Some(made.with_context(|| unusable(&path)).map(|()| path)),
+            });
+            return Self::locked(made.expect("numbers do not end")?);
         };
         let begin = || -> Result<Self> {
             fs::create_dir_all(path).with_context(|| unusable(path))?;
@@ -116,10 +112,8 @@ impl RunDirectory {
             );
         }
         // A file system without locks lets everyone in.
-        Ok(Self {
-            path,
-            _lock: Some(lock),
-        })
+        let _lock = Some(lock);
+        Ok(Self { path, _lock })
     }
 
     /// A run of its own that is a part of this one.
@@ -153,12 +147,9 @@ impl RunDirectory {
         let recorded = value["provenance"]["command"].as_str().unwrap_or("unknown");
         ensure!(
             recorded == command,
-            "{place}: a run of `{recorded}`, not of `{command}`; `{recorded} --resume {place}` goes on with it{parts}",
-            place = self.path.display(),
-            parts = match command {
-                TRAIN => ", and the directories in it are runs of its own",
-                _ => "",
-            }
+            "{place}: a run of `{recorded}`, not of `{command}`; `{recorded} --resume {place}` goes on with it, and \
+             directories in it may be runs of their own",
+            place = self.path.display()
         );
         serde_json::from_value(value).with_context(|| foreign(&path))
     }
@@ -233,10 +224,8 @@ fn foreign(path: &Path) -> String {
 }
 
 fn unusable(path: &Path) -> String {
-    format!(
-        "{}: cannot be used as a directory to write to",
-        path.display()
-    )
+    let path = path.display();
+    format!("{path}: cannot be used as a directory to write to")
 }
 
 #[cfg(test)]

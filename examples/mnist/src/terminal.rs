@@ -78,23 +78,18 @@ pub fn mean_and_error(values: impl Iterator<Item = Option<f64>>, digits: usize) 
 
 /// The cells in columns, the first one to the left and the others to the right.
 pub fn columns(cells: &[Vec<String>]) -> String {
-    let count = cells.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = cells.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..count).map(width).collect();
     let line = |row: &Vec<String>| {
-        let mut line = String::new();
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            let _ = match column {
-                0 => write!(line, "{cell:<width$}"),
-                _ => write!(line, "   {cell:>width$}"),
-            };
-        }
-        line
+        let aligned = row.iter().enumerate().map(|(column, cell)| match column {
+            0 => format!("{cell:<0$}", width(0)),
+            _ => format!("{cell:>0$}", width(column)),
+        });
+        Vec::from_iter(aligned).join("   ")
     };
-    cells.iter().map(line).collect::<Vec<_>>().join("\n")
+    Vec::from_iter(cells.iter().map(line)).join("\n")
 }
 
 /// What a person sees on the error stream while a network is trained: a bar on a terminal, plain lines elsewhere.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{CompareArgs, JobArgs, OpenSetArgs};
 use crate::data::{Dataset, Source, random_unknown_classes};
-use crate::evaluate::{Embedding, Separation, detections};
+use crate::evaluate::{DEFAULT_K, Separation, detections};
 use crate::job::{TRAIN, TrainingJob};
 use crate::pictures::draw_gallery;
 use crate::recipe::{Changes, Loss, Preset, Recipe, with_joint};
@@ -19,14 +19,8 @@ use crate::results::{Kind, Outcome, Select, Table};
 use crate::run::{Provenance, RunDirectory, write_json};
 use crate::{interrupt, terminal};
 
-/// What is trained and how it is shown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Plan {
-    kind: Kind,
-    select: Select,
-    /// Of all runs, in the order in which they are trained.
-    recipes: Vec<Recipe>,
-}
+/// How it is shown, which epochs are reported, and the recipes of all runs, in the order in which they are trained.
+type Plan = (Kind, Select, Vec<Recipe>);
 
 /// The content of a comparison's `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,60 +34,42 @@ struct Comparison {
 pub fn main_job(args: &JobArgs) -> Result<()> {
     run("mnist", args, |_| {
         let recipe = |loss| Preset::Quick.recipe(loss);
-        Ok(Plan {
-            kind: Kind::Plain,
-            select: Select::Last,
-            recipes: recipes(&Loss::PUBLISHED, recipe, &args.recipe, 1)?,
-        })
+        let recipes = recipes(&Loss::PUBLISHED, recipe, &args.recipe, 1)?;
+        Ok((Kind::Plain, Select::Last, recipes))
     })
 }
 
 /// The command `compare`.
 pub fn compare(args: &CompareArgs) -> Result<()> {
     run("mnist compare", &args.job, |source| {
-        let (preset, changes, seeds) = (args.preset, &args.job.recipe, args.seeds);
-        let (kind, recipes) = match args.losses.is_empty() {
-            true => {
-                let recipe = |loss| preset.recipe(loss);
-                let recipes = recipes(&Loss::PUBLISHED, recipe, changes, seeds)?;
-                let is_published = recipes.iter().all(|recipe| is_published(source, recipe));
-                (
-                    if is_published {
-                        Kind::Published
-                    } else {
-                        Kind::Plain
-                    },
-                    recipes,
-                )
-            }
-            false => {
-                let recipe = |loss| preset.gallery_recipe(loss);
-                let losses = with_joint(&args.losses);
-                (Kind::Gallery, recipes(&losses, recipe, changes, seeds)?)
-            }
+        let recipes = |losses: &[Loss], recipe: fn(Preset, Loss) -> Recipe| {
+            let recipe = |loss| recipe(args.preset, loss);
+            recipes(losses, recipe, &args.job.recipe, args.seeds)
         };
-        let select = args.select;
-        Ok(Plan {
-            kind,
-            select,
-            recipes,
-        })
+        if !args.losses.is_empty() {
+            let recipes = recipes(&with_joint(&args.losses), Preset::gallery_recipe)?;
+            return Ok((Kind::Gallery, args.select, recipes));
+        }
+        let recipes = recipes(&Loss::PUBLISHED, Preset::recipe)?;
+        let kind = match recipes.iter().all(|recipe| is_published(source, recipe)) {
+            true => Kind::Published,
+            false => Kind::Plain,
+        };
+        Ok((kind, args.select, recipes))
     })
 }
 
 /// Whether the published figures are of the data that `recipe` is trained and tested with.
 fn is_published(source: &Source, recipe: &Recipe) -> bool {
     let sizes = [recipe.train_size, recipe.test_size, recipe.num_classes];
-    source.is_bundled()
-        && recipe.shrink == 1
-        && recipe.unknown_classes.is_empty()
-        && sizes == [None; 3]
+    let is_whole = recipe.unknown_classes.is_empty() && sizes == [None; 3];
+    source.is_bundled() && recipe.shrink == 1 && is_whole
 }
 
 /// The command `open-set`.
 pub fn open_set(args: &OpenSetArgs) -> Result<()> {
     run("mnist open-set", &args.job, |source| {
-        let changes = &args.job.recipe;
+        let (changes, known) = (&args.job.recipe, args.known);
         for (option, name, way_out) in [
             ("feature_dim", "--feature-dim", "--feature-dims"),
             ("unknown_classes", "--unknown-classes", "--known"),
@@ -104,35 +80,25 @@ pub fn open_set(args: &OpenSetArgs) -> Result<()> {
             );
         }
         let losses = with_joint(&args.losses);
-        let splits = recipes(
-            &losses,
-            |loss| args.preset.recipe(loss),
-            changes,
-            args.splits,
-        )?;
+        let recipe = |loss| args.preset.recipe(loss);
+        let splits = recipes(&losses, recipe, changes, args.splits)?;
         let classes = Dataset::load(source, &splits[0])?.classes;
+        let count = classes.len();
         ensure!(
-            args.known < classes.len(),
-            "--known is {}: it must be below the number of classes, {}",
-            args.known,
-            classes.len()
+            known < count,
+            "--known is {known}: it must be below the number of classes, {count}"
         );
-        let of_split = |split: &[Recipe]| {
-            let mut recipes = Vec::new();
+        let mut recipes = Vec::new();
+        for split in splits.chunks(losses.len()) {
             for &feature_dim in &args.feature_dims {
                 recipes.extend(split.iter().map(|recipe| Recipe {
                     feature_dim,
-                    unknown_classes: random_unknown_classes(&classes, args.known, recipe.seed),
+                    unknown_classes: random_unknown_classes(&classes, known, recipe.seed),
                     ..recipe.clone()
                 }));
             }
-            recipes
-        };
-        Ok(Plan {
-            kind: Kind::OpenSet,
-            select: Select::Last,
-            recipes: splits.chunks(losses.len()).flat_map(of_split).collect(),
-        })
+        }
+        Ok((Kind::OpenSet, Select::Last, recipes))
     })
 }
 
@@ -165,8 +131,8 @@ fn run(
     let chosen = args.device.open()?;
     let (comparison, directory): (Comparison, _) = match &args.resume {
         Some(path) => {
-            args.recipe
-                .refuse("", "; only a single run can get more epochs")?;
+            let way_out = "; only a single run can get more epochs";
+            args.recipe.refuse("", way_out)?;
             let directory = RunDirectory::resume(path)?;
             (directory.job(command)?, directory)
         }
@@ -174,7 +140,7 @@ fn run(
             let source = args.data.source()?;
             let plan = plan(&source)?;
             let comparison = Comparison {
-                image_size: tried(&plan, &source, &chosen.device)?,
+                image_size: tried(&plan.2, &source, &chosen.device)?,
                 provenance: Provenance::of_this_run(command, &chosen.name, source),
                 plan,
             };
@@ -185,24 +151,20 @@ fn run(
         }
     };
     let output = directory.path().display();
-    terminal::note(format_args!("device: {chosen}; output: {output}"));
-    comparison
-        .train(args, &chosen.device, &directory)
-        .map_err(|error| {
-            let command = args.resume_command(command, directory.path());
-            interrupt::with_way_on(error, directory.path(), &command)
-        })
+    terminal::note(format_args!("device: {}; output: {output}", chosen.name));
+    let trained = comparison.train(args, &chosen.device, &directory);
+    trained.map_err(|error| {
+        let command = args.resume_command(command, directory.path());
+        interrupt::with_way_on(error, directory.path(), &command)
+    })
 }
 
-/// The size of the images, after all that `plan` needs was read and made once: faults of the data and of options must
+/// The size of the images, after all that the runs need was read and made once: faults of the data and of options must
 /// come to light before anything is written.
-fn tried(plan: &Plan, source: &Source, device: &Device) -> Result<[usize; 2]> {
+fn tried(recipes: &[Recipe], source: &Source, device: &Device) -> Result<[usize; 2]> {
     let mut image_size = [0; 2];
     // Recipes of equal classes follow each other.
-    for recipes in plan
-        .recipes
-        .chunk_by(|one, next| one.unknown_classes == next.unknown_classes)
-    {
+    for recipes in recipes.chunk_by(|one, next| one.unknown_classes == next.unknown_classes) {
         let dataset = Dataset::load(source, &recipes[0])?;
         image_size = dataset.train.image_size();
         for recipe in recipes {
@@ -215,7 +177,7 @@ fn tried(plan: &Plan, source: &Source, device: &Device) -> Result<[usize; 2]> {
 impl Comparison {
     /// Trains all that is still to be trained, and shows what came of it.
     fn train(&self, args: &JobArgs, device: &Device, directory: &RunDirectory) -> Result<()> {
-        let (kind, select, recipes) = (self.plan.kind, self.plan.select, &self.plan.recipes);
+        let &(kind, select, ref recipes) = &self.plan;
         let source = args.data.in_place_of(&self.provenance.data)?;
         let mut table = Table {
             rows: Vec::new(),
@@ -227,22 +189,22 @@ impl Comparison {
         };
         let mut shown: Vec<Part> = Vec::new();
         for (recipe, number) in recipes.iter().zip(1..) {
-            let part = directory.run(&self.part_name(recipe.loss, recipe))?;
+            let name = self.part_name(recipe.loss, recipe);
+            let part = directory.run(&name)?;
             let joint = directory.path().join(self.part_name(Loss::Joint, recipe));
-            let joint = joint
-                .canonicalize()
-                .ok()
-                .filter(|_| recipe.loss == Loss::Center);
-            let mut provenance = self.provenance.clone();
-            provenance.command = TRAIN.to_owned();
             let job = TrainingJob {
-                provenance,
+                provenance: Provenance {
+                    command: TRAIN.to_owned(),
+                    ..self.provenance.clone()
+                },
                 recipe: recipe.clone(),
                 image_size: self.image_size,
-                start: joint,
+                start: match recipe.loss {
+                    Loss::Center => Some(joint.canonicalize()?),
+                    _ => None,
+                },
             };
             part.record(&job)?;
-            let name = part.path().file_name().unwrap_or_default().display();
             terminal::note(format_args!("run {number} of {}: {name}", recipes.len()));
             let dataset = job.dataset(&source)?;
             let trained = job.run(&dataset, device, &part)?;
@@ -251,16 +213,6 @@ impl Comparison {
                     Kind::OpenSet => self.auroc(&job, &dataset, part.path(), device)?,
                     _ => BTreeMap::new(),
                 };
-                if kind == Kind::OpenSet {
-                    let scores = auroc
-                        .iter()
-                        .map(|(score, auroc)| format!("{score} {auroc:.4}"));
-                    let scores = Vec::from_iter(scores).join(", ");
-                    let unknown = &recipe.unknown_classes;
-                    terminal::note(format_args!(
-                        "unknown classes {unknown:?}, AUROC by {scores}"
-                    ));
-                }
                 table.classes = trained.state.classes.clone();
                 table.test_samples = trained.test_samples;
                 table.references = snapshot.train.labels.len();
@@ -291,7 +243,7 @@ impl Comparison {
 
     fn part_name(&self, loss: Loss, recipe: &Recipe) -> String {
         let (loss, seed) = (loss.name(), recipe.seed);
-        match self.plan.kind {
+        match self.plan.0 {
             Kind::OpenSet => format!("{loss}-{}-features-seed-{seed}", recipe.feature_dim),
             _ => format!("{loss}-seed-{seed}"),
         }
@@ -305,12 +257,16 @@ impl Comparison {
         part: &Path,
         device: &Device,
     ) -> Result<BTreeMap<&'static str, f64>> {
-        let (_, model) = job.trained_model(dataset, part, self.plan.select, device)?;
+        let (_, model) = job.trained_model(dataset, part, self.plan.1, device)?;
         let sets = [&dataset.test, &dataset.unknown, &dataset.train];
-        let [known, unknown, references] = sets.map(|set| Embedding::of(set, &model, device));
-        let found = detections(&model, &known?, &unknown?, &references?, None, device)?;
+        let found = detections(&model, sets, DEFAULT_K.min(sets[2].len()), device)?;
         let auroc = found.iter().map(|(score, result)| (*score, result.auroc()));
-        Ok(auroc.collect())
+        let auroc = BTreeMap::from_iter(auroc);
+        let unknown = &job.recipe.unknown_classes;
+        terminal::note(format_args!(
+            "unknown classes {unknown:?}, AUROC {auroc:.4?}"
+        ));
+        Ok(auroc)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
-use burn_center_loss::evaluation::{RetrievalConfig, RetrievalSet, RocCurve, RocPoint};
+use burn_center_loss::evaluation::{OpenSet, RetrievalConfig, RetrievalSet, RocCurve, RocPoint};
 use clap::ValueEnum;
 
 use crate::cli::{EvaluateArgs, Method};
@@ -33,12 +33,9 @@ struct Evaluation<'a> {
 }
 
 pub fn command(args: &EvaluateArgs) -> Result<()> {
+    let takes_k = [Method::Knn, Method::Retrieval, Method::OpenSet].contains(&args.method);
     ensure!(
-        args.k.is_none()
-            || matches!(
-                args.method,
-                Method::Knn | Method::Retrieval | Method::OpenSet
-            ),
+        args.k.is_none() || takes_k,
         "--k: has no effect without --method knn, retrieval or open-set"
     );
     ensure!(
@@ -99,11 +96,10 @@ impl Evaluation<'_> {
                 let count = references.labels.len();
                 let k = self.args.k.unwrap_or(DEFAULT_K.min(count));
                 let classifier = references.classifier(k, &self.device);
-                let predictions = classifier
-                    .and_then(|by| classes(by.predict(test.features_on(&self.device))?))
-                    .with_context(|| format!("--k {k}"))?;
+                let classifier = classifier.with_context(|| format!("--k {k}"))?;
+                let predictions = classifier.predict(test.features_on(&self.device))?;
                 let method = format!("{k} nearest of {count} training samples");
-                (method, predictions)
+                (method, classes(predictions)?)
             }
             _ => ("class layer".to_owned(), test.predictions.clone()),
         };
@@ -119,11 +115,8 @@ impl Evaluation<'_> {
 
         let method = self.args.method.to_possible_value();
         let method = method.expect("no method is hidden").get_name().to_owned();
-        let file = |ending: &str| {
-            let name = format!("confusion-{method}.{ending}");
-            self.directory.path().join(name)
-        };
-        let (text, picture) = (file("csv"), file("png"));
+        let file = self.directory.path().join(format!("confusion-{method}"));
+        let (text, picture) = (file.with_extension("csv"), file.with_extension("png"));
         run::write(&text, confusion.csv().as_bytes())?;
         let names: Vec<&str> = self.dataset.classes.names().collect();
         confusion_matrix(confusion.counts(), &names)?.save_png(&picture)?;
@@ -137,7 +130,7 @@ impl Evaluation<'_> {
         let count = test.labels.len();
         ensure!(
             count > 1,
-            "--method retrieval: compares test samples with each other, but there is only one"
+            "--method retrieval: there is only one test sample"
         );
         let k = self.args.k.unwrap_or(DEFAULT_K.min(count - 1));
         let report = RetrievalConfig::new()
@@ -145,8 +138,9 @@ impl Evaluation<'_> {
             .with_ks(vec![1, k])
             .evaluate(&set)
             .with_context(|| format!("--k {k}"))?;
+        let matched = report.queries_with_match();
         ensure!(
-            report.queries_with_match() > 0,
+            matched > 0,
             "--method retrieval: no class has two test samples"
         );
         print(format_args!(
@@ -188,14 +182,9 @@ impl Evaluation<'_> {
             None => dataset.unknown.clone(),
         };
         let sets = [&dataset.test, &unknown, &dataset.train];
-        let [known, unknown, references] = sets.map(|samples| self.embedding(samples));
-        let (known, unknown, references) = (known?, unknown?, references?);
-        let k = self.args.k;
-        let found = detections(&self.model, &known, &unknown, &references, k, &self.device)
-            .with_context(|| match k {
-                Some(k) => format!("--k {k}"),
-                None => "--method open-set".to_owned(),
-            })?;
+        let k = self.args.k.unwrap_or(DEFAULT_K.min(sets[2].len()));
+        let found = detections(&self.model, sets, k, &self.device)
+            .with_context(|| format!("--method open-set --k {k}"))?;
         let head = ["known by", "AUROC", "OpenAUC", "FPR@95TPR"];
         let mut cells = vec![head.map(str::to_owned).to_vec()];
         for (score, result) in &found {
@@ -206,15 +195,13 @@ impl Evaluation<'_> {
         print(format_args!(
             "{}: {} test samples of {} known classes and {} unknown samples\n{}",
             self.title(),
-            known.labels.len(),
+            dataset.test.len(),
             dataset.classes.len(),
-            unknown.labels.len(),
+            unknown.len(),
             columns(&cells)
         ))?;
-        let curves = found
-            .iter()
-            .map(|(score, result)| roc(score, result.detection()));
-        self.show(OPEN_SET, curves.collect())
+        let curve = |(score, result): &(&str, OpenSet)| roc(score, result.detection());
+        self.show(OPEN_SET, found.iter().map(curve).collect())
     }
 
     /// Draws `curves` into the directory of the run, writes its report anew, and says where both are.

@@ -22,13 +22,13 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     };
     let title = job.recipe.loss.name();
     let output = directory.path().display();
-    terminal::note(format_args!("{title} on {chosen}; output: {output}"));
+    terminal::note(format_args!("{title} on {}; output: {output}", chosen.name));
     let work = || -> Result<()> {
         let trained = job.run(&dataset, &chosen.device, &directory)?;
-        let last = trained.state.history.last().cloned();
         let (job, run) = (job.clone(), directory.path().to_owned());
-        let source = job.provenance.data.clone();
-        let report = write_report(&source, None, &[Part { job, trained, run }], &directory)?;
+        let part = [Part { job, trained, run }];
+        let report = write_report(&part[0].job.provenance.data, None, &part, &directory)?;
+        let last = part[0].trained.state.history.last();
         if let Some(last) = last.filter(|_| !terminal::is_one_screen()) {
             terminal::print(format_args!("{title}, epoch {}: {last}", last.epoch))?;
         }
@@ -50,10 +50,9 @@ fn resume(args: &TrainArgs, path: &Path) -> Result<(TrainingJob, RunDirectory, D
     if args.job.recipe.is_given("epochs") {
         let before = job.recipe.epochs;
         args.job.recipe.apply(&mut job.recipe)?;
-        let done = match checkpoint::last(path)? {
-            Some(last) => checkpoint::state(&last)?.epoch,
-            None => 0,
-        };
+        let last = checkpoint::last(path)?;
+        let state = last.map(|last| checkpoint::state(&last)).transpose()?;
+        let done = state.map_or(0, |state| state.epoch);
         ensure!(
             job.recipe.epochs >= done,
             "--epochs {}: the run has gone through {done} of its {before} epochs",
@@ -70,11 +69,9 @@ fn begin(args: &TrainArgs, chosen: &Chosen) -> Result<(TrainingJob, RunDirectory
     let mut recipe = args.preset.recipe(loss);
     let joint = match (loss, &args.from) {
         (Loss::Center, Some(from)) => Some((from, joint_run(from)?)),
-        (Loss::Center, None) => {
-            bail!(
-                "--loss center: needs --from DIR, the directory of a finished run with --loss joint"
-            )
-        }
+        (Loss::Center, None) => bail!(
+            "--loss center: needs --from DIR, the directory of a finished run with --loss joint"
+        ),
         (_, Some(_)) => bail!("--from: only --loss center starts from another run"),
         (_, None) => None,
     };

@@ -1,8 +1,8 @@
 //! The classes of a data set: its labels as they are in the files, numbered from 0 on, and their names.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
+use std::{fmt, fs};
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -47,8 +47,7 @@ impl Classes {
         for &label in unknown {
             ensure!(
                 self.number(label).is_some(),
-                "--unknown-classes: {label} is no class of the data, whose labels are {}",
-                self.listed()
+                "--unknown-classes: {label} is no class of the data, whose labels are {self}"
             );
         }
         let is_known = |class: &&Class| !unknown.contains(&class.label);
@@ -79,11 +78,12 @@ impl Classes {
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.0.iter().map(|class| class.name.as_str())
     }
+}
 
-    /// The labels, as a message lists them.
-    pub fn listed(&self) -> String {
-        let labels: Vec<String> = self.0.iter().map(|class| class.label.to_string()).collect();
-        labels.join(" ")
+/// The labels, as a message lists them.
+impl fmt::Display for Classes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Vec::from_iter(self.labels().map(|label| label.to_string())).join(" "))
     }
 }
 
@@ -91,27 +91,19 @@ impl Classes {
 /// "1 65 97" for the letter that is A or a.
 fn read_mapping(path: &Path) -> Result<BTreeMap<u8, String>> {
     let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let mut names = BTreeMap::new();
     let lines = text.split(['\n', '\r']).map(str::trim);
-    for line in lines.filter(|line| !line.is_empty()) {
-        let numbers: Option<Vec<u32>> = line
+    let entry = |line: &str| {
+        let (label, characters) = line.split_once(char::is_whitespace)?;
+        let name = characters
             .split_whitespace()
-            .map(|word| word.parse().ok())
-            .collect();
-        let numbers = numbers.unwrap_or_default();
-        let label = numbers.first().and_then(|&label| u8::try_from(label).ok());
-        let name: Option<String> = numbers.iter().skip(1).map(|&c| char::from_u32(c)).collect();
-        let (Some(label), Some(name)) = (label, name) else {
-            anyhow::bail!("{}: not a label and characters: {line:?}", path.display());
-        };
-        ensure!(
-            !name.is_empty(),
-            "{}: label {label} has no character",
-            path.display()
-        );
-        names.insert(label, name);
-    }
-    Ok(names)
+            .map(|number| char::from_u32(number.parse().ok()?));
+        Some((label.parse().ok()?, name.collect::<Option<String>>()?))
+    };
+    let entry = |line| {
+        entry(line)
+            .with_context(|| format!("{}: not a label and characters: {line:?}", path.display()))
+    };
+    lines.filter(|line| !line.is_empty()).map(entry).collect()
 }
 
 #[cfg(test)]
@@ -149,7 +141,11 @@ mod tests {
         assert_eq!(names(&classes), ["Aa", "Bb", "3"]);
         fs::write(&path, "1 65 97\r2 66 98\r").unwrap();
         assert_eq!(Classes::of(&[1, 2, 3], Some(&path)).unwrap(), classes);
-        for (line, part) in [("1 x", "1 x"), ("300 65", "300 65"), ("4", "no character")] {
+        for (line, part) in [
+            ("1 x", "1 x"),
+            ("300 65", "300 65"),
+            ("4", "not a label and characters"),
+        ] {
             fs::write(&path, line).unwrap();
             let fault = Classes::of(&[1], Some(&path)).unwrap_err().to_string();
             assert!(fault.contains(part), "{fault}");

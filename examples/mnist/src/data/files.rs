@@ -1,10 +1,10 @@
 //! Finding the files of a data set by the names under which such files are distributed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::Source;
 
@@ -27,7 +27,6 @@ pub const LABELS: (&str, usize) = ("labels", 1);
 pub struct Files {
     source: Source,
     prefix: String,
-    names: Vec<String>,
 }
 
 /// The names of such a file behind the prefix, the most usual one first.
@@ -39,52 +38,50 @@ fn endings(set: Set, (kind, dimensions): (&str, usize)) -> Vec<String> {
     let mut names = Vec::new();
     for zipped in ["", ".gz"] {
         for word in words {
-            for dot in ["-", "."] {
-                names.push(format!("{word}-{kind}{dot}idx{dimensions}-ubyte{zipped}"));
-            }
+            names.extend(
+                ["-", "."].map(|dot| format!("{word}-{kind}{dot}idx{dimensions}-ubyte{zipped}")),
+            );
         }
     }
     names
 }
 
-fn prefix_of(name: &str) -> Option<&str> {
-    [Set::Train, Set::Test]
-        .into_iter()
-        .flat_map(|set| [endings(set, IMAGES), endings(set, LABELS)].concat())
-        .find_map(|ending| name.strip_suffix(&ending))
+fn prefix_of(name: &str) -> Option<String> {
+    let sets = [Set::Train, Set::Test].into_iter();
+    let mut endings = sets.flat_map(|set| [IMAGES, LABELS].map(|kind| endings(set, kind)).concat());
+    endings.find_map(|ending| Some(name.strip_suffix(&ending)?.to_owned()))
 }
 
 impl Files {
     /// The split of `source` that it names, or the only one that has the files of all `sets`.
     pub fn find(source: &Source, sets: &[Set]) -> Result<Self> {
         let place = source.directory.display();
-        let unreadable = || format!("{place}: cannot be read");
-        let mut splits: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for entry in fs::read_dir(&source.directory).with_context(unreadable)? {
-            let path = entry.with_context(unreadable)?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            if let Some((prefix, name)) = name.and_then(|name| Some((prefix_of(name)?, name)))
-                && path.is_file()
-            {
-                splits.entry(prefix.into()).or_default().push(name.into());
-            }
-        }
-        let is_whole = |(prefix, names): &(&String, &Vec<String>)| {
-            let has = |ending| names.contains(&format!("{prefix}{ending}"));
-            sets.iter().all(|&set| {
-                [IMAGES, LABELS].map(|kind| endings(set, kind).into_iter().any(has)) == [true; 2]
-            })
+        let entries = fs::read_dir(&source.directory);
+        let entries = entries.with_context(|| format!("{place}: cannot be read"))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let prefixes: BTreeSet<String> = names.filter_map(|name| prefix_of(&name)).collect();
+        let split = |prefix: &String| Self {
+            source: source.clone(),
+            prefix: prefix.clone(),
         };
-        let mut candidates: Vec<(&String, &Vec<String>)> = splits.iter().collect();
+        let mut candidates: Vec<Self> = prefixes.iter().map(split).collect();
+        let is_whole = |files: &Self| {
+            let has = |&set| [IMAGES, LABELS].map(|kind| !files.named(set, kind).is_empty());
+            sets.iter().all(|set| has(set) == [true; 2])
+        };
+        let name = |prefix| match split_name(prefix) {
+            "" => "\"\" (without a prefix)",
+            name => name,
+        };
+        let listed = Vec::from_iter(prefixes.iter().map(|prefix| name(prefix))).join(", ");
         match &source.split {
             Some(split) => {
-                candidates.retain(|(prefix, _)| {
+                candidates.retain(|Self { prefix, .. }| {
                     [split_name(prefix), trimmed(prefix)].contains(&split.as_str())
                 });
                 ensure!(
                     !candidates.is_empty(),
-                    "--split {split}: not in {place}, which has {}",
-                    listed(&splits)
+                    "--split {split}: not among the splits in {place}: {listed}"
                 );
             }
             None if candidates.iter().any(is_whole) => candidates.retain(is_whole),
@@ -92,41 +89,37 @@ impl Files {
         }
         ensure!(
             candidates.len() <= 1,
-            "several splits in {place}: {}; choose one with --split",
-            listed(&splits)
+            "several splits in {place}: {listed}; choose one with --split"
         );
-        let (prefix, names) = candidates.pop().unzip();
-        Ok(Self {
-            source: source.clone(),
-            prefix: prefix.cloned().unwrap_or_default(),
-            names: names.cloned().unwrap_or_default(),
-        })
+        Ok(candidates.pop().unwrap_or_else(|| split(&String::new())))
+    }
+
+    /// The names of this kind of file that are there.
+    fn named(&self, set: Set, kind: (&str, usize)) -> Vec<String> {
+        let endings = endings(set, kind).into_iter();
+        let mut names = Vec::from_iter(endings.map(|ending| self.prefix.clone() + &ending));
+        names.retain(|name| self.source.directory.join(name).is_file());
+        names
     }
 
     /// Where the file of this kind is.
     pub fn path(&self, set: Set, kind: (&str, usize)) -> Result<PathBuf> {
         let (prefix, place) = (&self.prefix, self.source.directory.display());
-        let endings = endings(set, kind);
-        let found: Vec<String> = endings
-            .iter()
-            .map(|ending| format!("{prefix}{ending}"))
-            .filter(|name| self.names.contains(name))
-            .collect();
+        let found = self.named(set, kind);
         let name = found.first().with_context(|| {
-            let (usual, zipped) = (&endings[0], &endings[endings.len() / 2]);
+            let usual = &endings(set, kind)[0];
             format!(
-                "no {prefix}{usual} or {prefix}{zipped} in {place}: it must be a directory with the IDX files of MNIST, \
+                "no {prefix}{usual} or {prefix}{usual}.gz in {place}: it must be a directory with the IDX files of MNIST, \
                  Fashion-MNIST, KMNIST or EMNIST"
             )
         })?;
-        let of_t10k = |name: &&String| name[prefix.len()..].starts_with("t10k");
-        if let Some(other) = found.iter().find(|other| of_t10k(other) != of_t10k(&name)) {
-            ensure!(
-                set == Set::Train,
-                "two sets of test samples in {place}: {name} and {other}; leave one of them"
-            );
+        let word = |name: &String| name[prefix.len()..].split('-').next().map(str::to_owned);
+        match found.iter().find(|other| word(other) != word(name)) {
+            Some(other) => {
+                bail!("two sets of test samples in {place}: {name} and {other}; leave one of them")
+            }
+            None => Ok(self.source.directory.join(name)),
         }
-        Ok(self.source.directory.join(name))
     }
 
     /// EMNIST's list of the characters that its labels stand for.
@@ -150,18 +143,6 @@ fn split_name(prefix: &str) -> &str {
 
 fn trimmed(prefix: &str) -> &str {
     prefix.trim_end_matches(['-', '_', '.'])
-}
-
-fn listed(splits: &BTreeMap<String, Vec<String>>) -> String {
-    let names: BTreeSet<&str> = splits.keys().map(|prefix| split_name(prefix)).collect();
-    let quoted = names.into_iter().map(|name| match name {
-        "" => "\"\" (without a prefix)".to_owned(),
-        name => name.to_owned(),
-    });
-    match quoted.collect::<Vec<_>>().join(", ") {
-        none if none.is_empty() => "none".to_owned(),
-        some => some,
-    }
 }
 
 #[cfg(test)]

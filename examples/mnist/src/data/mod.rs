@@ -2,7 +2,6 @@
 
 mod classes;
 mod files;
-mod idx;
 mod samples;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
@@ -67,14 +67,9 @@ impl Dataset {
     pub fn load(source: &Source, recipe: &Recipe) -> Result<Self> {
         let sets = [Set::Train, Set::Test];
         let files = Files::find(source, &sets).context("--data-dir")?;
-        let [train, test] = sets.map(|set| Samples::read(&files, set, recipe.shrink));
-        let (train, test) = (train.context("--data-dir")?, test.context("--data-dir")?);
-        ensure!(
-            test.image_size() == train.image_size(),
-            "--data-dir: test images of {}, but training images of {}",
-            size(test.image_size()),
-            size(train.image_size())
-        );
+        let read = |set| Samples::read(&files, set, recipe.shrink).context("--data-dir");
+        let (train, test) = (read(Set::Train)?, read(Set::Test)?);
+        ensure_size(test.image_size(), train.image_size()).context("--data-dir: test files")?;
         let mapping = files.mapping();
         let all = match recipe.num_classes {
             Some(num_classes) => Classes::counted(num_classes, mapping.as_deref())?,
@@ -82,19 +77,17 @@ impl Dataset {
         };
         ensure!(
             all.len() > 1,
-            "--data-dir: all labels are {}, but a network needs at least two classes",
-            all.listed()
+            "--data-dir: all labels are {all}, but a network needs at least two classes"
         );
         let classes = all.without(&recipe.unknown_classes)?;
         let [train, _] = train.parted(&all, &classes)?;
         let [test, unknown] = test.parted(&all, &classes)?;
-        let listed = classes.listed();
         ensure!(
             train.len() > 1,
-            "{} training samples of the classes {listed}: at least two are needed, one for validation",
+            "{} training samples of the classes {classes}: at least two are needed, one for validation",
             train.len()
         );
-        ensure!(test.len() > 0, "no test samples of the classes {listed}");
+        ensure!(test.len() > 0, "no test samples of the classes {classes}");
         ensure!(
             recipe.unknown_classes.is_empty() || unknown.len() > 0,
             "--unknown-classes: there are no test samples of {:?}",
@@ -128,25 +121,19 @@ pub fn unknown_samples(
 
 /// Refuses images that are not of the size `trained`.
 pub fn ensure_size(images: [usize; 2], trained: [usize; 2]) -> Result<()> {
+    let [images_of, trained_on] = [images, trained].map(|[high, wide]| format!("{high}x{wide}"));
     ensure!(
         images == trained,
-        "images of {}, but the run was trained on images of {}",
-        size(images),
-        size(trained)
+        "images of {images_of}, but the run was trained on images of {trained_on}"
     );
     Ok(())
 }
 
-fn size([height, width]: [usize; 2]) -> String {
-    format!("{height}x{width}")
-}
-
 /// The labels of all but `known` of the classes, drawn at random.
 pub fn random_unknown_classes(classes: &Classes, known: usize, seed: u64) -> Vec<u8> {
-    let labels: Vec<u8> = classes.labels().collect();
-    let order = samples::shuffled(labels.len(), &mut StdRng::seed_from_u64(seed));
-    let unknown = order[known..].iter().map(|&number| labels[number]);
-    let mut unknown: Vec<u8> = unknown.collect();
+    let mut labels = Vec::from_iter(classes.labels());
+    labels.shuffle(&mut StdRng::seed_from_u64(seed));
+    let mut unknown = labels.split_off(known);
     unknown.sort_unstable();
     unknown
 }

@@ -1,16 +1,20 @@
-//! Labelled images, and the batches of an epoch.
+//! Labelled images, read from IDX files, and the batches of an epoch.
+//!
+//! The IDX file format: a magic number, the sizes as big-endian 32-bit numbers, then one byte per value.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use flate2::read::MultiGzDecoder;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::classes::Classes;
 use super::files::{Files, IMAGES, LABELS, Set};
-use super::idx;
 
 /// The smallest side that three halvings leave something of.
 const MIN_SIDE: usize = 8;
@@ -32,13 +36,13 @@ impl Samples {
     /// or by the largest one that leaves the network enough.
     pub fn read(files: &Files, set: Set, shrink: usize) -> Result<Self> {
         let (images_path, path) = (files.path(set, IMAGES)?, files.path(set, LABELS)?);
-        let images = idx::read_images(&images_path)?;
+        let images = read_images(&images_path)?;
         let shrink = shrink.clamp(1, (images.height.min(images.width) / MIN_SIDE).max(1));
         let images = match files.transpose() {
             true => images.transposed().shrunk(shrink),
             false => images.shrunk(shrink),
         };
-        let labels = idx::read_labels(&path)?;
+        let labels = read_labels(&path)?;
         let (count, height, width) = (images.count, images.height, images.width);
         ensure!(
             count == labels.len(),
@@ -63,28 +67,22 @@ impl Samples {
 
     /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes.
     pub fn parted(&self, all: &Classes, known: &Classes) -> Result<[Self; 2]> {
-        let numbers: Vec<Option<usize>> = (0..=u8::MAX).map(|label| known.number(label)).collect();
-        for (index, &label) in self.labels.iter().enumerate() {
-            all.number(label).with_context(|| {
-                format!(
-                    "{}: label {label} at index {index}; this run has {} classes, with the labels {}",
-                    self.path.display(),
-                    all.len(),
-                    all.listed()
-                )
-            })?;
+        let foreign = |&label: &u8| all.number(label).is_none();
+        if let Some(index) = self.labels.iter().position(foreign) {
+            bail!(
+                "{}: label {} at index {index}; this run has {} classes, with the labels {all}",
+                self.path.display(),
+                self.labels[index],
+                all.len()
+            );
         }
-        let number = |index: &usize| numbers[usize::from(self.labels[*index])];
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            (0..self.len()).partition(|index| number(index).is_some());
-        let labels = known.iter().filter_map(number);
-        Ok([
-            Self {
-                labels: labels.map(|number| number as u8).collect(),
-                ..self.subset(&known)
-            },
-            self.subset(&unknown),
-        ])
+        let number = |label: u8| known.number(label);
+        let (inside, outside): (Vec<usize>, Vec<usize>) =
+            (0..self.len()).partition(|&index| number(self.labels[index]).is_some());
+        let [mut inside, outside] = [inside, outside].map(|indices| self.subset(&indices));
+        let labels = inside.labels.iter().filter_map(|&label| number(label));
+        inside.labels = labels.map(|number| number as u8).collect();
+        Ok([inside, outside])
     }
 
     pub fn len(&self) -> usize {
@@ -143,7 +141,7 @@ impl Samples {
     ) -> Tensor<4> {
         let shifted = |&index| shifts.shifted(self.image(index), self.width);
         let pixels = indices.iter().flat_map(shifted);
-        let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
+        let values = Vec::from_iter(pixels.map(|pixel| f32::from(pixel) / 255.0));
         let shape = [indices.len(), 1, self.height, self.width];
         Tensor::from_data(TensorData::new(values, shape), device)
     }
@@ -156,13 +154,12 @@ impl Samples {
     /// The labels at `indices`, `[batch_size]`.
     pub fn labels_at(&self, indices: &[usize], device: &Device) -> Tensor<1, Int> {
         let labels = indices.iter().map(|&index| i32::from(self.labels[index]));
-        let values: Vec<i32> = labels.collect();
-        Tensor::from_data(TensorData::new(values, [indices.len()]), device)
+        Tensor::from_data(Vec::from_iter(labels).as_slice(), device)
     }
 
     /// The order of an epoch. It follows from `seed` and `epoch` alone, so a resumed run goes through the same batches.
     pub fn epoch_order(&self, seed: u64, epoch: usize) -> Vec<usize> {
-        shuffled(self.len(), &mut generator(seed, epoch, Purpose::Order))
+        shuffled(self.len(), &mut generator(seed, epoch, ORDER))
     }
 }
 
@@ -178,7 +175,7 @@ impl Shifts {
     pub fn new(max: usize, seed: u64, epoch: usize) -> Self {
         Self {
             max: max as i32,
-            rng: generator(seed, epoch, Purpose::Shifts),
+            rng: generator(seed, epoch, SHIFTS),
         }
     }
 
@@ -199,24 +196,20 @@ fn shifted(image: &[u8], width: usize, down: isize, right: isize) -> Vec<u8> {
         let is_inside = column < width;
         is_inside.then(|| image.get(row * width + column).copied())?
     };
-    (0..image.len())
-        .map(|place| pixel(place).unwrap_or(0))
-        .collect()
+    let places = 0..image.len();
+    places.map(|place| pixel(place).unwrap_or(0)).collect()
 }
 
 /// What the random numbers of an epoch are for.
-#[derive(Clone, Copy)]
-enum Purpose {
-    Order = 0,
-    Shifts = 1,
-}
+const ORDER: u8 = 0;
+const SHIFTS: u8 = 1;
 
 /// An own stream for every seed, epoch and purpose: neighbouring seeds would share numbers if the three were added.
-fn generator(seed: u64, epoch: usize, purpose: Purpose) -> StdRng {
+fn generator(seed: u64, epoch: usize, purpose: u8) -> StdRng {
     let mut seeding = [0; 32];
     seeding[..8].copy_from_slice(&seed.to_le_bytes());
     seeding[8..16].copy_from_slice(&(epoch as u64).to_le_bytes());
-    seeding[16] = purpose as u8;
+    seeding[16] = purpose;
     StdRng::from_seed(seeding)
 }
 
@@ -224,6 +217,123 @@ pub fn shuffled(len: usize, rng: &mut StdRng) -> Vec<usize> {
     let mut order = Vec::from_iter(0..len);
     order.shuffle(rng);
     order
+}
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// "Unsigned bytes", to which the number of dimensions is added.
+const BYTES_MAGIC: usize = 0x0800;
+
+/// Grey-scale images of one size, row by row.
+pub struct Images {
+    pub pixels: Vec<u8>,
+    pub count: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Reads the image file `path`, gzipped or not.
+pub fn read_images(path: &Path) -> Result<Images> {
+    images(decompressed(path)?).with_context(|| path.display().to_string())
+}
+
+/// Reads the label file `path`, gzipped or not.
+pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
+    let labels = parse::<1>(decompressed(path)?, "a label");
+    Ok(labels.with_context(|| path.display().to_string())?.1)
+}
+
+impl Images {
+    /// The images with rows and columns exchanged.
+    pub fn transposed(self) -> Self {
+        let (height, width) = (self.width, self.height);
+        let area = height * width;
+        let pixel = |index: usize| {
+            let (image, row, column) = (index / area, index / width % height, index % width);
+            self.pixels[image * area + column * height + row]
+        };
+        Self {
+            pixels: (0..self.pixels.len()).map(pixel).collect(),
+            height,
+            width,
+            ..self
+        }
+    }
+
+    /// The mean of every square of `factor` x `factor` pixels; what is left at the lower and right edge is cut off.
+    pub fn shrunk(self, factor: usize) -> Self {
+        if factor == 1 {
+            return self;
+        }
+        let (height, width) = (self.height / factor, self.width / factor);
+        let mean = |index: usize| {
+            let (rows, column) = (index / width, index % width * factor);
+            let row = rows / height * self.height + rows % height * factor;
+            let starts = (row..row + factor).map(|row| row * self.width + column);
+            let square = starts.flat_map(|start| &self.pixels[start..start + factor]);
+            (square.map(|&pixel| usize::from(pixel)).sum::<usize>() / factor.pow(2)) as u8
+        };
+        Self {
+            pixels: (0..self.count * height * width).map(mean).collect(),
+            height,
+            width,
+            ..self
+        }
+    }
+}
+
+/// The content of `path`, which the first two bytes, not the name, show to be gzipped or not.
+fn decompressed(path: &Path) -> Result<Vec<u8>> {
+    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
+    if !bytes.starts_with(&GZIP_MAGIC) {
+        return Ok(bytes);
+    }
+    let mut content = Vec::new();
+    MultiGzDecoder::new(bytes.as_slice())
+        .read_to_end(&mut content)
+        .with_context(|| format!("{}: truncated or corrupt gzip data", path.display()))?;
+    Ok(content)
+}
+
+fn images(bytes: Vec<u8>) -> Result<Images> {
+    let ([count, height, width], pixels) = parse(bytes, "an image")?;
+    Ok(Images {
+        pixels,
+        count,
+        height,
+        width,
+    })
+}
+
+/// Splits a file into its `N` sizes and its values, whose number must be the product of the sizes.
+fn parse<const N: usize>(mut bytes: Vec<u8>, kind: &str) -> Result<([usize; N], Vec<u8>)> {
+    let (len, header) = (bytes.len(), 4 * (1 + N));
+    ensure!(
+        len >= header,
+        "truncated: {len} bytes, but the header of {kind} file has {header}"
+    );
+    let values = bytes.split_off(header);
+    let word = |index: usize| {
+        let word = &bytes[4 * index..4 * index + 4];
+        word.iter()
+            .fold(0, |word, &byte| word << 8 | usize::from(byte))
+    };
+    let magic = BYTES_MAGIC + N;
+    ensure!(
+        word(0) == magic,
+        "not {kind} file of unsigned bytes: magic number {:#010x}, expected {magic:#010x}",
+        word(0)
+    );
+    let sizes: [usize; N] = std::array::from_fn(|index| word(1 + index));
+    let product = |product: usize, &size: &usize| product.checked_mul(size);
+    let expected = sizes.iter().try_fold(1, product);
+    let is_longer = expected.is_some_and(|expected| expected < values.len());
+    ensure!(
+        expected == Some(values.len()),
+        "{}: {} bytes after the header, which announces sizes {sizes:?}",
+        if is_longer { "too long" } else { "truncated" },
+        values.len()
+    );
+    Ok((sizes, values))
 }
 
 #[cfg(test)]
@@ -305,5 +415,91 @@ mod tests {
         assert_ne!(moved(2, 1, 1), moved(2, 1, 2));
         assert_ne!(moved(2, 1, 1), moved(2, 2, 1));
         assert!(moved(0, 1, 1).iter().all(|moved| *moved == image));
+    }
+
+    fn image_file(count: u32, height: u32, width: u32, values: usize) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 8, 3];
+        for size in [count, height, width] {
+            bytes.extend(size.to_be_bytes());
+        }
+        bytes.extend((0..values).map(|value| value as u8));
+        bytes
+    }
+
+    fn fault(bytes: &[u8]) -> String {
+        images(bytes.to_vec()).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn images_are_read_row_by_row() {
+        let images = super::images(image_file(2, 1, 3, 6)).unwrap();
+        assert_eq!((images.count, images.height, images.width), (2, 1, 3));
+        assert_eq!(images.pixels, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn transposed_images_have_rows_for_columns() {
+        let images = super::images(image_file(2, 2, 3, 12)).unwrap().transposed();
+        assert_eq!((images.count, images.height, images.width), (2, 3, 2));
+        assert_eq!(images.pixels, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
+    }
+
+    #[test]
+    fn faulty_files_are_refused() {
+        assert_eq!(
+            fault(&image_file(2, 1, 3, 5)),
+            "truncated: 5 bytes after the header, which announces sizes [2, 1, 3]"
+        );
+        assert_eq!(
+            fault(&image_file(2, 1, 3, 7)),
+            "too long: 7 bytes after the header, which announces sizes [2, 1, 3]"
+        );
+        assert_eq!(
+            fault(&[0, 0, 8]),
+            "truncated: 3 bytes, but the header of an image file has 16"
+        );
+        let mut labels = image_file(2, 1, 3, 6);
+        labels[3] = 1;
+        assert_eq!(
+            fault(&labels),
+            "not an image file of unsigned bytes: magic number 0x00000801, expected 0x00000803"
+        );
+        assert!(fault(&image_file(u32::MAX, u32::MAX, u32::MAX, 6)).starts_with("truncated"));
+    }
+
+    #[test]
+    fn values_of_another_type_are_named() {
+        let mut shorts = image_file(2, 1, 3, 12);
+        shorts[2] = 0x0b;
+        assert!(fault(&shorts).contains("not an image file of unsigned bytes"));
+    }
+
+    #[test]
+    fn a_file_of_several_gzip_members_is_read_whole() {
+        use std::io::Write;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("images.gz");
+        let bytes = image_file(2, 1, 3, 6);
+        let mut zipped = Vec::new();
+        for part in [&bytes[..10], &bytes[10..]] {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), Default::default());
+            encoder.write_all(part).unwrap();
+            zipped.extend(encoder.finish().unwrap());
+        }
+        std::fs::write(&path, zipped).unwrap();
+        assert_eq!(read_images(&path).unwrap().count, 2);
+    }
+
+    #[test]
+    fn a_pixel_is_the_mean_of_a_square() {
+        let images = Images {
+            pixels: vec![0, 4, 10, 10, 99, 8, 4, 10, 14, 99, 1, 1, 1, 1, 1],
+            count: 1,
+            height: 3,
+            width: 5,
+        };
+        let shrunk = images.shrunk(2);
+        assert_eq!((shrunk.height, shrunk.width), (1, 2));
+        assert_eq!(shrunk.pixels, [4, 11]);
     }
 }

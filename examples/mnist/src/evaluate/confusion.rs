@@ -3,9 +3,6 @@
 use crate::data::Classes;
 use crate::terminal::{columns, mean_and_error};
 
-/// At most how many pairs of classes that are mixed up are listed.
-const LISTED_PAIRS: usize = 10;
-
 /// How many samples of each class (row) were taken for each class (column).
 pub struct Confusion<'a> {
     counts: Vec<Vec<usize>>,
@@ -26,74 +23,34 @@ impl<'a> Confusion<'a> {
         &self.counts
     }
 
-    /// The matrix if it fits a terminal of `width` columns, else the accuracy of each class and the most frequent
-    /// mistakes.
+    /// The matrix if it fits a terminal of `width` columns, else the accuracy and the most frequent mistake of each class.
     pub fn text(&self, width: usize) -> String {
-        let names = || self.classes.names().map(str::to_owned);
-        let head = std::iter::once("predicted:".to_owned()).chain(names());
-        let mut cells = vec![head.collect()];
-        cells.extend(names().zip(&self.counts).map(|(name, row)| {
+        let names: Vec<&str> = self.classes.names().collect();
+        let head = [&["predicted:"], &names[..]].concat();
+        let mut cells = vec![head.into_iter().map(str::to_owned).collect()];
+        for (name, row) in names.iter().zip(&self.counts) {
             let counts = row.iter().map(usize::to_string);
-            std::iter::once(format!("label {name}"))
-                .chain(counts)
-                .collect()
-        }));
-        let matrix = columns(&cells);
-        match matrix.lines().any(|line| line.chars().count() > width) {
-            true => format!("{}\n\n{}", self.accuracies(width), self.mistakes()),
-            false => matrix,
+            let label = std::iter::once(format!("label {name}"));
+            cells.push(label.chain(counts).collect());
         }
-    }
-
-    /// The part of each class's samples that is right, in as many columns as fit.
-    fn accuracies(&self, width: usize) -> String {
-        let rows = self.counts.iter().enumerate().zip(self.classes.names());
-        let cells = rows.map(|((class, row), name)| {
+        let matrix = columns(&cells);
+        if matrix.lines().all(|line| line.chars().count() <= width) {
+            return matrix;
+        }
+        let head = ["class", "accuracy", "samples", "taken for", "times"];
+        let mut cells = vec![head.map(str::to_owned).to_vec()];
+        for (class, row) in self.counts.iter().enumerate() {
             let samples: usize = row.iter().sum();
             let accuracy = (samples > 0).then(|| row[class] as f64 / samples as f64);
-            vec![
-                name.to_owned(),
-                mean_and_error([accuracy].into_iter(), 4),
-                format!("of {samples}"),
-            ]
-        });
-        let cells = columns(&Vec::from_iter(cells));
-        let cells: Vec<&str> = cells.lines().collect();
-        let longest = cells
-            .iter()
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0);
-        let lines = cells
-            .chunks((width / (longest + 4)).max(1))
-            .map(|line| line.join("    "));
-        format!(
-            "Accuracy of each class:\n{}",
-            Vec::from_iter(lines).join("\n")
-        )
-    }
-
-    fn mistakes(&self) -> String {
-        let names: Vec<&str> = self.classes.names().collect();
-        let mut mistakes = Vec::new();
-        for (label, row) in self.counts.iter().enumerate() {
-            for (prediction, &count) in row.iter().enumerate() {
-                if count > 0 && prediction != label {
-                    mistakes.push((count, names[label], names[prediction]));
-                }
+            let accuracy = mean_and_error([accuracy].into_iter(), 4);
+            let mut line = vec![names[class].to_owned(), accuracy, samples.to_string()];
+            let wrong = (0..row.len()).filter(|&other| other != class && row[other] > 0);
+            if let Some(other) = wrong.max_by_key(|&other| row[other]) {
+                line.extend([names[other].to_owned(), row[other].to_string()]);
             }
+            cells.push(line);
         }
-        mistakes.sort_by_key(|&(count, ..)| std::cmp::Reverse(count));
-        let listed = mistakes
-            .iter()
-            .take(LISTED_PAIRS)
-            .map(|(count, label, prediction)| {
-                format!("\n  {label} taken for {prediction}: {count} times")
-            });
-        match mistakes.is_empty() {
-            true => "No mistakes.".to_owned(),
-            false => format!("Most frequent mistakes:{}", listed.collect::<String>()),
-        }
+        columns(&cells)
     }
 
     /// The matrix with a head and a first column of the classes' names, as comma-separated values.
@@ -101,7 +58,7 @@ impl<'a> Confusion<'a> {
         let names: Vec<String> = self.classes.names().map(quoted).collect();
         let mut text = format!("label,{}\n", names.join(","));
         for (name, row) in names.iter().zip(&self.counts) {
-            let counts: Vec<String> = row.iter().map(usize::to_string).collect();
+            let counts = Vec::from_iter(row.iter().map(usize::to_string));
             text += &format!("{name},{}\n", counts.join(","));
         }
         text
@@ -140,27 +97,12 @@ label 2      2   0   0";
     fn beyond_the_terminal_accuracies_and_mistakes_are_shown() {
         let classes = Classes::counted(4, None).unwrap();
         let expected = "\
-Accuracy of each class:
-0   0.6667   of 3
-1   1.0000   of 1
-2   0.0000   of 2
-3        -   of 0
-
-Most frequent mistakes:
-  2 taken for 0: 2 times
-  0 taken for 1: 1 times";
+class   accuracy   samples   taken for   times
+0         0.6667         3           1       1
+1         1.0000         1
+2         0.0000         2           0       2
+3              -         0";
         assert_eq!(confusion(&classes).text(20), expected);
-    }
-
-    #[test]
-    fn at_most_ten_mistakes_are_listed() {
-        let classes = Classes::counted(5, None).unwrap();
-        let labels = Vec::from_iter((0..25).map(|index| index / 5));
-        let predictions = Vec::from_iter((0..25).map(|index| index % 5));
-        let confusion = Confusion::of(&labels, &predictions, &classes);
-        let mistakes = confusion.mistakes();
-        assert_eq!(mistakes.lines().count(), 1 + LISTED_PAIRS);
-        assert_eq!(mistakes.lines().nth(1), Some("  0 taken for 1: 1 times"));
     }
 
     #[test]

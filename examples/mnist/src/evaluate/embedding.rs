@@ -46,13 +46,10 @@ impl Embedding {
             let [_, feature_dim] = features.dims();
             embedding.feature_dim = feature_dim;
             let logits = model.objective.logits(features.clone())?;
-            let predictions = logits.argmax(1).try_into_vec_as::<i64>()?;
-            embedding
-                .predictions
-                .extend(predictions.into_iter().map(|class| class as usize));
-            embedding
-                .features
-                .extend(features.try_into_vec_as::<f32>()?);
+            let predictions = classes(logits.argmax(1).flatten(0, 1))?;
+            embedding.predictions.extend(predictions);
+            let features = features.try_into_vec_as::<f32>()?;
+            embedding.features.extend(features);
         }
         ensure!(
             embedding.features.iter().all(|value| value.is_finite()),
@@ -88,16 +85,14 @@ impl Embedding {
     /// The part of `predictions` that is right.
     pub fn accuracy(&self, predictions: &[usize]) -> f64 {
         let hits = self.hits(predictions);
-        let right = hits.iter().filter(|&&hit| hit).count();
-        right as f64 / hits.len() as f64
+        hits.iter().filter(|&&hit| hit).count() as f64 / hits.len() as f64
     }
 
     /// Which of `predictions` are right.
     pub fn hits(&self, predictions: &[usize]) -> Vec<bool> {
-        let pairs = self.labels.iter().zip(predictions);
-        pairs
-            .map(|(&label, &prediction)| usize::from(label) == prediction)
-            .collect()
+        let labels = self.labels.iter().map(|&label| usize::from(label));
+        let pairs = labels.zip(predictions);
+        pairs.map(|(label, &class)| label == class).collect()
     }
 
     /// The accuracies of all methods, with neighbors among `references`.
@@ -109,12 +104,11 @@ impl Embedding {
     ) -> Result<Scores> {
         let (features, labels) = (self.features_on(device), self.labels_on(device));
         let neighbors = references.classifier(DEFAULT_K.min(references.labels.len()), device)?;
+        let nearest_center = |by: &NearestCenter| by.score(features.clone(), labels.clone());
+        let nearest_center = centers.map(nearest_center).transpose()?;
         Ok(Scores {
             class: self.accuracy(&self.predictions),
-            nearest_center: match centers {
-                Some(centers) => Some(centers.score(features.clone(), labels.clone())?),
-                None => None,
-            },
+            nearest_center,
             neighbors: neighbors.score(features, labels)?,
         })
     }
@@ -124,21 +118,17 @@ impl Embedding {
         let count = count.min(self.labels.len());
         Self {
             features: self.features[..count * self.feature_dim].to_vec(),
-            feature_dim: self.feature_dim,
-            metric: self.metric,
             labels: self.labels[..count].to_vec(),
             predictions: self.predictions[..count].to_vec(),
+            ..*self
         }
     }
 }
 
 /// The predictions of a classifier on the host.
 pub fn classes(predictions: Tensor<1, Int>) -> Result<Vec<usize>> {
-    let predictions = predictions.try_into_vec_as::<i64>()?;
-    Ok(predictions
-        .into_iter()
-        .map(|class| class as usize)
-        .collect())
+    let classes = predictions.try_into_vec_as::<i64>()?.into_iter();
+    Ok(classes.map(|class| class as usize).collect())
 }
 
 /// The accuracies on a set of samples, by method.

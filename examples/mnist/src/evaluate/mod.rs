@@ -2,10 +2,8 @@
 
 mod confusion;
 mod embedding;
-mod open_set;
-mod pairs;
+mod measures;
 
 pub use confusion::Confusion;
 pub use embedding::{DEFAULT_K, Embedding, Scores, classes};
-pub use open_set::detections;
-pub use pairs::{Separation, pairs, verification_lines};
+pub use measures::{Separation, detections, pairs, verification_lines};

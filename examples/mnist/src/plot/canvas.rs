@@ -1,11 +1,12 @@
-//! Pictures: drawn with plotters at twice their size, so that the edges come out smooth, with a font of their own.
+//! Pictures: drawn with plotters at twice their size, so that the edges come out smooth, with a font of their own. And the
+//! colours of the classes, and the shapes of their points.
 
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -133,18 +134,14 @@ impl Picture {
     }
 
     pub fn save_png(&self, path: &Path) -> Result<()> {
-        before_write();
-        let save = || -> Result<()> {
-            let mut encoder =
-                png::Encoder::new(BufWriter::new(File::create(path)?), self.width, self.height);
+        save(path, |file| {
+            let mut encoder = png::Encoder::new(file, self.width, self.height);
             encoder.set_color(png::ColorType::Rgb);
-            encoder.set_depth(png::BitDepth::Eight);
             encoder.set_compression(png::Compression::High);
             let mut writer = encoder.write_header()?;
             writer.write_image_data(&self.pixels)?;
             Ok(writer.finish()?)
-        };
-        save().with_context(|| format!("{}: cannot be written", path.display()))
+        })
     }
 }
 
@@ -159,44 +156,38 @@ pub fn save_gif(pictures: &[Picture], path: &Path) -> Result<()> {
     let Some(first) = pictures.first() else {
         return Ok(());
     };
-    before_write();
-    let save = || -> Result<()> {
-        let (width, height) = (u16::try_from(first.width)?, u16::try_from(first.height)?);
-        let file = BufWriter::new(File::create(path)?);
+    save(path, |file| {
+        let (width, height) = (first.width as u16, first.height as u16);
         let mut encoder = gif::Encoder::new(file, width, height, &[])?;
         encoder.set_repeat(gif::Repeat::Infinite)?;
-        for (index, picture) in pictures.iter().enumerate() {
+        for (picture, left) in pictures.iter().zip((0..pictures.len()).rev()) {
             let mut frame = gif::Frame::from_rgb_speed(width, height, &picture.pixels, SPEED);
-            frame.delay = match index + 1 == pictures.len() {
-                true => LAST_DELAY,
-                false => DELAY,
-            };
+            frame.delay = if left == 0 { LAST_DELAY } else { DELAY };
             encoder.write_frame(&frame)?;
         }
         Ok(())
-    };
-    save().with_context(|| format!("{}: cannot be written", path.display()))
+    })
+}
+
+fn save(path: &Path, write: impl FnOnce(BufWriter<File>) -> Result<()>) -> Result<()> {
+    before_write();
+    let file = File::create(path).map_err(Error::from);
+    file.and_then(|file| write(BufWriter::new(file)))
+        .with_context(|| format!("{}: cannot be written", path.display()))
 }
 
 /// The mean of every square of `factor` x `factor` pixels.
 fn shrunk(pixels: &[u8], width: usize, factor: usize) -> Vec<u8> {
     let row_len = width * CHANNELS;
-    let height = pixels.len() / row_len;
-    let mut small = Vec::with_capacity(pixels.len() / (factor * factor));
-    for y in (0..height).step_by(factor) {
-        for x in (0..width).step_by(factor) {
-            for channel in 0..CHANNELS {
-                let sum: usize = (0..factor * factor)
-                    .map(|cell| {
-                        let (row, column) = (y + cell / factor, x + cell % factor);
-                        usize::from(pixels[row * row_len + column * CHANNELS + channel])
-                    })
-                    .sum();
-                small.push((sum / (factor * factor)) as u8);
-            }
-        }
-    }
-    small
+    let mean = |index: usize| {
+        let (x, y) = (index % (row_len / factor), index / (row_len / factor));
+        let first = y * factor * row_len + x / CHANNELS * factor * CHANNELS + x % CHANNELS;
+        let places = (0..factor * factor)
+            .map(|cell| first + cell / factor * row_len + cell % factor * CHANNELS);
+        let sum: usize = places.map(|place| usize::from(pixels[place])).sum();
+        (sum / (factor * factor)) as u8
+    };
+    (0..pixels.len() / factor.pow(2)).map(mean).collect()
 }
 
 fn register_font() {
@@ -209,6 +200,86 @@ fn register_font() {
             "the compiled-in font is a font"
         );
     });
+}
+
+/// Told apart with every common kind of colour blindness: Paul Tol's "muted" scheme, its light colours darker, so that
+/// all are legible on white, and on black once the page in its dark form has turned them.
+const COLOURS: [RGBColor; 10] = [
+    RGBColor(0x33, 0x22, 0x88),
+    RGBColor(0xbb, 0x55, 0x66),
+    RGBColor(0x88, 0x74, 0x18),
+    RGBColor(0x11, 0x77, 0x33),
+    RGBColor(0x22, 0x80, 0xb4),
+    RGBColor(0x88, 0x22, 0x55),
+    RGBColor(0x22, 0x80, 0x74),
+    RGBColor(0x6b, 0x6b, 0x10),
+    RGBColor(0xaa, 0x44, 0x99),
+    RGBColor(0x55, 0x55, 0x55),
+];
+/// How much of its colour a filled point has, so that one sees how many lie on each other.
+const OPACITY: f64 = 0.85;
+
+/// A shape of points, as far from the others as a few pixels allow.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Shape {
+    Disc,
+    Ring,
+    Frame,
+    /// With these corners, in units of half a point's size.
+    Filled(&'static [(f64, f64)]),
+    /// Lines through the middle with these ends.
+    Lines(&'static [(f64, f64)]),
+}
+
+const SHAPES: [Shape; 10] = [
+    Shape::Disc,
+    Shape::Filled(&[(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]),
+    Shape::Filled(&[(0.0, -1.0), (1.0, 1.0), (-1.0, 1.0)]),
+    Shape::Ring,
+    Shape::Lines(&[(0.0, 1.0), (1.0, 0.0)]),
+    Shape::Filled(&[(0.0, -1.4), (1.4, 0.0), (0.0, 1.4), (-1.4, 0.0)]),
+    Shape::Frame,
+    Shape::Filled(&[(0.0, 1.0), (1.0, -1.0), (-1.0, -1.0)]),
+    Shape::Lines(&[(0.0, 1.0), (1.0, 0.5), (1.0, -0.5)]),
+    Shape::Lines(&[(1.4, 0.0)]),
+];
+
+/// The shape of the points of class `label`. With the colour it tells a hundred classes apart, and ten without it.
+fn class_shape(label: usize) -> Shape {
+    SHAPES[(label + label / COLOURS.len()) % SHAPES.len()]
+}
+
+/// The colour of class `label`; beyond ten classes they repeat.
+pub fn class_colour(label: usize) -> RGBColor {
+    COLOURS[label % COLOURS.len()]
+}
+
+/// Draws a point of class `label`.
+pub fn draw_point(surface: &Surface<'_>, place: (i32, i32), label: usize) -> Result<()> {
+    let colour = class_colour(label);
+    let (filled, thin) = (colour.mix(OPACITY).filled(), colour.stroke_width(px(1)));
+    let size = px(5) as i32 / 2;
+    let at = |&(x, y): &(f64, f64)| {
+        let along = |part: f64| (part * f64::from(size)).round() as i32;
+        (place.0 + along(x), place.1 + along(y))
+    };
+    match class_shape(label) {
+        Shape::Disc => surface.draw(&Circle::new(place, size, filled))?,
+        Shape::Ring => surface.draw(&Circle::new(place, size, thin))?,
+        Shape::Frame => {
+            surface.draw(&Rectangle::new([at(&(-1.0, -1.0)), at(&(1.0, 1.0))], thin))?;
+        }
+        Shape::Filled(corners) => {
+            let corners = Vec::from_iter(corners.iter().map(at));
+            surface.draw(&Polygon::new(corners, filled))?;
+        }
+        Shape::Lines(ends) => {
+            for &(x, y) in ends {
+                surface.draw(&PathElement::new([at(&(x, y)), at(&(-x, -y))], thin))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -251,5 +322,47 @@ mod tests {
     fn text_is_as_wide_as_it_may_be() {
         assert_eq!(fitting("ten", 1000, 12.0), 12.0);
         assert!(fitting(&"x".repeat(100), 320, 12.0) < 5.4);
+    }
+
+    #[test]
+    fn ten_classes_differ_in_shape_and_a_hundred_in_shape_or_colour() {
+        for label in 0..100 {
+            for other in 0..label {
+                let same_shape = class_shape(label) == class_shape(other);
+                let same_colour = class_colour(label) == class_colour(other);
+                assert!(!(same_shape && same_colour), "{label} and {other}");
+                assert!(!(same_shape && label < 10), "{label} and {other}");
+            }
+        }
+    }
+
+    /// The contrast of two colours, as the guidelines for accessible pages define it.
+    fn contrast(colour: [f64; 3], other: [f64; 3]) -> f64 {
+        let luminance = |colour: [f64; 3]| {
+            let [red, green, blue] = colour.map(|value| match value <= 0.04045 {
+                true => value / 12.92,
+                false => ((value + 0.055) / 1.055).powf(2.4),
+            });
+            0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+        };
+        let ratio = luminance(colour) / luminance(other);
+        ratio.max(1.0 / ratio)
+    }
+
+    #[test]
+    fn every_class_is_legible_by_day_and_by_night() {
+        for RGBColor(red, green, blue) in COLOURS {
+            let on_white = |value: u8| 1.0 - OPACITY * (1.0 - f64::from(value) / 255.0);
+            let day = [red, green, blue].map(on_white);
+            // The page's filter: invert, then turn the hue by half a circle.
+            let [red, green, blue] = day.map(|value| 1.0 - value);
+            let grey = 2.0 * (0.213 * red + 0.715 * green + 0.072 * blue);
+            let night = [red, green, blue].map(|value| (grey - value).clamp(0.0, 1.0));
+            let contrasts = [contrast(day, [1.0; 3]), contrast(night, [0.0; 3])];
+            assert!(
+                contrasts.iter().all(|&ratio| ratio >= 3.0),
+                "{day:?}: {contrasts:?}"
+            );
+        }
     }
 }

@@ -6,8 +6,9 @@ use std::ops::Range;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::canvas::{INK, LINE, Picture, Surface, centered, draw_axes, fitting, px};
-use super::points::{class_colour, draw_point};
+use super::canvas::{
+    INK, LINE, Picture, Surface, centered, class_colour, draw_axes, draw_point, fitting, px,
+};
 
 /// The side of the square of a map's points.
 const SIDE: u32 = 540;
@@ -64,16 +65,10 @@ impl Axes {
         let (x, y) = (span(|point| point.0), span(|point| point.1));
         let length = (x.1 - x.0).max(y.1 - y.0);
         // A single point has no extent of its own.
-        let length = if length > 0.0 { length } else { 1.0 };
-        let half = length * (0.5 + MARGIN);
-        let around = |(low, high): (f64, f64)| {
-            let middle = (low + high) / 2.0;
-            middle - half..middle + half
-        };
-        Self {
-            x: around(x),
-            y: around(y),
-        }
+        let half = if length > 0.0 { length } else { 1.0 } * (0.5 + MARGIN);
+        let [x, y] = [x, y].map(|(low, high): (f64, f64)| f64::midpoint(low, high));
+        let [x, y] = [x, y].map(|middle| middle - half..middle + half);
+        Self { x, y }
     }
 
     fn contain(&self, &(x, y): &(f64, f64)) -> bool {
@@ -84,10 +79,8 @@ impl Axes {
 /// The size of letters, and what is left of, above, right of and below the square of the points.
 fn frame(side: u32) -> (f64, [u32; 4]) {
     let letters = (f64::from(side) / 32.0).max(11.0);
-    (
-        letters,
-        [5.0, 2.2, 1.4, 3.4].map(|lines| (letters * lines) as u32),
-    )
+    let borders = [5.0, 2.2, 1.4, 3.4].map(|lines| (letters * lines) as u32);
+    (letters, borders)
 }
 
 fn size(side: u32) -> (u32, u32) {
@@ -116,12 +109,8 @@ impl FeatureMap {
             .y_label_area_size(px(left - 6))
             .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;
         let names = self.axes.each_ref().map(String::as_str);
-        draw_axes(
-            &mut chart,
-            names,
-            [if side < SIDE { 5 } else { 7 }; 2],
-            letters,
-        )?;
+        let labels = if side < SIDE { 5 } else { 7 };
+        draw_axes(&mut chart, names, [labels; 2], letters)?;
         if self.is_angular && !self.centers.is_empty() {
             let circle = (0..=360).map(|degree| f64::from(degree).to_radians().sin_cos());
             chart.draw_series(LineSeries::new(circle, LINE.stroke_width(px(1))))?;
@@ -148,12 +137,8 @@ impl FeatureMap {
             if axes.contain(&median) {
                 let place = from_corner(chart.backend_coord(&median));
                 let name = &self.names[usize::from(label)];
-                let rise = if self.centers.is_empty() {
-                    0.0
-                } else {
-                    1.2 * letters
-                };
-                let place = (place.0, place.1 - px(rise as u32) as i32);
+                let rise = if self.centers.is_empty() { 0.0 } else { 1.2 };
+                let place = (place.0, place.1 - px((rise * letters) as u32) as i32);
                 draw_name(surface, name, place, letters * 1.5)?;
             }
         }
@@ -176,11 +161,14 @@ impl FeatureMap {
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied()
         };
-        let place = |label: u8| {
-            let x = median(label, |point| point.0)?;
-            Some((label, (x, median(label, |point| point.1)?)))
+        let place = |label| {
+            Some((
+                median(label, |point| point.0)?,
+                median(label, |point| point.1)?,
+            ))
         };
-        (0..=u8::MAX).filter_map(place).collect()
+        let named = |label| Some((label, place(label)?));
+        (0..=u8::MAX).filter_map(named).collect()
     }
 }
 
@@ -197,11 +185,9 @@ fn draw_name(surface: &Surface<'_>, name: &str, (x, y): (i32, i32), size: f64) -
 /// Maps with axes of their own, row by row, with lines of text below each.
 pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<Picture> {
     let columns = match panels.len() {
-        count @ 1..=3 => count,
-        0 => 1,
+        0..=3 => panels.len().max(1),
         4 => 2,
-        5..=9 => 3,
-        _ => 4,
+        _ => 3,
     };
     let rows = panels.len().div_ceil(columns).max(1);
     let lines = panels.iter().map(|(_, lines)| lines.len()).max();
@@ -214,10 +200,8 @@ pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<Picture> {
             map.draw_on(&upper, &Axes::around([map].into_iter()), GALLERY_SIDE)?;
             for (line, index) in lines.iter().zip(0..) {
                 let style = centered(fitting(line, width - 8, 12.0), &INK);
-                let place = (
-                    px(width) as i32 / 2,
-                    px(LEADING * index + LEADING / 2) as i32,
-                );
+                let down = LEADING * index + LEADING / 2;
+                let place = (px(width) as i32 / 2, px(down) as i32);
                 lower.draw(&Text::new(line.as_str(), place, style))?;
             }
         }

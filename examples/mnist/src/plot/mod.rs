@@ -3,12 +3,9 @@
 mod canvas;
 mod chart;
 mod feature_map;
-mod matrix;
-mod points;
 mod projection;
 
 pub use canvas::save_gif;
-pub use chart::{Chart, Series, charts};
+pub use chart::{Chart, Series, charts, confusion_matrix};
 pub use feature_map::{Axes, FeatureMap, gallery};
-pub use matrix::confusion_matrix;
 pub use projection::Projection;

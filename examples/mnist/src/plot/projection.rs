@@ -14,36 +14,21 @@ impl Projection {
     pub fn fit(features: &[f32], feature_dim: usize) -> Self {
         let mut mean = vec![0.0; feature_dim];
         if feature_dim <= 2 {
-            let unit = |axis| {
-                (0..feature_dim)
-                    .map(|index| f64::from(index == axis))
-                    .collect()
-            };
-            return Self {
-                mean,
-                axes: [0, 1].map(unit),
-            };
+            let unit = |axis| Vec::from_iter((0..feature_dim).map(|i| f64::from(i == axis)));
+            let axes = [0, 1].map(unit);
+            return Self { mean, axes };
         }
         let count = (features.len() / feature_dim).max(1) as f64;
         for (index, &value) in features.iter().enumerate() {
             mean[index % feature_dim] += f64::from(value) / count;
         }
         let rows = features.chunks_exact(feature_dim);
-        let mut rows: Vec<Vec<f64>> = rows
-            .map(|row| {
-                row.iter()
-                    .zip(&mean)
-                    .map(|(&value, mean)| f64::from(value) - mean)
-                    .collect()
-            })
-            .collect();
+        let mut rows: Vec<Vec<f64>> = rows.map(|row| centered(row, &mean)).collect();
         let axes = [0, 1].map(|_| {
             let axis = leading_direction(&rows, feature_dim);
             for row in &mut rows {
                 let part = dot(row, &axis);
-                row.iter_mut()
-                    .zip(&axis)
-                    .for_each(|(value, along)| *value -= part * along);
+                add(row, -part, &axis);
             }
             axis
         });
@@ -52,10 +37,7 @@ impl Projection {
 
     /// The point of one feature vector.
     pub fn point(&self, feature: &[f32]) -> (f64, f64) {
-        let centered = feature.iter().zip(&self.mean);
-        let centered: Vec<f64> = centered
-            .map(|(&value, mean)| f64::from(value) - mean)
-            .collect();
+        let centered = centered(feature, &self.mean);
         (dot(&centered, &self.axes[0]), dot(&centered, &self.axes[1]))
     }
 }
@@ -69,11 +51,7 @@ fn leading_direction(rows: &[Vec<f64>], feature_dim: usize) -> Vec<f64> {
     for _ in 0..ROUNDS {
         let mut image = vec![0.0; feature_dim];
         for row in rows {
-            let part = dot(row, &direction);
-            image
-                .iter_mut()
-                .zip(row)
-                .for_each(|(sum, value)| *sum += part * value);
+            add(&mut image, dot(row, &direction), row);
         }
         let norm = dot(&image, &image).sqrt();
         if norm == 0.0 {
@@ -81,19 +59,25 @@ fn leading_direction(rows: &[Vec<f64>], feature_dim: usize) -> Vec<f64> {
         }
         direction = image.iter().map(|value| value / norm).collect();
     }
-    let largest = direction
-        .iter()
-        .copied()
-        .max_by(|left, right| left.abs().total_cmp(&right.abs()));
+    let values = direction.iter().copied();
+    let largest = values.max_by(|left, right| left.abs().total_cmp(&right.abs()));
     let sign = largest.unwrap_or(1.0).signum();
     direction.iter().map(|value| sign * value).collect()
 }
 
+fn centered(row: &[f32], mean: &[f64]) -> Vec<f64> {
+    let values = row.iter().copied().map(f64::from).zip(mean);
+    values.map(|(value, mean)| value - mean).collect()
+}
+
+fn add(sum: &mut [f64], factor: f64, row: &[f64]) {
+    let values = sum.iter_mut().zip(row);
+    values.for_each(|(sum, value)| *sum += factor * value);
+}
+
 fn dot(left: &[f64], right: &[f64]) -> f64 {
-    left.iter()
-        .zip(right)
-        .map(|(left, right)| left * right)
-        .sum()
+    let values = left.iter().zip(right);
+    values.map(|(left, right)| left * right).sum()
 }
 
 #[cfg(test)]

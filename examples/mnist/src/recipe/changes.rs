@@ -117,36 +117,25 @@ pub fn value(recipe: &Recipe, option: &str) -> Option<String> {
     }
 }
 
-/// What the presets have for `option`: for all losses alike, or for one that has it.
+/// What the presets have for `option`: for joint, or for the first loss that has it.
 fn defaults(option: &str) -> Option<String> {
-    let losses = Loss::value_variants()
-        .iter()
-        .filter(|loss| loss.has(option));
-    let losses: Vec<Loss> = losses.copied().collect();
-    let loss = losses
-        .iter()
-        .find(|&&loss| loss == Loss::Joint)
-        .or(losses.first())?;
-    let of = |loss: &Loss| {
-        Preset::value_variants()
-            .iter()
-            .map(|preset| value(&preset.recipe(*loss), option))
-            .collect()
-    };
-    let values: Vec<Option<String>> = of(loss);
-    let whose = match losses.iter().all(|other| values == of(other)) {
-        true => String::new(),
-        false => format!(" for {}", loss.name()),
-    };
-    if values.iter().all(|value| *value == values[0]) {
-        return Some(format!("default{whose}: {}", values[0].as_ref()?));
+    let losses = [Loss::Joint]
+        .into_iter()
+        .chain(Loss::value_variants().iter().copied());
+    let loss = losses.into_iter().find(|loss| loss.has(option))?;
+    let presets = Preset::value_variants().iter();
+    let shown = presets.filter_map(|preset| {
+        let name = preset.to_possible_value()?;
+        Some((
+            name.get_name().to_owned(),
+            value(&preset.recipe(loss), option)?,
+        ))
+    });
+    let shown = Vec::from_iter(shown);
+    let (_, first) = shown.first()?;
+    if shown.iter().all(|(_, value)| value == first) {
+        return Some(format!("default for {}: {first}", loss.name()));
     }
-    let name = |preset: &Preset| Some(preset.to_possible_value()?.get_name().to_owned());
-    let parts = Preset::value_variants().iter().zip(&values);
-    let parts =
-        parts.filter_map(|(preset, value)| Some(format!("{}: {}", name(preset)?, value.as_ref()?)));
-    Some(format!(
-        "presets{whose}: {}",
-        Vec::from_iter(parts).join(", ")
-    ))
+    let shown = Vec::from_iter(shown.iter().map(|(name, value)| format!("{name}: {value}")));
+    Some(format!("presets for {}: {}", loss.name(), shown.join(", ")))
 }

@@ -1,76 +1,58 @@
 //! What the values of options must be.
 
+use std::ops::Bound::{Excluded, Included};
+use std::ops::RangeBounds;
 use std::str::FromStr;
 
 use burn_center_loss::ClassBalance;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-/// Half the side of the smallest images.
-const MAX_SHIFT: usize = 4;
-
 pub fn count(text: &str) -> Result<usize, String> {
-    number(
-        text,
-        |&value| value > 0,
-        "it must be a whole number from 1 on",
-    )
+    number(text, 1.., "it must be a whole number from 1 on")
 }
 
 pub fn classes(text: &str) -> Result<usize, String> {
-    let rule = "it must be a whole number from 2 to 256";
-    number(text, |value| (2..=256).contains(value), rule)
+    number(text, 2..=256, "it must be a whole number from 2 to 256")
 }
 
+/// At most half the side of the smallest images.
 pub fn pixels(text: &str) -> Result<usize, String> {
-    let rule = format!("it must be a whole number from 0 to {MAX_SHIFT}");
-    number(text, |&value| value <= MAX_SHIFT, &rule)
+    number(text, 0..=4, "it must be a whole number from 0 to 4")
 }
 
 pub fn side(text: &str) -> Result<usize, String> {
-    let rule = "it must be a whole number from 1 to 4";
-    number(text, |value| (1..=4).contains(value), rule)
+    number(text, 1..=4, "it must be a whole number from 1 to 4")
 }
 
 /// A learning rate, or what one is multiplied by.
 pub fn rate(text: &str) -> Result<f64, String> {
-    number(
-        text,
-        |&value| value > 0.0 && value <= 1.0,
-        "it must be above 0 and at most 1",
-    )
+    let values = (Excluded(0.0), Included(1.0));
+    number(text, values, "it must be above 0 and at most 1")
 }
 
 pub fn part(text: &str) -> Result<f64, String> {
-    number(
-        text,
-        |value| (0.0..=1.0).contains(value),
-        "it must be from 0 to 1",
-    )
+    number(text, 0.0..=1.0, "it must be from 0 to 1")
 }
 
 pub fn penalty(text: &str) -> Result<f64, String> {
-    number(
-        text,
-        |value| (0.0..1.0).contains(value),
-        "it must be from 0 to below 1",
-    )
+    number(text, 0.0..1.0, "it must be from 0 to below 1")
 }
 
 pub fn not_negative(text: &str) -> Result<f64, String> {
-    let rule = "it must be a finite number from 0 on";
-    number(text, |&value: &f64| value.is_finite() && value >= 0.0, rule)
+    number(text, 0.0..=f64::MAX, "it must be a finite number from 0 on")
 }
 
 pub fn positive(text: &str) -> Result<f64, String> {
-    let rule = "it must be a finite number above 0";
-    number(text, |&value: &f64| value.is_finite() && value > 0.0, rule)
+    let values = (Excluded(0.0), Included(f64::MAX));
+    number(text, values, "it must be a finite number above 0")
 }
 
-fn number<T: FromStr>(text: &str, holds: impl Fn(&T) -> bool, rule: &str) -> Result<T, String> {
-    match text.parse() {
-        Ok(value) if holds(&value) => Ok(value),
-        _ => Err(rule.to_owned()),
-    }
+fn number<T>(text: &str, values: impl RangeBounds<T>, rule: &str) -> Result<T, String>
+where
+    T: FromStr + PartialOrd,
+{
+    let value = text.parse().ok().filter(|value| values.contains(value));
+    value.ok_or_else(|| rule.to_owned())
 }
 
 /// The library's choices by name. The library knows nothing of command lines.

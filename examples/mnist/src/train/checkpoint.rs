@@ -95,16 +95,9 @@ pub fn model_record(checkpoint: &Path) -> Result<ModuleRecord> {
 /// The optimizer as it was, from one of the same recipe.
 pub fn restore(checkpoint: &Path, optimizer: ModuleOptimizer) -> Result<ModuleOptimizer> {
     let path = checked(checkpoint, OPTIMIZER)?;
-    let record =
-        OptimizerRecord::load(&path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
-    let moments = record.len();
-    let optimizer = optimizer.load_record(record);
-    ensure!(
-        optimizer.to_record().len() == moments,
-        "{}: not the optimizer of this run's recipe",
-        path.display()
-    );
-    Ok(optimizer)
+    let record = OptimizerRecord::load(&path);
+    let record = record.map_err(|error| anyhow!("{}: {error}", path.display()))?;
+    Ok(optimizer.load_record(record))
 }
 
 /// Where `file` of a checkpoint is, whose content is what was written.
@@ -112,10 +105,11 @@ fn checked(checkpoint: &Path, file: &str) -> Result<PathBuf> {
     let path = checkpoint.join(file);
     let check = || -> Result<()> {
         let checksums: BTreeMap<String, u32> = read_json(&checkpoint.join(CHECKSUMS))?;
+        let is_whole = checksums.get(file) == Some(&checksum(&path)?);
+        let place = path.display();
         ensure!(
-            checksums.get(file) == Some(&checksum(&path)?),
-            "{}: not what was written; its checksum differs",
-            path.display()
+            is_whole,
+            "{place}: not what was written; its checksum differs"
         );
         Ok(())
     };
@@ -145,18 +139,15 @@ fn all(run: &Path) -> Result<Vec<(usize, PathBuf)>> {
     if !directory.exists() {
         return Ok(Vec::new());
     }
+    let entries = fs::read_dir(&directory);
+    let entries = entries.with_context(|| format!("{}: cannot be read", directory.display()))?;
+    let checkpoint = |path: PathBuf| {
+        let epoch = path.file_name()?.to_str()?.strip_prefix(PREFIX)?;
+        Some((epoch.parse().ok()?, path))
+    };
     let mut checkpoints = Vec::new();
-    for entry in fs::read_dir(&directory)
-        .with_context(|| format!("{}: cannot be read", directory.display()))?
-    {
-        let path = entry?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        let epoch = name
-            .and_then(|name| name.strip_prefix(PREFIX))
-            .and_then(|epoch| epoch.parse().ok());
-        if let Some(epoch) = epoch {
-            checkpoints.push((epoch, path));
-        }
+    for entry in entries {
+        checkpoints.extend(checkpoint(entry?.path()));
     }
     checkpoints.sort();
     Ok(checkpoints)

@@ -55,21 +55,20 @@ impl State {
     pub fn ensure_classes(&self, classes: &Classes) -> Result<()> {
         ensure!(
             self.classes == *classes,
-            "the run was trained on the labels {}, but the data has the labels {}",
-            self.classes.listed(),
-            classes.listed()
+            "the run was trained on the labels {}, but the data has the labels {classes}",
+            self.classes
         );
         Ok(())
     }
 
     /// The epoch with the best validation accuracy, the earliest of equals; zero before the first epoch.
     pub fn best_epoch(&self) -> usize {
-        let mut best: Option<&EpochMetrics> = None;
-        for epoch in &self.history {
-            if best.is_none_or(|best| epoch.validation.decisive() > best.validation.decisive()) {
-                best = Some(epoch);
-            }
-        }
+        let by_accuracy = |one: &&EpochMetrics, other: &&EpochMetrics| {
+            let [one, other] = [one, other].map(|epoch| epoch.validation.decisive());
+            one.total_cmp(&other)
+        };
+        // Of equals, `max_by` takes the last.
+        let best = self.history.iter().rev().max_by(by_accuracy);
         best.map_or(0, |best| best.epoch)
     }
 }

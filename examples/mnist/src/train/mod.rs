@@ -6,6 +6,6 @@ mod snapshot;
 mod tally;
 mod training;
 
-pub use history::EpochMetrics;
+pub use history::{EpochMetrics, State};
 pub use snapshot::Snapshot;
 pub use training::{Trained, Training};

@@ -61,9 +61,8 @@ impl Snapshot {
     /// The snapshots of all epochs up to `last`.
     pub fn all(run: &RunDirectory, last: usize) -> Result<Vec<Self>> {
         let directory = run.path().join(DIRECTORY);
-        (1..=last)
-            .map(|epoch| read_json(&directory.join(name(epoch))))
-            .collect()
+        let snapshot = |epoch| read_json(&directory.join(name(epoch)));
+        (1..=last).map(snapshot).collect()
     }
 }
 
