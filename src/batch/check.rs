@@ -336,12 +336,12 @@ fn largest(dtype: DType) -> f64 {
 /// The numbers, with the largest number of their type in place of those that are not finite. Those get no gradient.
 pub(crate) fn largest_if_not_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D> {
     let constant = numbers.clone().without_autodiff();
-    let largest = largest(numbers.dtype());
-    let is_infinite = constant.clone().abs().greater_elem(largest);
-    let is_nan = constant.clone().not_equal(constant);
-    numbers
-        .mask_fill(is_infinite, largest)
-        .mask_fill(is_nan, largest)
+    // Burn makes a constant on an autodiff device on the host.
+    let mut largest = constant.full_like(largest(numbers.dtype()));
+    if numbers.is_autodiff() {
+        largest = Tensor::from_inner(largest);
+    }
+    largest.mask_where(is_finite(constant), numbers)
 }
 
 /// The rows with zeros where `resting`, `[batch_size]`. No gradient passes there, whatever arrives.
