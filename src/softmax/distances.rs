@@ -19,7 +19,7 @@ use crate::backward::{Derivative, custom_backward};
 use crate::batch::Weights;
 #[cfg(feature = "flex")]
 use crate::device::is_flex;
-use crate::device::is_host;
+use crate::device::{is_host, runs_shaders};
 use crate::distance::{SoftmaxDistance, no_zero};
 use crate::reduce::{max_dim, sum_dim};
 
@@ -103,6 +103,21 @@ fn logits(positions: &Positions, scores: Tensor<2>) -> Tensor<2> {
     let largest = max_dim(exponents.clone().without_autodiff(), 2);
     let sums = sum_dim((exponents - largest.clone()).exp(), 2);
     (sums.log() + largest).squeeze_dim(2)
+}
+
+/// `log(1 + x)` for `x` in `0..=1`, with the digits of a small `x`. Shaders take the logarithm of a rounded sum.
+fn log_1p(x: Tensor<2>) -> Tensor<2> {
+    let logarithm = x.clone().log1p();
+    if !runs_shaders(&x.device()) {
+        return logarithm;
+    }
+    let is_small = x.clone().lower_elem(0.03);
+    let series = [1.0 / 3.0, 0.5, 1.0]
+        .into_iter()
+        .fold(x.full_like(0.25), |sum, coefficient| {
+            (x.clone() * sum).neg().add_scalar(coefficient)
+        });
+    logarithm.mask_where(is_small, x * series)
 }
 
 /// The paths that serve a device.
@@ -191,7 +206,7 @@ impl Distances {
         let wide = log_sum.dtype();
         let lead = log_sum.clone() - own.score.clone().cast(wide);
         let small = lead.clone().abs().neg().exp();
-        let mut losses = lead.clone().clamp_min(0.0) + small.clone().log1p();
+        let mut losses = lead.clone().clamp_min(0.0) + log_1p(small.clone());
         if self.pull > 0.0 {
             losses = losses + own.nearest.clone().cast(wide).mul_scalar(self.pull);
         }
