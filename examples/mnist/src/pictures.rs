@@ -1,4 +1,4 @@
-//! The pictures of a training run, its feature maps and its curves, and the gallery of a comparison.
+//! The pictures of a training run: its feature maps and its curves.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,8 @@ use burn_center_loss::KnnMetric;
 
 use crate::evaluate::Embedding;
 use crate::interrupt;
-use crate::plot::{Axes, Chart, FeatureMap, Projection, Series, charts, gallery, save_gif};
-use crate::report::Part;
-use crate::results::{Kind, Row, Table};
+use crate::plot::{Axes, Chart, FeatureMap, Projection, Series, charts, save_gif};
+use crate::results::{Kind, Row};
 use crate::run::RunDirectory;
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
@@ -69,7 +68,7 @@ pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<
     picture.save_png(&directory.path().join(CURVES))
 }
 
-fn feature_map(
+pub fn feature_map(
     title: String,
     embedding: &Embedding,
     names: &[String],
@@ -144,22 +143,6 @@ pub fn gallery_lines(row: &Row, kind: Kind) -> Vec<String> {
         lines.push(format!("R-precision {precision}, between/within {ratio}"));
     }
     lines
-}
-
-/// Draws the test samples of the first seed of every loss, with the row of the table below each.
-pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> Result<()> {
-    let names: Vec<String> = table.classes.names().map(str::to_owned).collect();
-    let mut panels = Vec::new();
-    for row in &table.rows {
-        let part = parts.iter().find(|part| part.job.recipe.loss == row.loss);
-        if let Some((_, snapshot)) = part.and_then(|part| table.select.of(&part.trained)) {
-            let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
-            let name = row.loss.name().to_owned();
-            let map = feature_map(name, &snapshot.test, &names, snapshot, &projection);
-            panels.push((map, gallery_lines(row, table.kind)));
-        }
-    }
-    gallery(&panels)?.save_png(&directory.path().join("gallery.png"))
 }
 
 /// Draws ROC curves of `kind` into the directory of a run, and says where they are.

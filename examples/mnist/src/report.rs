@@ -12,8 +12,10 @@ use base64::engine::general_purpose::STANDARD;
 use crate::data::Source;
 use crate::job::TrainingJob;
 use crate::pictures::{
-    CURVES, OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, gallery_lines, map_path, roc_path,
+    CURVES, OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, feature_map, gallery_lines, map_path,
+    roc_path,
 };
+use crate::plot::{Projection, gallery};
 use crate::recipe::{Changes, value};
 use crate::results::{Row, Table};
 use crate::run::{RunDirectory, write};
@@ -62,6 +64,22 @@ pub fn write_report(
     let path = directory.path().join("report.html");
     write(&path, html.as_bytes())?;
     Ok(path)
+}
+
+/// Draws the test samples of the first seed of every loss, with the row of the table below each.
+pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> Result<()> {
+    let names: Vec<String> = table.classes.names().map(str::to_owned).collect();
+    let mut panels = Vec::new();
+    for row in &table.rows {
+        let part = parts.iter().find(|part| part.job.recipe.loss == row.loss);
+        if let Some((_, snapshot)) = part.and_then(|part| table.select.of(&part.trained)) {
+            let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
+            let name = row.loss.name().to_owned();
+            let map = feature_map(name, &snapshot.test, &names, snapshot, &projection);
+            panels.push((map, gallery_lines(row, table.kind)));
+        }
+    }
+    gallery(&panels)?.save_png(&directory.path().join("gallery.png"))
 }
 
 fn title_of(part: &Part) -> String {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::Source;
+use super::source::Source;
 
 /// The prefix of EMNIST's files, whose images are stored column by column.
 const EMNIST: &str = "emnist-";

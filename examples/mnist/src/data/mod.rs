@@ -3,33 +3,18 @@
 mod classes;
 mod files;
 mod samples;
-
-use std::path::{Path, PathBuf};
+mod source;
 
 use anyhow::{Context, Result, ensure};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
-use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
 pub use classes::Classes;
 use files::{Files, Set};
 pub use samples::{Samples, Shifts};
-
-/// The directory with the data that comes with the program.
-pub const BUNDLED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
-
-/// Where the samples of a run come from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Source {
-    /// An absolute path.
-    pub directory: PathBuf,
-    /// Which of several splits in the directory is read, as `--split` names it.
-    pub split: Option<String>,
-    /// Whether rows and columns of the images are exchanged; `None` exchanges those of EMNIST's files.
-    pub transpose: Option<bool>,
-}
+pub use source::{BUNDLED, Source};
 
 /// The samples of a run.
 pub struct Dataset {
@@ -39,23 +24,6 @@ pub struct Dataset {
     /// Test samples of the classes that are left out, which are in none of the other sets.
     pub unknown: Samples,
     pub classes: Classes,
-}
-
-impl Source {
-    pub fn is_bundled(&self) -> bool {
-        let bundled = Path::new(BUNDLED).canonicalize();
-        bundled.is_ok_and(|bundled| bundled == self.directory)
-    }
-
-    /// What the data is called in titles.
-    pub fn name(&self) -> String {
-        let directory = self.directory.file_name().unwrap_or_default();
-        match &self.split {
-            _ if self.is_bundled() => "MNIST".to_owned(),
-            Some(split) => format!("{} {split}", directory.display()),
-            None => directory.display().to_string(),
-        }
-    }
 }
 
 impl Dataset {
@@ -146,7 +114,7 @@ mod tests {
     #[test]
     fn the_data_that_comes_with_the_program_is_whole() {
         let source = Source {
-            directory: Path::new(BUNDLED).canonicalize().unwrap(),
+            directory: std::path::Path::new(BUNDLED).canonicalize().unwrap(),
             split: None,
             transpose: None,
         };

@@ -7,8 +7,8 @@
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-use super::lenet::SIDE;
-use super::maps::{Grid, REACH};
+use super::kernel::{REACH, SIDE};
+use super::maps::Grid;
 
 /// The images that go through all layers together, on one thread. It decides how sums over a batch are rounded, so it
 /// does not depend on the number of threads.

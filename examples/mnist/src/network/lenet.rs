@@ -7,15 +7,11 @@ use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, Pa
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
 
+use super::kernel::{NEGATIVE_SLOPE, REACH, SIDE};
 #[cfg(feature = "flex")]
 use super::{convolutions::Layer, trunk};
 
 const CHANNELS: [usize; 3] = [32, 64, 128];
-/// The rows and columns of a kernel.
-pub const SIDE: usize = 5;
-/// Keeps the size of the image through a convolution.
-const PADDING: usize = SIDE / 2;
-pub const NEGATIVE_SLOPE: f32 = 0.01;
 
 /// Configuration of a [`LeNetPlusPlus`].
 pub struct LeNetPlusPlusConfig {
@@ -70,9 +66,8 @@ impl LeNetPlusPlusConfig {
 
     fn block(&self, input: usize, output: usize, device: &Device) -> Block {
         let convolution = |input: usize| {
-            let config = Conv2dConfig::new([input, output], [SIDE; 2]).with_padding(
-                PaddingConfig2d::Explicit(PADDING, PADDING, PADDING, PADDING),
-            );
+            let config = Conv2dConfig::new([input, output], [SIDE; 2])
+                .with_padding(PaddingConfig2d::Explicit(REACH, REACH, REACH, REACH));
             let config = match &self.initializer {
                 Some(initializer) => config.with_initializer(initializer.clone()),
                 None => config,

@@ -2,10 +2,7 @@
 
 use std::slice::{ChunksExact, ChunksExactMut};
 
-use super::lenet::{NEGATIVE_SLOPE, SIDE};
-
-/// How far a kernel reaches from its middle; the number of zeros behind each row.
-pub const REACH: usize = SIDE / 2;
+use super::kernel::{NEGATIVE_SLOPE, REACH, SIDE};
 
 /// The images of some maps, and the size of each. The maps lie in memory as `[height, images, width + 2, channels]`, the
 /// two pixels behind each row are zeros, and two more are in front of the first row and behind the last one.

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "flex")]
 mod convolutions;
+mod kernel;
 mod lenet;
 #[cfg(feature = "flex")]
 mod maps;
