@@ -113,21 +113,29 @@ impl LeNetPlusPlus {
         let (mut layers, mut parameters) = (Vec::new(), Vec::new());
         for convolution in self.blocks.iter().flat_map(|block| &block.convolutions) {
             let [outputs, inputs, ..] = convolution.weight.dims();
+            // The pixels around each are the inputs of the first layer.
+            let (side, inputs) = match inputs {
+                1 => (1, SIDE * SIDE),
+                _ => (SIDE, inputs),
+            };
             // The second convolution of a block.
             let pools = layers.len() % 2 == 1;
             layers.push(Layer {
                 size,
+                side,
                 channels: [inputs, outputs],
                 pools,
             });
             if pools {
                 size = size.map(|side| side / 2);
             }
-            parameters.push(convolution.weight.val().flatten(0, 3));
+            let weights = convolution.weight.val().permute([2, 3, 1, 0]);
+            parameters.push(weights.flatten(0, 3));
             parameters.extend(convolution.bias.as_ref().map(|bias| bias.val()));
         }
-        let maps = trunk::convolve(&layers, Tensor::cat(parameters, 0), images);
-        maps.reshape([batch_size as isize, -1])
+        let maps = trunk::convolve(layers, Tensor::cat(parameters, 0), images);
+        let maps = maps.reshape([batch_size, size[0], size[1], CHANNELS[2]]);
+        maps.permute([0, 3, 1, 2]).flatten(1, 3)
     }
 }
 

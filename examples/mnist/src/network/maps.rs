@@ -13,12 +13,15 @@ pub struct Grid {
     pub width: usize,
 }
 
-impl Grid {
-    /// The pixels of one row of all images.
-    pub fn row(self) -> usize {
-        self.images * (self.width + REACH)
-    }
+/// The pixels that one row of a kernel connects: the first one of the inputs, that of the outputs, and how many.
+#[derive(Default)]
+pub struct Span {
+    pub input: usize,
+    pub output: usize,
+    pub pixels: usize,
+}
 
+impl Grid {
     /// The maps behind pooling.
     pub fn pooled(self) -> Self {
         Self {
@@ -28,8 +31,13 @@ impl Grid {
         }
     }
 
-    pub fn zeros(self, channels: usize) -> Vec<f32> {
-        vec![0.0; (self.height * self.row() + 2 * REACH) * channels]
+    /// The pixels of one row of all images.
+    fn row(self) -> usize {
+        self.images * (self.width + REACH)
+    }
+
+    pub fn zeros<T: Default + Clone>(self, channels: usize) -> Vec<T> {
+        vec![T::default(); (self.height * self.row() + 2 * REACH) * channels]
     }
 
     /// The rows of maps in order, each with the zeros behind.
@@ -43,60 +51,67 @@ impl Grid {
         maps[REACH * channels..end].chunks_exact_mut((self.width + REACH) * channels)
     }
 
-    /// The place of a row, counted from above, and its image.
-    fn place(self, row: usize) -> (usize, usize) {
-        (row / self.images, row % self.images)
+    /// Of each row of a kernel of `side` rows. A row that lies outside of the maps everywhere connects no pixels.
+    pub fn spans(self, side: usize) -> impl Iterator<Item = Span> {
+        let (reach, row) = (side / 2, self.row());
+        (0..side).map(move |above| {
+            let (before, behind) = (reach.saturating_sub(above), above.saturating_sub(reach));
+            match self.height.saturating_sub(before + behind) {
+                0 => Span::default(),
+                rows => Span {
+                    input: behind * row + REACH - reach,
+                    output: before * row + REACH,
+                    pixels: rows * row,
+                },
+            }
+        })
     }
 
-    /// Images `[images, height, width]` as maps whose channels are the 25 pixels around each.
+    /// Images `[images, height + 4, width + 4]` as maps whose channels are the 25 pixels around each.
     pub fn unfold(self, pixels: &[f32]) -> Vec<f32> {
-        let Self { height, width, .. } = self;
+        let [height, width] = [self.height, self.width].map(|side| side + 2 * REACH);
         let mut maps = self.zeros(SIDE * SIDE);
-        let rows = self.rows_mut(&mut maps, SIDE * SIDE);
-        for (index, row) in rows.enumerate() {
-            let (y, image) = self.place(index);
-            let image = &pixels[image * height * width..][..height * width];
-            for (x, around) in row.chunks_exact_mut(SIDE * SIDE).take(width).enumerate() {
-                for (index, pixel) in around.iter_mut().enumerate() {
-                    let (row, column) = (y + index / SIDE, x + index % SIDE);
-                    let inside = (REACH..height + REACH).contains(&row)
-                        && (REACH..width + REACH).contains(&column);
-                    if inside {
-                        *pixel = image[(row - REACH) * width + column - REACH];
-                    }
+        for (index, row) in self.rows_mut(&mut maps, SIDE * SIDE).enumerate() {
+            let (y, image) = (index / self.images, index % self.images);
+            for (x, around) in (0..self.width).zip(row.chunks_exact_mut(SIDE * SIDE)) {
+                for (down, run) in around.chunks_exact_mut(SIDE).enumerate() {
+                    let start = (image * height + y + down) * width + x;
+                    run.copy_from_slice(&pixels[start..start + SIDE]);
                 }
             }
         }
         maps
     }
 
-    /// The largest of every four pixels, and which it was. A row or column that is left over goes nowhere.
-    pub fn pool(self, maps: &[f32], channels: usize) -> (Vec<f32>, Vec<u8>) {
+    /// Every pixel of the pooled maps, with the four pixels that are pooled there. A row or column that is left over goes
+    /// nowhere.
+    fn fours(self) -> impl Iterator<Item = (usize, [usize; 4])> {
         let half = self.pooled();
-        let mut pooled = half.zeros(channels);
-        let mut chosen = vec![0; half.height * half.images * half.width * channels];
-        let rows: Vec<_> = self.rows(maps, channels).collect();
-        let pooled_rows = half.rows_mut(&mut pooled, channels);
-        let chosen_rows = chosen.chunks_exact_mut(half.width * channels);
-        for (index, (pooled, chosen)) in pooled_rows.zip(chosen_rows).enumerate() {
-            let (y, image) = self.place(index);
-            let four = pooled
-                .chunks_exact_mut(channels)
-                .zip(chosen.chunks_exact_mut(channels));
-            for (x, (largest, which)) in four.enumerate() {
-                let pixel = |down: usize, right: usize| {
-                    &rows[(2 * y + down) * self.images + image][(2 * x + right) * channels..]
-                        [..channels]
-                };
-                largest.copy_from_slice(pixel(0, 0));
-                for (index, pixel) in [(1, pixel(0, 1)), (2, pixel(1, 0)), (3, pixel(1, 1))] {
-                    for ((largest, which), value) in largest.iter_mut().zip(&mut *which).zip(pixel)
-                    {
-                        // The same as Burn's choice: the first of equals, and what is not a number.
-                        let larger = *value > *largest || value.is_nan();
-                        *which = if larger { index } else { *which };
-                        *largest = if larger { *value } else { *largest };
-                    }
+        (0..half.height * self.images).flat_map(move |row| {
+            let first = 2 * (row / self.images) * self.images + row % self.images;
+            let first = REACH + first * (self.width + REACH);
+            (0..half.width).map(move |x| {
+                let (above, below) = (first + 2 * x, first + self.row() + 2 * x);
+                let pooled = REACH + row * (half.width + REACH) + x;
+                (pooled, [above, above + 1, below, below + 1])
+            })
+        })
+    }
+
+    /// The largest of every four pixels, and which it was.
+    pub fn pool(self, maps: &[f32], channels: usize) -> (Vec<f32>, Vec<u8>) {
+        let mut pooled = self.pooled().zeros(channels);
+        let mut chosen = self.pooled().zeros(channels);
+        for (place, four) in self.fours() {
+            let place = place * channels..(place + 1) * channels;
+            let (largest, chosen) = (&mut pooled[place.clone()], &mut chosen[place]);
+            for (which, pixel) in (0..).zip(four) {
+                let values = &maps[pixel * channels..][..channels];
+                for ((largest, chosen), value) in largest.iter_mut().zip(&mut *chosen).zip(values) {
+                    // The same as Burn's choice: the first of equals, and what is not a number.
+                    let larger = which == 0 || *value > *largest || value.is_nan();
+                    *chosen = if larger { which } else { *chosen };
+                    *largest = if larger { *value } else { *largest };
                 }
             }
         }
@@ -105,27 +120,14 @@ impl Grid {
 
     /// The gradient of what [`pool`](Self::pool) was given.
     pub fn unpool(self, gradient: &[f32], chosen: &[u8], channels: usize) -> Vec<f32> {
-        let half = self.pooled();
         let mut maps = self.zeros(channels);
-        let row = (self.width + REACH) * channels;
-        let chosen_rows = chosen.chunks_exact(half.width * channels);
-        let pooled_rows = half.rows(gradient, channels).zip(chosen_rows);
-        for (index, (gradient, chosen)) in pooled_rows.enumerate() {
-            let (y, image) = self.place(index);
-            for right in 0..2 {
-                for down in 0..2 {
-                    let start = REACH * channels + ((2 * y + down) * self.images + image) * row;
-                    let pixels = maps[start + right * channels..]
-                        .chunks_mut(channels)
-                        .step_by(2);
-                    let four = (gradient.chunks_exact(channels)).zip(chosen.chunks_exact(channels));
-                    for (pixel, (gradient, chosen)) in pixels.zip(four) {
-                        let values = gradient.iter().zip(chosen);
-                        for (value, (gradient, chosen)) in pixel.iter_mut().zip(values) {
-                            let here = usize::from(*chosen) == 2 * down + right;
-                            *value = if here { *gradient } else { 0.0 };
-                        }
-                    }
+        for (place, four) in self.fours() {
+            let place = place * channels..(place + 1) * channels;
+            let (gradient, chosen) = (&gradient[place.clone()], &chosen[place]);
+            for (which, pixel) in (0..).zip(four) {
+                let values = maps[pixel * channels..][..channels].iter_mut();
+                for ((value, gradient), chosen) in values.zip(gradient).zip(chosen) {
+                    *value = if *chosen == which { *gradient } else { 0.0 };
                 }
             }
         }
@@ -151,21 +153,20 @@ impl Grid {
         }
     }
 
-    /// Turns the gradient of the outputs of [`activate`](Self::activate) into that of its sums and returns that of the biases. Clears what
-    /// lies behind the rows.
+    /// Turns the gradient of the outputs of [`activate`](Self::activate) into that of its sums and returns that of the
+    /// biases. Clears what lies behind the rows.
     pub fn deactivate(self, gradient: &mut [f32], maps: &[f32], channels: usize) -> Vec<f32> {
         let mut biases = vec![0.0; channels];
-        let rows = self.rows_mut(gradient, channels);
-        for (row, values) in rows.zip(self.rows(maps, channels)) {
+        for (row, values) in self
+            .rows_mut(gradient, channels)
+            .zip(self.rows(maps, channels))
+        {
             let (pixels, behind) = row.split_at_mut(self.width * channels);
-            let pixels = pixels
-                .chunks_exact_mut(channels)
-                .zip(values.chunks_exact(channels));
-            for (pixel, values) in pixels {
+            let pixels = pixels.chunks_exact_mut(channels);
+            for (pixel, values) in pixels.zip(values.chunks_exact(channels)) {
                 for ((gradient, value), bias) in pixel.iter_mut().zip(values).zip(&mut biases) {
                     // The sign of an output is that of its sum.
-                    let slope = if *value >= 0.0 { 1.0 } else { NEGATIVE_SLOPE };
-                    *gradient *= slope;
+                    *gradient *= if *value >= 0.0 { 1.0 } else { NEGATIVE_SLOPE };
                     *bias += *gradient;
                 }
             }
@@ -174,32 +175,29 @@ impl Grid {
         biases
     }
 
-    /// Maps as `[images, channels, height, width]`.
-    pub fn channels_first(self, maps: &[f32], channels: usize) -> Vec<f32> {
-        let Self { height, width, .. } = self;
-        let mut values = vec![0.0; self.images * channels * height * width];
+    /// Where a row is in `[images, height, width, channels]`.
+    fn place(self, row: usize, channels: usize) -> std::ops::Range<usize> {
+        let place = row % self.images * self.height + row / self.images;
+        let length = self.width * channels;
+        place * length..(place + 1) * length
+    }
+
+    /// Maps as `[images, height, width, channels]`.
+    pub fn by_image(self, maps: &[f32], channels: usize) -> Vec<f32> {
+        let mut values = vec![0.0; self.images * self.height * self.width * channels];
         for (index, row) in self.rows(maps, channels).enumerate() {
-            let (y, image) = self.place(index);
-            for (x, pixel) in row.chunks_exact(channels).take(width).enumerate() {
-                for (channel, value) in pixel.iter().enumerate() {
-                    values[((image * channels + channel) * height + y) * width + x] = *value;
-                }
-            }
+            let values = &mut values[self.place(index, channels)];
+            values.copy_from_slice(&row[..values.len()]);
         }
         values
     }
 
-    /// Maps of `[images, channels, height, width]`.
-    pub fn channels_last(self, values: &[f32], channels: usize) -> Vec<f32> {
-        let Self { height, width, .. } = self;
+    /// Maps of `[images, height, width, channels]`.
+    pub fn of_images(self, values: &[f32], channels: usize) -> Vec<f32> {
         let mut maps = self.zeros(channels);
         for (index, row) in self.rows_mut(&mut maps, channels).enumerate() {
-            let (y, image) = self.place(index);
-            for (x, pixel) in row.chunks_exact_mut(channels).take(width).enumerate() {
-                for (channel, value) in pixel.iter_mut().enumerate() {
-                    *value = values[((image * channels + channel) * height + y) * width + x];
-                }
-            }
+            let values = &values[self.place(index, channels)];
+            row[..values.len()].copy_from_slice(values);
         }
         maps
     }

@@ -7,26 +7,34 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{Tensor, TensorData};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{Tensor, TensorData, read_sync};
 
-use super::convolutions::{Layer, Pass, forward};
+use super::convolutions::{Layer, Pass};
+use super::kernel::REACH;
 
-/// The outputs of `layers`, `[images * channels * height * width]`, for images `[images, 1, height, width]` and the
+/// The outputs of `layers`, `[images * height * width * channels]`, for images `[images, 1, height, width]` and the
 /// parameters of the layers one behind the other. All are on flex. Images get no gradient.
-pub fn convolve(layers: &[Layer], parameters: Tensor<1>, images: Tensor<4>) -> Tensor<1> {
-    let read = |data: TensorData| data.try_into_vec::<f32>().expect("flex computes in f32");
+pub fn convolve(layers: Vec<Layer>, parameters: Tensor<1>, images: Tensor<4>) -> Tensor<1> {
     let device = images.device().without_autodiff();
-    let images = read(images.without_autodiff().into_data());
-    let values = read(parameters.clone().without_autodiff().into_data());
-    let (outputs, pass) = forward(layers, &values, &images);
-    let length = outputs.len();
-    let outputs = Tensor::<1>::from_data(TensorData::new(outputs, [length]), &device);
+    let images = images.without_autodiff().pad([(REACH, REACH); 2], 0.0);
+    let values = parameters.clone().without_autodiff().into_data();
+    let pass = Pass::forward(layers, read(values), &read(images.into_data()));
+    let outputs = Tensor::<1>::from_data(data(pass.outputs()), &device);
     Tensor::from_dispatch(Dispatch::passed(
         parameters.into_dispatch(),
         outputs.into_dispatch(),
         Arc::new(pass),
     ))
+}
+
+fn read(data: TensorData) -> Vec<f32> {
+    data.try_into_vec().expect("flex computes in f32")
+}
+
+fn data(values: Vec<f32>) -> TensorData {
+    let length = values.len();
+    TensorData::new(values, [length])
 }
 
 /// The operation behind [`convolve`].
@@ -44,26 +52,10 @@ pub trait Trunk: Backend {
 
 impl Trunk for Flex {}
 
-/// A backend whose primitives can be taken out of Burn's tensors and put back.
-trait Primitives: Backend {
-    fn lift(primitive: FloatTensor<Self>) -> Tensor<1>;
-    fn lower(tensor: Tensor<1>) -> FloatTensor<Self>;
-}
-
-impl Primitives for Flex {
-    fn lift(primitive: FloatTensor<Self>) -> Tensor<1> {
-        Tensor::from_primitive::<Self>(primitive)
-    }
-
-    fn lower(tensor: Tensor<1>) -> FloatTensor<Self> {
-        (tensor.try_into_primitive::<Self>()).expect("the gradient is on flex")
-    }
-}
-
 #[derive(Debug)]
 struct Back;
 
-impl<B: Primitives> Backward<B, 1> for Back {
+impl<B: Backend> Backward<B, 1> for Back {
     type State = Arc<Pass>;
 
     fn backward(
@@ -72,34 +64,26 @@ impl<B: Primitives> Backward<B, 1> for Back {
         gradients: &mut Gradients,
         _checkpointer: &mut Checkpointer,
     ) {
-        let outputs = B::lift(gradients.consume::<B>(&ops.node));
+        let outputs = gradients.consume::<B>(&ops.node);
         let [Some(parameters)] = ops.parents else {
             return;
         };
         let device = outputs.device();
-        let outputs = outputs
-            .into_data()
-            .try_into_vec::<f32>()
-            .expect("flex computes in f32");
-        let found = ops.state.gradients(&outputs);
-        let length = found.len();
-        let found = Tensor::from_data(TensorData::new(found, [length]), &device);
-        gradients.register::<B>(parameters.id, B::lower(found));
+        let outputs = read_sync(B::float_into_data(outputs)).expect("flex returns what it has");
+        let found = data(ops.state.gradients(&read(outputs)));
+        gradients.register::<B>(parameters.id, B::float_from_data(found, &device));
     }
 }
 
-impl<B: Primitives + Trunk, C: CheckpointStrategy> Trunk for Autodiff<B, C> {
+impl<B: Trunk, C: CheckpointStrategy> Trunk for Autodiff<B, C> {
     fn passed(
         parameters: FloatTensor<Self>,
         outputs: FloatTensor<Self>,
         pass: Arc<Pass>,
     ) -> FloatTensor<Self> {
         let outputs = outputs.into_primitive();
-        match Back
-            .prepare::<C>([parameters.node()])
-            .compute_bound()
-            .stateful()
-        {
+        let prepared = Back.prepare::<C>([parameters.node()]);
+        match prepared.compute_bound().stateful() {
             OpsKind::Tracked(graph) => graph.finish(pass, outputs),
             OpsKind::UnTracked(graph) => graph.finish(outputs),
         }
