@@ -22,19 +22,8 @@ pub struct Classes(Vec<Class>);
 impl Classes {
     /// A class for each label that occurs in `labels`. `mapping` is EMNIST's file of names, if there is one.
     pub fn of(labels: &[u8], mapping: Option<&Path>) -> Result<Self> {
-        Self::named(
-            (0..=u8::MAX).filter(|label| labels.contains(label)),
-            mapping,
-        )
-    }
-
-    /// The classes with the labels from 0 on, with samples or without.
-    pub fn counted(num_classes: usize, mapping: Option<&Path>) -> Result<Self> {
-        Self::named((0..=u8::MAX).take(num_classes), mapping)
-    }
-
-    fn named(labels: impl Iterator<Item = u8>, mapping: Option<&Path>) -> Result<Self> {
         let mut names = mapping.map(read_mapping).transpose()?.unwrap_or_default();
+        let labels = (0..=u8::MAX).filter(|label| labels.contains(label));
         let class = |label: u8| Class {
             name: names.remove(&label).unwrap_or_else(|| label.to_string()),
             label,
@@ -90,20 +79,19 @@ impl fmt::Display for Classes {
 /// The characters that each label stands for: every line of `path` is a label and the numbers of characters, as in
 /// "1 65 97" for the letter that is A or a.
 fn read_mapping(path: &Path) -> Result<BTreeMap<u8, String>> {
-    let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let lines = text.split(['\n', '\r']).map(str::trim);
+    let place = path.display();
+    let text = fs::read_to_string(path).with_context(|| place.to_string())?;
     let entry = |line: &str| {
         let (label, characters) = line.split_once(char::is_whitespace)?;
-        let name = characters
-            .split_whitespace()
-            .map(|number| char::from_u32(number.parse().ok()?));
+        let numbers = characters.split_whitespace();
+        let name = numbers.map(|number| char::from_u32(number.parse().ok()?));
         Some((label.parse().ok()?, name.collect::<Option<String>>()?))
     };
-    let entry = |line| {
-        entry(line)
-            .with_context(|| format!("{}: not a label and characters: {line:?}", path.display()))
-    };
-    lines.filter(|line| !line.is_empty()).map(entry).collect()
+    let lines = text.split(['\n', '\r']).map(str::trim);
+    let entries = lines.filter(|line| !line.is_empty()).map(|line| {
+        entry(line).with_context(|| format!("{place}: not a label and characters: {line:?}"))
+    });
+    entries.collect()
 }
 
 #[cfg(test)]
@@ -124,12 +112,6 @@ mod tests {
         );
         let letters = Vec::from_iter(1..=26);
         assert_eq!(Classes::of(&letters, None).unwrap().len(), 26);
-    }
-
-    #[test]
-    fn classes_that_were_counted_need_no_samples() {
-        assert_eq!(names(&Classes::counted(3, None).unwrap()), ["0", "1", "2"]);
-        assert_eq!(Classes::counted(256, None).unwrap().len(), 256);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -11,138 +11,126 @@ use super::source::Source;
 /// The prefix of EMNIST's files, whose images are stored column by column.
 const EMNIST: &str = "emnist-";
 
-/// Training or test files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Set {
-    Train,
-    Test,
-}
+/// Training or test files: the words for them in names, the most usual one first.
+pub type Set = &'static [&'static str];
+pub const TRAIN: Set = &["train"];
+pub const TEST: Set = &["t10k", "test"];
 
-/// Images or labels, with the number of their dimensions.
-pub const IMAGES: (&str, usize) = ("images", 3);
-pub const LABELS: (&str, usize) = ("labels", 1);
+/// The words for the kind of a file.
+pub const IMAGES: &str = "images-idx3";
+pub const LABELS: &str = "labels-idx1";
 
 /// The files of one split.
 #[derive(Debug)]
 pub struct Files {
-    source: Source,
+    directory: PathBuf,
     prefix: String,
+    /// Whether rows and columns of the images have to be exchanged.
+    pub transpose: bool,
 }
 
 /// The names of such a file behind the prefix, the most usual one first.
-fn endings(set: Set, (kind, dimensions): (&str, usize)) -> Vec<String> {
-    let words: &[&str] = match set {
-        Set::Train => &["train"],
-        Set::Test => &["t10k", "test"],
-    };
+fn endings(set: Set, kind: &str) -> Vec<String> {
     let mut names = Vec::new();
     for zipped in ["", ".gz"] {
-        for word in words {
-            names.extend(
-                ["-", "."].map(|dot| format!("{word}-{kind}{dot}idx{dimensions}-ubyte{zipped}")),
-            );
+        for word in set {
+            let name = format!("{word}-{kind}-ubyte{zipped}");
+            names.extend([name.clone(), name.replace("-idx", ".idx")]);
         }
     }
     names
 }
 
-fn prefix_of(name: &str) -> Option<String> {
-    let sets = [Set::Train, Set::Test].into_iter();
-    let mut endings = sets.flat_map(|set| [IMAGES, LABELS].map(|kind| endings(set, kind)).concat());
-    endings.find_map(|ending| Some(name.strip_suffix(&ending)?.to_owned()))
+/// The names of such a file that are there, the most usual one first.
+fn named(directory: &Path, prefix: &str, set: Set, kind: &str) -> Vec<String> {
+    let mut names = endings(set, kind);
+    names.iter_mut().for_each(|name| name.insert_str(0, prefix));
+    names.retain(|name| directory.join(name).is_file());
+    names
+}
+
+/// What `--split` calls the split whose files begin with `prefix`: with the prefix of EMNIST, and without it.
+fn split_names(prefix: &str) -> [&str; 2] {
+    let name = prefix.trim_end_matches(['-', '_', '.']);
+    [name, name.strip_prefix(EMNIST).unwrap_or(name)]
 }
 
 impl Files {
     /// The split of `source` that it names, or the only one that has the files of all `sets`.
     pub fn find(source: &Source, sets: &[Set]) -> Result<Self> {
-        let place = source.directory.display();
-        let entries = fs::read_dir(&source.directory);
-        let entries = entries.with_context(|| format!("{place}: cannot be read"))?;
+        let (directory, place) = (&source.directory, source.directory.display());
+        let kinds = |sets: &[Set]| {
+            Vec::from_iter(sets.iter().flat_map(|&set| [(set, IMAGES), (set, LABELS)]))
+        };
+        let entries =
+            fs::read_dir(directory).with_context(|| format!("{place}: cannot be read"))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let prefixes: BTreeSet<String> = names.filter_map(|name| prefix_of(&name)).collect();
-        let split = |prefix: &String| Self {
-            source: source.clone(),
-            prefix: prefix.clone(),
+        let endings = kinds(&[TRAIN, TEST])
+            .into_iter()
+            .flat_map(|(set, kind)| endings(set, kind));
+        let endings = Vec::from_iter(endings);
+        let prefix = |name: String| {
+            let mut prefixes = endings
+                .iter()
+                .filter_map(|ending| name.strip_suffix(ending));
+            prefixes.next().map(str::to_owned)
         };
-        let mut candidates: Vec<Self> = prefixes.iter().map(split).collect();
-        let is_whole = |files: &Self| {
-            let has = |&set| [IMAGES, LABELS].map(|kind| !files.named(set, kind).is_empty());
-            sets.iter().all(|set| has(set) == [true; 2])
-        };
-        let name = |prefix| match split_name(prefix) {
+        let all = BTreeSet::from_iter(names.filter_map(prefix));
+        let listed = all.iter().map(|prefix| match split_names(prefix)[1] {
             "" => "\"\" (without a prefix)",
             name => name,
-        };
-        let listed = Vec::from_iter(prefixes.iter().map(|prefix| name(prefix))).join(", ");
-        match &source.split {
-            Some(split) => {
-                candidates.retain(|Self { prefix, .. }| {
-                    [split_name(prefix), trimmed(prefix)].contains(&split.as_str())
-                });
-                ensure!(
-                    !candidates.is_empty(),
-                    "--split {split}: not among the splits in {place}: {listed}"
-                );
+        });
+        let listed = Vec::from_iter(listed).join(", ");
+
+        let mut prefixes = Vec::from_iter(&all);
+        if let Some(split) = &source.split {
+            prefixes.retain(|prefix| split_names(prefix).contains(&split.as_str()));
+            ensure!(
+                !prefixes.is_empty(),
+                "--split {split}: not among the splits in {place}: {listed}"
+            );
+        } else {
+            let has = |prefix: &str, (set, kind)| !named(directory, prefix, set, kind).is_empty();
+            let is_whole = |prefix: &&String| kinds(sets).into_iter().all(|file| has(prefix, file));
+            if prefixes.iter().any(is_whole) {
+                prefixes.retain(is_whole);
             }
-            None if candidates.iter().any(is_whole) => candidates.retain(is_whole),
-            None => {}
         }
         ensure!(
-            candidates.len() <= 1,
+            prefixes.len() <= 1,
             "several splits in {place}: {listed}; choose one with --split"
         );
-        Ok(candidates.pop().unwrap_or_else(|| split(&String::new())))
-    }
-
-    /// The names of this kind of file that are there.
-    fn named(&self, set: Set, kind: (&str, usize)) -> Vec<String> {
-        let endings = endings(set, kind).into_iter();
-        let mut names = Vec::from_iter(endings.map(|ending| self.prefix.clone() + &ending));
-        names.retain(|name| self.source.directory.join(name).is_file());
-        names
+        let prefix = prefixes.pop().cloned().unwrap_or_default();
+        Ok(Self {
+            directory: directory.clone(),
+            transpose: (source.transpose).unwrap_or(prefix.starts_with(EMNIST)),
+            prefix,
+        })
     }
 
     /// Where the file of this kind is.
-    pub fn path(&self, set: Set, kind: (&str, usize)) -> Result<PathBuf> {
-        let (prefix, place) = (&self.prefix, self.source.directory.display());
-        let found = self.named(set, kind);
-        let name = found.first().with_context(|| {
-            let usual = &endings(set, kind)[0];
-            format!(
-                "no {prefix}{usual} or {prefix}{usual}.gz in {place}: it must be a directory with the IDX files of MNIST, \
-                 Fashion-MNIST, KMNIST or EMNIST"
-            )
-        })?;
+    pub fn path(&self, set: Set, kind: &str) -> Result<PathBuf> {
+        let (prefix, place) = (&self.prefix, self.directory.display());
+        let found = named(&self.directory, prefix, set, kind);
+        let Some(name) = found.first() else {
+            let usual = format!("{prefix}{}-{kind}-ubyte", set[0]);
+            bail!(
+                "no {usual} or {usual}.gz in {place}: it must be a directory with the IDX files of MNIST, Fashion-MNIST, \
+                 KMNIST or EMNIST"
+            );
+        };
         let word = |name: &String| name[prefix.len()..].split('-').next().map(str::to_owned);
-        match found.iter().find(|other| word(other) != word(name)) {
-            Some(other) => {
-                bail!("two sets of test samples in {place}: {name} and {other}; leave one of them")
-            }
-            None => Ok(self.source.directory.join(name)),
+        if let Some(other) = found.iter().find(|other| word(other) != word(name)) {
+            bail!("two sets of test samples in {place}: {name} and {other}; leave one of them");
         }
+        Ok(self.directory.join(name))
     }
 
     /// EMNIST's list of the characters that its labels stand for.
     pub fn mapping(&self) -> Option<PathBuf> {
-        let name = format!("{}mapping.txt", self.prefix);
-        Some(self.source.directory.join(name)).filter(|path| path.is_file())
+        let path = self.directory.join(format!("{}mapping.txt", self.prefix));
+        path.is_file().then_some(path)
     }
-
-    /// Whether rows and columns of the images have to be exchanged.
-    pub fn transpose(&self) -> bool {
-        let by_columns = self.prefix.starts_with(EMNIST);
-        self.source.transpose.unwrap_or(by_columns)
-    }
-}
-
-/// What `--split` calls the split whose files begin with `prefix`.
-fn split_name(prefix: &str) -> &str {
-    let name = trimmed(prefix);
-    name.strip_prefix(EMNIST).unwrap_or(name)
-}
-
-fn trimmed(prefix: &str) -> &str {
-    prefix.trim_end_matches(['-', '_', '.'])
 }
 
 #[cfg(test)]
@@ -171,9 +159,9 @@ mod tests {
     fn found(names: &[&str], split: Option<&str>) -> Result<Vec<String>, String> {
         let directory = directory(names);
         let paths = || -> Result<Vec<String>> {
-            let files = files(&directory, split, &[Set::Train, Set::Test])?;
+            let files = files(&directory, split, &[TRAIN, TEST])?;
             let mut names = Vec::new();
-            for set in [Set::Train, Set::Test] {
+            for set in [TRAIN, TEST] {
                 for kind in [IMAGES, LABELS] {
                     let path = files.path(set, kind)?;
                     names.push(path.file_name().unwrap().to_str().unwrap().to_owned());
@@ -255,19 +243,19 @@ mod tests {
     #[test]
     fn unknown_samples_need_no_training_files() {
         let letters = directory(&LETTERS[2..]);
-        let files = files(&letters, None, &[Set::Test]).unwrap();
-        assert!(files.path(Set::Test, IMAGES).is_ok());
-        assert!(files.path(Set::Train, IMAGES).is_err());
+        let files = files(&letters, None, &[TEST]).unwrap();
+        assert!(files.path(TEST, IMAGES).is_ok());
+        assert!(files.path(TRAIN, IMAGES).is_err());
     }
 
     #[test]
     fn only_the_names_of_emnist_are_stored_by_columns_and_have_a_mapping() {
         let mapping = "emnist-letters-mapping.txt";
         let letters = directory(&[&LETTERS[..], &[mapping]].concat());
-        let found = files(&letters, None, &[Set::Test]).unwrap();
-        assert!(found.transpose());
+        let found = files(&letters, None, &[TEST]).unwrap();
+        assert!(found.transpose);
         assert!(found.mapping().unwrap().ends_with(mapping));
-        let found = files(&directory(&MNIST), None, &[Set::Test]).unwrap();
-        assert!(!found.transpose() && found.mapping().is_none());
+        let found = files(&directory(&MNIST), None, &[TEST]).unwrap();
+        assert!(!found.transpose && found.mapping().is_none());
     }
 }

@@ -12,7 +12,7 @@ use rand::seq::SliceRandom;
 
 use crate::recipe::Recipe;
 pub use classes::Classes;
-use files::{Files, Set};
+use files::{Files, TEST, TRAIN};
 pub use samples::{Samples, Shifts};
 pub use source::{BUNDLED, Source};
 
@@ -33,16 +33,14 @@ impl Dataset {
     /// Those of `--unknown-classes` are left out. Which samples are in which set depends on the files and the sizes alone,
     /// so that runs of different seeds are measured on the same samples.
     pub fn load(source: &Source, recipe: &Recipe) -> Result<Self> {
-        let sets = [Set::Train, Set::Test];
-        let files = Files::find(source, &sets).context("--data-dir")?;
+        let files = Files::find(source, &[TRAIN, TEST]).context("--data-dir")?;
         let read = |set| Samples::read(&files, set, recipe.shrink).context("--data-dir");
-        let (train, test) = (read(Set::Train)?, read(Set::Test)?);
+        let (train, test) = (read(TRAIN)?, read(TEST)?);
         ensure_size(test.image_size(), train.image_size()).context("--data-dir: test files")?;
-        let mapping = files.mapping();
-        let all = match recipe.num_classes {
-            Some(num_classes) => Classes::counted(num_classes, mapping.as_deref())?,
-            None => Classes::of(train.labels(), mapping.as_deref())?,
-        };
+        let counted = recipe.num_classes;
+        let counted = counted.map(|count| Vec::from_iter((0..=u8::MAX).take(count)));
+        let labels = counted.as_ref().unwrap_or(&train.labels);
+        let all = Classes::of(labels, files.mapping().as_deref())?;
         ensure!(
             all.len() > 1,
             "--data-dir: all labels are {all}, but a network needs at least two classes"
@@ -62,14 +60,15 @@ impl Dataset {
             recipe.unknown_classes
         );
 
-        let order = train.fixed_order();
-        let (validation, rest) = order.split_at(recipe.validation_size.min(train.len() / 2));
+        let test_len = recipe.test_size.unwrap_or(usize::MAX);
+        let validation_len = recipe.validation_size.min(train.len() / 2);
+        let rest = Vec::from_iter(validation_len..train.len());
         let train_len = recipe.train_size.unwrap_or(rest.len()).min(rest.len());
         Ok(Self {
-            validation: train.subset(validation),
+            validation: train.first(validation_len),
             train: train.subset(&rest[..train_len]),
-            test: test.some(recipe.test_size),
-            unknown: unknown.some(recipe.test_size),
+            test: test.first(test_len),
+            unknown: unknown.first(test_len),
             classes,
         })
     }
@@ -81,10 +80,10 @@ pub fn unknown_samples(
     recipe: &Recipe,
     image_size: [usize; 2],
 ) -> Result<Samples> {
-    let files = Files::find(source, &[Set::Test])?;
-    let samples = Samples::read(&files, Set::Test, recipe.shrink)?;
+    let samples = Samples::read(&Files::find(source, &[TEST])?, TEST, recipe.shrink)?;
     ensure_size(samples.image_size(), image_size)?;
-    Ok(samples.some(recipe.test_size))
+    let samples = samples.mixed((0..samples.len()).collect());
+    Ok(samples.first(recipe.test_size.unwrap_or(usize::MAX)))
 }
 
 /// Refuses images that are not of the size `trained`.
@@ -131,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_seed_leaves_other_classes_out() {
-        let classes = Classes::counted(10, None).unwrap();
+        let classes = Classes::of(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], None).unwrap();
         let draw = |seed| random_unknown_classes(&classes, 6, seed);
         let splits: Vec<_> = (0..5).map(draw).collect();
         assert!(splits.iter().all(|split| split.len() == 4));

@@ -22,11 +22,12 @@ const MIN_SIDE: usize = 8;
 /// Labelled grey-scale images of one size.
 #[derive(Clone)]
 pub struct Samples {
+    /// Image by image and row by row.
     pixels: Vec<u8>,
     /// The number of each sample's class.
-    labels: Vec<u8>,
-    height: usize,
-    width: usize,
+    pub labels: Vec<u8>,
+    /// Height and width of every image.
+    size: [usize; 2],
     /// The file of the labels.
     path: PathBuf,
 }
@@ -36,36 +37,57 @@ impl Samples {
     /// or by the largest one that leaves the network enough.
     pub fn read(files: &Files, set: Set, shrink: usize) -> Result<Self> {
         let (images_path, path) = (files.path(set, IMAGES)?, files.path(set, LABELS)?);
-        let images = read_images(&images_path)?;
-        let shrink = shrink.clamp(1, (images.height.min(images.width) / MIN_SIDE).max(1));
-        let images = match files.transpose() {
-            true => images.transposed().shrunk(shrink),
-            false => images.shrunk(shrink),
-        };
-        let labels = read_labels(&path)?;
-        let (count, height, width) = (images.count, images.height, images.width);
+        let ([count, height, width], pixels) = read(&images_path, "an image")?;
+        let ([labelled], labels) = read(&path, "a label")?;
+        let place = path.display();
         ensure!(
-            count == labels.len(),
-            "{}: {} labels for {count} images",
-            path.display(),
-            labels.len()
+            count == labelled,
+            "{place}: {labelled} labels for {count} images"
         );
-        ensure!(count > 0, "{}: no samples", path.display());
+        ensure!(count > 0, "{place}: no samples");
         ensure!(
             height.min(width) >= MIN_SIDE,
             "{}: images of {height}x{width}; LeNet++ needs at least {MIN_SIDE}x{MIN_SIDE}",
             images_path.display()
         );
-        Ok(Self {
-            pixels: images.pixels,
+        let samples = Self {
+            pixels,
             labels,
-            height,
-            width,
+            size: [height, width],
             path,
-        })
+        };
+        let factor = shrink.clamp(1, height.min(width) / MIN_SIDE);
+        Ok(samples.redrawn(files.transpose, factor))
     }
 
-    /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes.
+    /// The images with rows and columns exchanged if `transpose`, and with the mean of every square of `factor` x `factor`
+    /// pixels for a pixel. What is left at the lower and right edge is cut off.
+    fn redrawn(mut self, transpose: bool, factor: usize) -> Self {
+        let [height, width] = self.size;
+        // How far the next row and the next column are.
+        let (size, [down, right]) = match transpose {
+            true => ([width, height], [1, width]),
+            false if factor == 1 => return self,
+            false => ([height, width], [width, 1]),
+        };
+        self.size = size.map(|side| side / factor);
+        let mut pixels = Vec::new();
+        for image in self.pixels.chunks_exact(height * width) {
+            for (y, x) in (0..self.size[0]).flat_map(|y| (0..self.size[1]).map(move |x| (y, x))) {
+                let start = (y * down + x * right) * factor;
+                let rows = (0..factor).map(|row| start + row * down);
+                let square =
+                    rows.flat_map(|row| (0..factor).map(move |column| row + column * right));
+                let sum: usize = square.map(|place| usize::from(image[place])).sum();
+                pixels.push((sum / factor.pow(2)) as u8);
+            }
+        }
+        self.pixels = pixels;
+        self
+    }
+
+    /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes, both in an order
+    /// that is the same in all runs.
     pub fn parted(&self, all: &Classes, known: &Classes) -> Result<[Self; 2]> {
         let foreign = |&label: &u8| all.number(label).is_none();
         if let Some(index) = self.labels.iter().position(foreign) {
@@ -76,13 +98,23 @@ impl Samples {
                 all.len()
             );
         }
-        let number = |label: u8| known.number(label);
-        let (inside, outside): (Vec<usize>, Vec<usize>) =
-            (0..self.len()).partition(|&index| number(self.labels[index]).is_some());
-        let [mut inside, outside] = [inside, outside].map(|indices| self.subset(&indices));
-        let labels = inside.labels.iter().filter_map(|&label| number(label));
-        inside.labels = labels.map(|number| number as u8).collect();
+        let is_known = |&index: &usize| known.number(self.labels[index]).is_some();
+        let (inside, outside): (Vec<usize>, Vec<usize>) = (0..self.len()).partition(is_known);
+        let [mut inside, outside] = [inside, outside].map(|indices| self.mixed(indices));
+        let numbers = inside
+            .labels
+            .iter()
+            .filter_map(|&label| known.number(label));
+        inside.labels = numbers.map(|number| number as u8).collect();
         Ok([inside, outside])
+    }
+
+    /// The samples at `indices`, in an order that is the same in all runs.
+    ///
+    /// Some files are sorted by difficulty, by writer or by class: what a smaller run takes of them must not be.
+    pub fn mixed(&self, mut indices: Vec<usize>) -> Self {
+        indices.shuffle(&mut StdRng::seed_from_u64(0));
+        self.subset(&indices)
     }
 
     pub fn len(&self) -> usize {
@@ -91,40 +123,23 @@ impl Samples {
 
     /// Height and width of every image.
     pub fn image_size(&self) -> [usize; 2] {
-        [self.height, self.width]
-    }
-
-    pub fn labels(&self) -> &[u8] {
-        &self.labels
+        self.size
     }
 
     /// The samples at `indices`, in that order.
     pub fn subset(&self, indices: &[usize]) -> Self {
-        let pixels = indices.iter().flat_map(|&index| self.image(index));
+        let images = indices.iter().map(|&index| self.image(index));
         Self {
-            pixels: pixels.copied().collect(),
+            pixels: Vec::from_iter(images).concat(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
+            size: self.size,
             path: self.path.clone(),
-            ..*self
         }
     }
 
     /// The first `count` samples, or all if there are fewer.
     pub fn first(&self, count: usize) -> Self {
         self.subset(&Vec::from_iter(0..count.min(self.len())))
-    }
-
-    /// An order of all samples that is the same in all runs.
-    ///
-    /// Some files are sorted by difficulty, by writer or by class: what a smaller run takes of them must not be.
-    pub fn fixed_order(&self) -> Vec<usize> {
-        shuffled(self.len(), &mut StdRng::seed_from_u64(0))
-    }
-
-    /// At most `count` samples, the same in all runs.
-    pub fn some(&self, count: Option<usize>) -> Self {
-        let order = self.fixed_order();
-        self.subset(&order[..count.unwrap_or(self.len()).min(self.len())])
     }
 
     /// The images at `indices`, `[batch_size, 1, height, width]`, with values from 0 to 1.
@@ -139,16 +154,17 @@ impl Samples {
         shifts: &mut Shifts,
         device: &Device,
     ) -> Tensor<4> {
-        let shifted = |&index| shifts.shifted(self.image(index), self.width);
+        let [height, width] = self.size;
+        let shifted = |&index| shifted(self.image(index), width, shifts.next());
         let pixels = indices.iter().flat_map(shifted);
         let values = Vec::from_iter(pixels.map(|pixel| f32::from(pixel) / 255.0));
-        let shape = [indices.len(), 1, self.height, self.width];
+        let shape = [indices.len(), 1, height, width];
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
     fn image(&self, index: usize) -> &[u8] {
-        let area = self.height * self.width;
-        &self.pixels[index * area..(index + 1) * area]
+        let area = self.size[0] * self.size[1];
+        &self.pixels[index * area..][..area]
     }
 
     /// The labels at `indices`, `[batch_size]`.
@@ -159,7 +175,9 @@ impl Samples {
 
     /// The order of an epoch. It follows from `seed` and `epoch` alone, so a resumed run goes through the same batches.
     pub fn epoch_order(&self, seed: u64, epoch: usize) -> Vec<usize> {
-        shuffled(self.len(), &mut generator(seed, epoch, ORDER))
+        let mut order = Vec::from_iter(0..self.len());
+        order.shuffle(&mut generator(seed, epoch, ORDER));
+        order
     }
 }
 
@@ -179,22 +197,18 @@ impl Shifts {
         }
     }
 
-    /// The pixels of `image`, moved by the next shift; what moves in is black.
-    pub fn shifted(&mut self, image: &[u8], width: usize) -> Vec<u8> {
-        if self.max == 0 {
-            return image.to_vec();
-        }
-        let [down, right] = [(); 2].map(|()| self.rng.random_range(-self.max..=self.max) as isize);
-        shifted(image, width, down, right)
+    /// How far the next image moves down and to the right.
+    fn next(&mut self) -> [isize; 2] {
+        [(); 2].map(|()| self.rng.random_range(-self.max..=self.max) as isize)
     }
 }
 
-fn shifted(image: &[u8], width: usize, down: isize, right: isize) -> Vec<u8> {
+/// The pixels of `image`, moved; what moves in is black.
+fn shifted(image: &[u8], width: usize, [down, right]: [isize; 2]) -> Vec<u8> {
     let pixel = |place: usize| {
         let row = (place / width).checked_add_signed(-down)?;
         let column = (place % width).checked_add_signed(-right)?;
-        let is_inside = column < width;
-        is_inside.then(|| image.get(row * width + column).copied())?
+        image.chunks_exact(width).nth(row)?.get(column).copied()
     };
     let places = 0..image.len();
     places.map(|place| pixel(place).unwrap_or(0)).collect()
@@ -213,95 +227,22 @@ fn generator(seed: u64, epoch: usize, purpose: u8) -> StdRng {
     StdRng::from_seed(seeding)
 }
 
-pub fn shuffled(len: usize, rng: &mut StdRng) -> Vec<usize> {
-    let mut order = Vec::from_iter(0..len);
-    order.shuffle(rng);
-    order
-}
-
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// "Unsigned bytes", to which the number of dimensions is added.
 const BYTES_MAGIC: usize = 0x0800;
 
-/// Grey-scale images of one size, row by row.
-pub struct Images {
-    pub pixels: Vec<u8>,
-    pub count: usize,
-    pub height: usize,
-    pub width: usize,
-}
-
-/// Reads the image file `path`, gzipped or not.
-pub fn read_images(path: &Path) -> Result<Images> {
-    images(decompressed(path)?).with_context(|| path.display().to_string())
-}
-
-/// Reads the label file `path`, gzipped or not.
-pub fn read_labels(path: &Path) -> Result<Vec<u8>> {
-    let labels = parse::<1>(decompressed(path)?, "a label");
-    Ok(labels.with_context(|| path.display().to_string())?.1)
-}
-
-impl Images {
-    /// The images with rows and columns exchanged.
-    pub fn transposed(self) -> Self {
-        let (height, width) = (self.width, self.height);
-        let area = height * width;
-        let pixel = |index: usize| {
-            let (image, row, column) = (index / area, index / width % height, index % width);
-            self.pixels[image * area + column * height + row]
-        };
-        Self {
-            pixels: (0..self.pixels.len()).map(pixel).collect(),
-            height,
-            width,
-            ..self
-        }
+/// The `N` sizes and the values of the file `path`, which the first two bytes, not the name, show to be gzipped or not.
+fn read<const N: usize>(path: &Path, kind: &str) -> Result<([usize; N], Vec<u8>)> {
+    let place = path.display();
+    let mut bytes = fs::read(path).with_context(|| format!("{place}: cannot be read"))?;
+    if bytes.starts_with(&GZIP_MAGIC) {
+        let zipped = bytes;
+        bytes = Vec::new();
+        MultiGzDecoder::new(zipped.as_slice())
+            .read_to_end(&mut bytes)
+            .with_context(|| format!("{place}: truncated or corrupt gzip data"))?;
     }
-
-    /// The mean of every square of `factor` x `factor` pixels; what is left at the lower and right edge is cut off.
-    pub fn shrunk(self, factor: usize) -> Self {
-        if factor == 1 {
-            return self;
-        }
-        let (height, width) = (self.height / factor, self.width / factor);
-        let mean = |index: usize| {
-            let (rows, column) = (index / width, index % width * factor);
-            let row = rows / height * self.height + rows % height * factor;
-            let starts = (row..row + factor).map(|row| row * self.width + column);
-            let square = starts.flat_map(|start| &self.pixels[start..start + factor]);
-            (square.map(|&pixel| usize::from(pixel)).sum::<usize>() / factor.pow(2)) as u8
-        };
-        Self {
-            pixels: (0..self.count * height * width).map(mean).collect(),
-            height,
-            width,
-            ..self
-        }
-    }
-}
-
-/// The content of `path`, which the first two bytes, not the name, show to be gzipped or not.
-fn decompressed(path: &Path) -> Result<Vec<u8>> {
-    let bytes = fs::read(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    if !bytes.starts_with(&GZIP_MAGIC) {
-        return Ok(bytes);
-    }
-    let mut content = Vec::new();
-    MultiGzDecoder::new(bytes.as_slice())
-        .read_to_end(&mut content)
-        .with_context(|| format!("{}: truncated or corrupt gzip data", path.display()))?;
-    Ok(content)
-}
-
-fn images(bytes: Vec<u8>) -> Result<Images> {
-    let ([count, height, width], pixels) = parse(bytes, "an image")?;
-    Ok(Images {
-        pixels,
-        count,
-        height,
-        width,
-    })
+    parse(bytes, kind).with_context(|| place.to_string())
 }
 
 /// Splits a file into its `N` sizes and its values, whose number must be the product of the sizes.
@@ -313,9 +254,8 @@ fn parse<const N: usize>(mut bytes: Vec<u8>, kind: &str) -> Result<([usize; N], 
     );
     let values = bytes.split_off(header);
     let word = |index: usize| {
-        let word = &bytes[4 * index..4 * index + 4];
-        word.iter()
-            .fold(0, |word, &byte| word << 8 | usize::from(byte))
+        let word = bytes[4 * index..][..4].iter();
+        word.fold(0, |word, &byte| word << 8 | usize::from(byte))
     };
     let magic = BYTES_MAGIC + N;
     ensure!(
@@ -324,14 +264,16 @@ fn parse<const N: usize>(mut bytes: Vec<u8>, kind: &str) -> Result<([usize; N], 
         word(0)
     );
     let sizes: [usize; N] = std::array::from_fn(|index| word(1 + index));
-    let product = |product: usize, &size: &usize| product.checked_mul(size);
-    let expected = sizes.iter().try_fold(1, product);
-    let is_longer = expected.is_some_and(|expected| expected < values.len());
+    let expected: u128 = sizes.iter().map(|&size| size as u128).product();
+    let len = values.len();
     ensure!(
-        expected == Some(values.len()),
-        "{}: {} bytes after the header, which announces sizes {sizes:?}",
-        if is_longer { "too long" } else { "truncated" },
-        values.len()
+        expected == len as u128,
+        "{}: {len} bytes after the header, which announces sizes {sizes:?}",
+        if expected < len as u128 {
+            "too long"
+        } else {
+            "truncated"
+        }
     );
     Ok((sizes, values))
 }
@@ -348,8 +290,7 @@ mod tests {
                 .map(|value| (value / 64) as u8)
                 .collect(),
             labels,
-            height: 8,
-            width: 8,
+            size: [8; 2],
             path: "labels".into(),
         }
     }
@@ -363,16 +304,19 @@ mod tests {
 
     #[test]
     fn known_classes_are_numbered_anew_and_unknown_samples_are_kept() {
-        let all = Classes::counted(4, None).unwrap();
+        let all = Classes::of(&[0, 1, 2, 3], None).unwrap();
         let classes = all.without(&[1, 2]).unwrap();
         let [known, unknown] = samples(vec![3, 0, 1, 3]).parted(&all, &classes).unwrap();
-        assert_eq!(known.labels, [1, 0, 1]);
+        let images = known.pixels.chunks_exact(64).map(|image| image[0]);
+        let mut known = Vec::from_iter(images.zip(known.labels));
+        known.sort_unstable();
+        assert_eq!(known, [(0, 1), (1, 0), (3, 1)]);
         assert_eq!((unknown.labels, unknown.pixels[0]), (vec![1], 2));
     }
 
     #[test]
     fn a_label_beyond_the_classes_is_an_error() {
-        let classes = Classes::counted(3, None).unwrap();
+        let classes = Classes::of(&[0, 1, 2], None).unwrap();
         let fault = samples(vec![1, 10]).parted(&classes, &classes);
         assert_eq!(
             fault.map(|_| ()).unwrap_err().to_string(),
@@ -394,27 +338,24 @@ mod tests {
 
     #[test]
     fn black_moves_in() {
-        assert_eq!(shifted(&IMAGE, 3, 0, 0), IMAGE);
-        assert_eq!(shifted(&IMAGE, 3, 1, 0), [0, 0, 0, 1, 2, 3]);
-        assert_eq!(shifted(&IMAGE, 3, -1, 1), [0, 4, 5, 0, 0, 0]);
-        assert_eq!(shifted(&IMAGE, 3, 0, -2), [3, 0, 0, 6, 0, 0]);
-        assert_eq!(shifted(&IMAGE, 3, 2, 0), [0; 6]);
-        assert_eq!(shifted(&IMAGE, 3, 0, -4), [0; 6]);
+        assert_eq!(shifted(&IMAGE, 3, [0, 0]), IMAGE);
+        assert_eq!(shifted(&IMAGE, 3, [1, 0]), [0, 0, 0, 1, 2, 3]);
+        assert_eq!(shifted(&IMAGE, 3, [-1, 1]), [0, 4, 5, 0, 0, 0]);
+        assert_eq!(shifted(&IMAGE, 3, [0, -2]), [3, 0, 0, 6, 0, 0]);
+        assert_eq!(shifted(&IMAGE, 3, [2, 0]), [0; 6]);
+        assert_eq!(shifted(&IMAGE, 3, [0, -4]), [0; 6]);
     }
 
     #[test]
     fn every_seed_and_epoch_has_its_own_shifts() {
-        let image: Vec<u8> = (0..81).collect();
         let moved = |max, seed, epoch| {
             let mut shifts = Shifts::new(max, seed, epoch);
-            (0..20)
-                .map(|_| shifts.shifted(&image, 9))
-                .collect::<Vec<_>>()
+            Vec::from_iter((0..20).map(|_| shifts.next()))
         };
         assert_eq!(moved(2, 1, 1), moved(2, 1, 1));
         assert_ne!(moved(2, 1, 1), moved(2, 1, 2));
         assert_ne!(moved(2, 1, 1), moved(2, 2, 1));
-        assert!(moved(0, 1, 1).iter().all(|moved| *moved == image));
+        assert_eq!(moved(0, 1, 1), [[0; 2]; 20]);
     }
 
     fn image_file(count: u32, height: u32, width: u32, values: usize) -> Vec<u8> {
@@ -427,20 +368,30 @@ mod tests {
     }
 
     fn fault(bytes: &[u8]) -> String {
-        images(bytes.to_vec()).map(|_| ()).unwrap_err().to_string()
+        parse::<3>(bytes.to_vec(), "an image")
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
-    fn images_are_read_row_by_row() {
-        let images = super::images(image_file(2, 1, 3, 6)).unwrap();
-        assert_eq!((images.count, images.height, images.width), (2, 1, 3));
-        assert_eq!(images.pixels, [0, 1, 2, 3, 4, 5]);
+    fn sizes_and_values_are_read() {
+        let (sizes, values) = parse::<3>(image_file(2, 1, 3, 6), "an image").unwrap();
+        assert_eq!((sizes, values), ([2, 1, 3], vec![0, 1, 2, 3, 4, 5]));
+    }
+
+    /// Images of `size` with these pixels, and without labels.
+    fn images(pixels: Vec<u8>, size: [usize; 2]) -> Samples {
+        Samples {
+            pixels,
+            size,
+            ..samples(Vec::new())
+        }
     }
 
     #[test]
     fn transposed_images_have_rows_for_columns() {
-        let images = super::images(image_file(2, 2, 3, 12)).unwrap().transposed();
-        assert_eq!((images.count, images.height, images.width), (2, 3, 2));
+        let images = images((0..12).collect(), [2, 3]).redrawn(true, 1);
+        assert_eq!(images.size, [3, 2]);
         assert_eq!(images.pixels, [0, 3, 1, 4, 2, 5, 6, 9, 7, 10, 8, 11]);
     }
 
@@ -487,19 +438,16 @@ mod tests {
             zipped.extend(encoder.finish().unwrap());
         }
         std::fs::write(&path, zipped).unwrap();
-        assert_eq!(read_images(&path).unwrap().count, 2);
+        assert_eq!(read(&path, "an image").unwrap().0, [2, 1, 3]);
     }
 
     #[test]
     fn a_pixel_is_the_mean_of_a_square() {
-        let images = Images {
-            pixels: vec![0, 4, 10, 10, 99, 8, 4, 10, 14, 99, 1, 1, 1, 1, 1],
-            count: 1,
-            height: 3,
-            width: 5,
-        };
-        let shrunk = images.shrunk(2);
-        assert_eq!((shrunk.height, shrunk.width), (1, 2));
+        let pixels = vec![0, 4, 10, 10, 99, 8, 4, 10, 14, 99, 1, 1, 1, 1, 1];
+        let shrunk = images(pixels.clone(), [3, 5]).redrawn(false, 2);
+        assert_eq!(shrunk.size, [1, 2]);
         assert_eq!(shrunk.pixels, [4, 11]);
+        let both = images(pixels, [3, 5]).redrawn(true, 2);
+        assert_eq!((both.size, both.pixels), ([2, 1], vec![4, 11]));
     }
 }

@@ -36,7 +36,7 @@ impl Embedding {
             features: Vec::new(),
             feature_dim: 0,
             metric: model.objective.metric(),
-            labels: samples.labels().to_vec(),
+            labels: samples.labels.clone(),
             predictions: Vec::with_capacity(samples.len()),
         };
         let indices = Vec::from_iter(0..samples.len());

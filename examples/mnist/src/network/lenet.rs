@@ -3,13 +3,15 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
 
 use super::kernel::{NEGATIVE_SLOPE, REACH, SIDE};
 #[cfg(feature = "flex")]
 use super::{convolutions::Layer, trunk};
+#[cfg(feature = "flex")]
+use burn::backend::DispatchDevice;
 
 const CHANNELS: [usize; 3] = [32, 64, 128];
 
@@ -22,8 +24,6 @@ pub struct LeNetPlusPlusConfig {
     pub bias: bool,
     /// Whether there is batch normalisation behind the feature layer.
     pub feature_norm: bool,
-    /// `None` is Burn's default.
-    pub initializer: Option<Initializer>,
 }
 
 /// The network of Wen et al.'s MNIST experiment.
@@ -42,41 +42,22 @@ struct Block {
 
 impl LeNetPlusPlusConfig {
     pub fn init(&self, device: &Device) -> LeNetPlusPlus {
-        let inputs = [1, CHANNELS[0], CHANNELS[1]];
-        let blocks = inputs.into_iter().zip(CHANNELS);
-        let pooled: usize = self
-            .image_size
-            .iter()
-            .map(|side| side >> CHANNELS.len())
-            .product();
-        let feature =
-            LinearConfig::new(CHANNELS[2] * pooled, self.feature_dim).with_bias(self.bias);
-        let feature = match &self.initializer {
-            Some(initializer) => feature.with_initializer(initializer.clone()),
-            None => feature,
+        let padding = PaddingConfig2d::Explicit(REACH, REACH, REACH, REACH);
+        let convolution = |inputs, outputs| {
+            let config = Conv2dConfig::new([inputs, outputs], [SIDE; 2]);
+            config.with_padding(padding.clone()).init(device)
         };
+        let channels = [1, CHANNELS[0], CHANNELS[1]].into_iter().zip(CHANNELS);
+        let blocks = channels.map(|(inputs, outputs)| Block {
+            convolutions: [inputs, outputs].map(|inputs| convolution(inputs, outputs)),
+            pool: MaxPool2dConfig::new([2, 2]).init(),
+        });
+        let [height, width] = self.image_size.map(|side| side >> CHANNELS.len());
+        let feature = LinearConfig::new(CHANNELS[2] * height * width, self.feature_dim);
         LeNetPlusPlus {
-            blocks: blocks
-                .map(|(input, output)| self.block(input, output, device))
-                .collect(),
-            feature: feature.init(device),
+            blocks: blocks.collect(),
+            feature: feature.with_bias(self.bias).init(device),
             norm: (self.feature_norm).then(|| BatchNormConfig::new(self.feature_dim).init(device)),
-        }
-    }
-
-    fn block(&self, input: usize, output: usize, device: &Device) -> Block {
-        let convolution = |input: usize| {
-            let config = Conv2dConfig::new([input, output], [SIDE; 2])
-                .with_padding(PaddingConfig2d::Explicit(REACH, REACH, REACH, REACH));
-            let config = match &self.initializer {
-                Some(initializer) => config.with_initializer(initializer.clone()),
-                None => config,
-            };
-            config.init(device)
-        };
-        Block {
-            convolutions: [input, output].map(convolution),
-            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
         }
     }
 }
@@ -94,7 +75,7 @@ impl LeNetPlusPlus {
     /// The outputs of the last block, a row for each image.
     fn maps(&self, images: Tensor<4>) -> Tensor<2> {
         #[cfg(feature = "flex")]
-        if is_flex(&images.device()) {
+        if let DispatchDevice::Flex(_) = images.device().without_autodiff().as_dispatch() {
             return self.maps_on_flex(images);
         }
         self.maps_by_burn(images)
@@ -139,24 +120,13 @@ impl LeNetPlusPlus {
     }
 }
 
-#[cfg(feature = "flex")]
-fn is_flex(device: &Device) -> bool {
-    use burn::backend::DispatchDevice;
-    matches!(
-        device.clone().without_autodiff().as_dispatch(),
-        DispatchDevice::Flex(_)
-    )
-}
-
 impl Block {
     fn forward(&self, maps: Tensor<4>) -> Tensor<4> {
         let [first, second] = &self.convolutions;
-        let maps = leaky_relu(first.forward(maps), f64::from(NEGATIVE_SLOPE));
+        let activate = |maps| leaky_relu(maps, f64::from(NEGATIVE_SLOPE));
+        let maps = activate(first.forward(maps));
         // Leaky ReLU keeps the order of values, so that it has a fourth of the work behind the pooling.
-        leaky_relu(
-            self.pool.forward(second.forward(maps)),
-            f64::from(NEGATIVE_SLOPE),
-        )
+        activate(self.pool.forward(second.forward(maps)))
     }
 }
 
@@ -175,7 +145,6 @@ mod tests {
                 feature_dim,
                 bias: true,
                 feature_norm: true,
-                initializer: None,
             };
             let [height, width] = image_size;
             let images = Tensor::zeros([3, 1, height, width], &device);
@@ -197,7 +166,6 @@ mod tests {
                 feature_dim: 2,
                 bias: true,
                 feature_norm: false,
-                initializer: None,
             };
             let network = config.init(&device);
             let [height, width] = image_size;

@@ -8,11 +8,9 @@ mod lenet;
 mod maps;
 mod model;
 mod objective;
-mod softmax;
 #[cfg(feature = "flex")]
 mod trunk;
 
 pub use lenet::LeNetPlusPlusConfig;
 pub use model::{CENTER_LOSS, CLASS_VECTORS, Model};
-pub use objective::Objective;
-pub use softmax::SoftmaxConfig;
+pub use objective::{Objective, Softmax};

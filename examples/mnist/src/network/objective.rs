@@ -2,13 +2,12 @@
 
 use anyhow::Result;
 use burn::module::{Module, ModuleVisitor, Param};
+use burn::nn::Linear;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Int, Tensor};
 use burn_center_loss::{
     CenterLoss, DistanceSoftmax, KnnMetric, MarginSoftmax, NearestCenter, ProxyAnchor,
 };
-
-use super::softmax::Softmax;
 
 /// A loss with all of its parameters.
 // There is one at a time, so that a few hundred bytes more do not matter.
@@ -19,6 +18,15 @@ pub enum Objective {
     Distance(DistanceSoftmax),
     Margin(MarginSoftmax),
     ProxyAnchor(ProxyAnchor),
+}
+
+/// Softmax cross-entropy over a class layer, with center loss beside it or in its place.
+#[derive(Module, Debug)]
+pub struct Softmax {
+    pub class: Linear,
+    pub center_loss: Option<CenterLoss>,
+    /// Whether the center loss is all that is minimized.
+    pub alone: bool,
 }
 
 impl Objective {
@@ -34,10 +42,19 @@ impl Objective {
         Ok(match self {
             Self::Margin(loss) if plain_softmax => {
                 let logits = features.matmul(class_vectors(loss).transpose());
-                let cross_entropy = CrossEntropyLossConfig::new().init(&logits.device());
-                (cross_entropy.forward(logits.clone(), labels), logits)
+                (cross_entropy(&logits, labels), logits)
             }
-            Self::Softmax(softmax) => softmax.forward(features, labels)?,
+            Self::Softmax(softmax) => {
+                let logits = softmax.class.forward(features.clone());
+                let Some(center_loss) = &softmax.center_loss else {
+                    return Ok((cross_entropy(&logits, labels), logits));
+                };
+                let mut loss = center_loss.try_forward((features, labels.clone()))?;
+                if !softmax.alone {
+                    loss = cross_entropy(&logits, labels) + loss;
+                }
+                (loss, logits)
+            }
             Self::Distance(loss) => loss.try_forward_with_logits((features, labels))?,
             Self::Margin(loss) => loss.try_forward_with_logits((features, labels))?,
             Self::ProxyAnchor(loss) => {
@@ -50,7 +67,7 @@ impl Objective {
     /// The scores of the classes without a margin.
     pub fn logits(&self, features: Tensor<2>) -> Result<Tensor<2>> {
         Ok(match self {
-            Self::Softmax(softmax) => softmax.logits(features),
+            Self::Softmax(softmax) => softmax.class.forward(features),
             Self::Distance(loss) => loss.logits(features)?,
             Self::Margin(loss) => loss.logits(features)?,
             Self::ProxyAnchor(loss) => loss.logits(features)?,
@@ -59,15 +76,13 @@ impl Objective {
 
     /// A classifier of the vectors of the classes: by position for centers, by direction for the others.
     pub fn nearest_center(&self) -> Result<Option<NearestCenter>> {
-        Ok(match self {
-            Self::Softmax(softmax) => match &softmax.center_loss {
-                Some(center_loss) => Some(center_loss.nearest_center()?),
-                None => None,
-            },
-            Self::Distance(loss) => Some(loss.nearest_center()?),
-            Self::Margin(loss) => Some(loss.nearest_center()?),
-            Self::ProxyAnchor(loss) => Some(loss.nearest_center()?),
-        })
+        let classifier = match self {
+            Self::Softmax(softmax) => softmax.center_loss.as_ref().map(CenterLoss::nearest_center),
+            Self::Distance(loss) => Some(loss.nearest_center()),
+            Self::Margin(loss) => Some(loss.nearest_center()),
+            Self::ProxyAnchor(loss) => Some(loss.nearest_center()),
+        };
+        Ok(classifier.transpose()?)
     }
 
     /// How its features are compared: by position, or by direction if the loss knows nothing but directions.
@@ -87,11 +102,16 @@ impl Objective {
     }
 }
 
-/// The class vectors of a loss, on the graph.
-fn class_vectors(loss: &MarginSoftmax) -> Tensor<2> {
-    struct Rows(Option<Tensor<2>>);
+fn cross_entropy(logits: &Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
+    let loss = CrossEntropyLossConfig::new().init(&logits.device());
+    loss.forward(logits.clone(), labels)
+}
 
-    impl ModuleVisitor for Rows {
+/// The class vectors of a loss, on the graph: the first matrix of its parameters.
+fn class_vectors(loss: &MarginSoftmax) -> Tensor<2> {
+    struct First(Option<Tensor<2>>);
+
+    impl ModuleVisitor for First {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             if let ([rows, columns], None) = (param.dims().as_slice(), &self.0) {
                 self.0 = Some(param.val().reshape([*rows, *columns]));
@@ -99,8 +119,7 @@ fn class_vectors(loss: &MarginSoftmax) -> Tensor<2> {
         }
     }
 
-    let mut rows = Rows(None);
-    loss.visit(&mut rows);
-    rows.0
-        .expect("the class vectors are the first matrix of the loss")
+    let mut first = First(None);
+    loss.visit(&mut first);
+    first.0.expect("a loss over angles has class vectors")
 }

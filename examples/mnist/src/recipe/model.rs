@@ -3,7 +3,8 @@
 use std::f32::consts::TAU;
 
 use anyhow::{Context, Result, ensure};
-use burn::nn::Initializer;
+use burn::module::Param;
+use burn::nn::{Initializer, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_center_loss::{
     CenterLossConfig, DistanceSoftmaxConfig, Margin, MarginSoftmaxConfig, ProxyAnchorConfig,
@@ -12,7 +13,7 @@ use burn_center_loss::{
 
 use super::loss::Loss;
 use super::options::{CenterRule, Initialization, Recipe};
-use crate::network::{LeNetPlusPlusConfig, Model, Objective, SoftmaxConfig};
+use crate::network::{LeNetPlusPlusConfig, Model, Objective, Softmax};
 
 /// How far from the origin the centers of two features start under softmax over distances.
 const FIRST_RADIUS: f64 = 3.0;
@@ -32,7 +33,6 @@ impl Recipe {
             feature_dim: self.feature_dim,
             bias: self.bias,
             feature_norm: self.feature_norm,
-            initializer: self.initializer(),
         };
         Ok(Model {
             network: network.init(device),
@@ -49,15 +49,20 @@ impl Recipe {
         let size = [num_classes, self.feature_dim];
         match self.loss {
             Loss::Softmax | Loss::Joint | Loss::Center => {
-                let softmax = SoftmaxConfig {
-                    size,
-                    bias: self.bias,
-                    initializer: self.initializer(),
-                    class_vectors: self.class_vectors(num_classes, device),
-                    center_loss: self.center_loss(size, steps_per_epoch),
+                let class = LinearConfig::new(self.feature_dim, num_classes);
+                let mut class = class.with_bias(self.bias).init(device);
+                if let Some(vectors) = self.class_vectors(num_classes, device) {
+                    // In order in memory, as a checkpoint brings it back: products of other orders are rounded differently.
+                    let weight = vectors.transpose().into_data();
+                    class.weight = Param::from_tensor(Tensor::from_data(weight, device));
+                }
+                let center_loss = self.center_loss(size, steps_per_epoch);
+                let center_loss = center_loss.map(|config| config.try_init(device));
+                Ok(Objective::Softmax(Softmax {
+                    class,
+                    center_loss: center_loss.transpose()?,
                     alone: self.loss == Loss::Center,
-                };
-                Ok(Objective::Softmax(softmax.init(device)?))
+                }))
             }
             Loss::DistanceSoftmax => {
                 let config = DistanceSoftmaxConfig::new(num_classes, self.feature_dim)
