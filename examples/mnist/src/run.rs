@@ -41,7 +41,7 @@ impl Provenance {
         Self {
             command: command.to_owned(),
             mnist: env!("CARGO_PKG_VERSION").to_owned(),
-            burn: locked_version("burn").to_owned(),
+            burn: burn_version().to_owned(),
             device: device.to_owned(),
             data,
             command_line: std::env::args().collect(),
@@ -49,12 +49,12 @@ impl Provenance {
     }
 }
 
-/// The version of `package` in the lock file that the program was built from.
-fn locked_version(package: &str) -> &'static str {
-    let head = format!("name = \"{package}\"\nversion = \"");
-    let entries = include_str!("../../../Cargo.lock").split("[[package]]");
-    let version = |entry: &'static str| entry.trim_start().strip_prefix(&head)?.split('"').next();
-    entries.filter_map(version).next().unwrap_or("unknown")
+/// The version of Burn in the lock file that the program was built from.
+fn burn_version() -> &'static str {
+    let lock = include_str!("../../../Cargo.lock");
+    let entry = lock.split_once("name = \"burn\"\nversion = \"");
+    let version = entry.and_then(|(_, version)| version.split('"').next());
+    version.unwrap_or("unknown")
 }
 
 impl RunDirectory {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn the_version_of_burn_is_known() {
-        assert!(locked_version("burn").starts_with("0."));
+        assert!(burn_version().starts_with("0."));
     }
 
     #[test]

@@ -43,13 +43,13 @@ impl Embedding {
         for batch in indices.chunks(BATCH_SIZE) {
             interrupt::check()?;
             let features = model.network.forward(samples.images_at(batch, device));
-            let [_, feature_dim] = features.dims();
-            embedding.feature_dim = feature_dim;
             let logits = model.objective.logits(features.clone())?;
             let predictions = classes(logits.argmax(1).flatten(0, 1))?;
             embedding.predictions.extend(predictions);
-            let features = features.try_into_vec_as::<f32>()?;
-            embedding.features.extend(features);
+            embedding.feature_dim = features.dims()[1];
+            embedding
+                .features
+                .extend(features.try_into_vec_as::<f32>()?);
         }
         ensure!(
             embedding.features.iter().all(|value| value.is_finite()),

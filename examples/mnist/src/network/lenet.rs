@@ -90,32 +90,28 @@ impl LeNetPlusPlus {
     #[cfg(feature = "flex")]
     fn maps_on_flex(&self, images: Tensor<4>) -> Tensor<2> {
         let [batch_size, _, height, width] = images.dims();
-        let mut size = [height, width];
         let (mut layers, mut parameters) = (Vec::new(), Vec::new());
         for convolution in self.blocks.iter().flat_map(|block| &block.convolutions) {
             let [outputs, inputs, ..] = convolution.weight.dims();
             // The pixels around each are the inputs of the first layer.
-            let (side, inputs) = match inputs {
-                1 => (1, SIDE * SIDE),
-                _ => (SIDE, inputs),
+            let (side, inputs) = if inputs == 1 {
+                (1, SIDE * SIDE)
+            } else {
+                (SIDE, inputs)
             };
-            // The second convolution of a block.
-            let pools = layers.len() % 2 == 1;
             layers.push(Layer {
-                size,
                 side,
                 channels: [inputs, outputs],
-                pools,
+                // The second convolution of a block.
+                pools: layers.len() % 2 == 1,
             });
-            if pools {
-                size = size.map(|side| side / 2);
-            }
             let weights = convolution.weight.val().permute([2, 3, 1, 0]);
             parameters.push(weights.flatten(0, 3));
             parameters.extend(convolution.bias.as_ref().map(|bias| bias.val()));
         }
         let maps = trunk::convolve(layers, Tensor::cat(parameters, 0), images);
-        let maps = maps.reshape([batch_size, size[0], size[1], CHANNELS[2]]);
+        let [height, width] = [height, width].map(|side| side >> CHANNELS.len());
+        let maps = maps.reshape([batch_size, height, width, CHANNELS[2]]);
         maps.permute([0, 3, 1, 2]).flatten(1, 3)
     }
 }

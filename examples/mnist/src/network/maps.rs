@@ -1,112 +1,184 @@
-//! Maps of a few images in memory, and what happens to them between convolutions.
+//! Maps of a few images in memory, their convolutions, and what happens to them in between.
+//!
+//! The zeros behind a row pad it on the right and the next one on the left. So the inputs of an output pixel are five runs
+//! of memory, one for each row of the kernel, and a convolution is five matrix products over the maps as they lie.
 
-use std::slice::{ChunksExact, ChunksExactMut};
+use gemm::Parallelism;
 
 use super::kernel::{NEGATIVE_SLOPE, REACH, SIDE};
 
-/// The images of some maps, and the size of each. The maps lie in memory as `[height, images, width + 2, channels]`, the
-/// two pixels behind each row are zeros, and two more are in front of the first row and behind the last one.
-#[derive(Debug, Clone, Copy)]
-pub struct Grid {
-    pub images: usize,
-    pub height: usize,
-    pub width: usize,
+/// Maps of some images, in memory as `[height, images, width + 2, channels]`. The two pixels behind each row are zeros, and
+/// two more are in front of the first row and behind the last one.
+#[derive(Debug)]
+pub struct Maps {
+    images: usize,
+    height: usize,
+    width: usize,
+    channels: usize,
+    values: Vec<f32>,
 }
 
-/// The pixels that one row of a kernel connects: the first one of the inputs, that of the outputs, and how many.
-#[derive(Default)]
-pub struct Span {
-    pub input: usize,
-    pub output: usize,
-    pub pixels: usize,
-}
-
-impl Grid {
-    /// The maps behind pooling.
-    pub fn pooled(self) -> Self {
+impl Maps {
+    fn zeros(images: usize, [height, width]: [usize; 2], channels: usize) -> Self {
+        let pixels = height * images * (width + REACH) + 2 * REACH;
         Self {
-            height: self.height / 2,
-            width: self.width / 2,
-            ..self
+            images,
+            height,
+            width,
+            channels,
+            values: vec![0.0; pixels * channels],
         }
     }
 
-    /// The pixels of one row of all images.
-    fn row(self) -> usize {
-        self.images * (self.width + REACH)
+    /// Maps of the same size.
+    fn like(&self, channels: usize) -> Self {
+        Self::zeros(self.images, [self.height, self.width], channels)
     }
 
-    pub fn zeros<T: Default + Clone>(self, channels: usize) -> Vec<T> {
-        vec![T::default(); (self.height * self.row() + 2 * REACH) * channels]
+    fn halved(&self) -> Self {
+        Self::zeros(
+            self.images,
+            [self.height / 2, self.width / 2],
+            self.channels,
+        )
     }
 
-    /// The rows of maps in order, each with the zeros behind.
-    fn rows(self, maps: &[f32], channels: usize) -> ChunksExact<'_, f32> {
-        let maps = &maps[REACH * channels..maps.len() - REACH * channels];
-        maps.chunks_exact((self.width + REACH) * channels)
+    /// Where the rows begin in memory.
+    fn starts(&self) -> impl Iterator<Item = usize> + use<> {
+        let (row, channels) = (self.width + REACH, self.channels);
+        (0..self.height * self.images).map(move |index| (REACH + index * row) * channels)
     }
 
-    fn rows_mut(self, maps: &mut [f32], channels: usize) -> ChunksExactMut<'_, f32> {
-        let end = maps.len() - REACH * channels;
-        maps[REACH * channels..end].chunks_exact_mut((self.width + REACH) * channels)
+    /// The values of a row, without the zeros behind.
+    fn row(&self) -> usize {
+        self.width * self.channels
     }
 
-    /// Of each row of a kernel of `side` rows. A row that lies outside of the maps everywhere connects no pixels.
-    pub fn spans(self, side: usize) -> impl Iterator<Item = Span> {
-        let (reach, row) = (side / 2, self.row());
-        (0..side).map(move |above| {
-            let (before, behind) = (reach.saturating_sub(above), above.saturating_sub(reach));
-            match self.height.saturating_sub(before + behind) {
-                0 => Span::default(),
-                rows => Span {
-                    input: behind * row + REACH - reach,
-                    output: before * row + REACH,
-                    pixels: rows * row,
-                },
-            }
-        })
+    /// Where the rows, as they lie here, begin in `[images, height, width, channels]`.
+    fn places(&self) -> impl Iterator<Item = usize> + use<> {
+        let (images, height, row) = (self.images, self.height, self.row());
+        (0..height * images).map(move |index| (index % images * height + index / images) * row)
+    }
+
+    /// Maps as `[images, height, width, channels]`.
+    pub fn by_image(&self) -> Vec<f32> {
+        let mut values = vec![0.0; self.images * self.height * self.row()];
+        for (start, place) in self.starts().zip(self.places()) {
+            values[place..][..self.row()].copy_from_slice(&self.values[start..][..self.row()]);
+        }
+        values
+    }
+
+    /// Maps like these of `[images, height, width, channels]`.
+    pub fn of_images(&self, values: &[f32]) -> Self {
+        let mut maps = self.like(self.channels);
+        for (start, place) in self.starts().zip(self.places()) {
+            maps.values[start..][..self.row()].copy_from_slice(&values[place..][..self.row()]);
+        }
+        maps
     }
 
     /// Images `[images, height + 4, width + 4]` as maps whose channels are the 25 pixels around each.
-    pub fn unfold(self, pixels: &[f32]) -> Vec<f32> {
-        let [height, width] = [self.height, self.width].map(|side| side + 2 * REACH);
-        let mut maps = self.zeros(SIDE * SIDE);
-        for (index, row) in self.rows_mut(&mut maps, SIDE * SIDE).enumerate() {
-            let (y, image) = (index / self.images, index % self.images);
-            for (x, around) in (0..self.width).zip(row.chunks_exact_mut(SIDE * SIDE)) {
+    pub fn unfold(pixels: &[f32], [height, width]: [usize; 2]) -> Self {
+        let row = width + 2 * REACH;
+        let image = (height + 2 * REACH) * row;
+        let images = pixels.len() / image;
+        let mut maps = Self::zeros(images, [height, width], SIDE * SIDE);
+        for (index, start) in maps.starts().enumerate() {
+            let above = index % images * image + index / images * row;
+            for (x, around) in maps.values[start..]
+                .chunks_exact_mut(SIDE * SIDE)
+                .take(width)
+                .enumerate()
+            {
                 for (down, run) in around.chunks_exact_mut(SIDE).enumerate() {
-                    let start = (image * height + y + down) * width + x;
-                    run.copy_from_slice(&pixels[start..start + SIDE]);
+                    run.copy_from_slice(&pixels[above + down * row + x..][..SIDE]);
                 }
             }
         }
         maps
     }
 
-    /// Every pixel of the pooled maps, with the four pixels that are pooled there. A row or column that is left over goes
-    /// nowhere.
-    fn fours(self) -> impl Iterator<Item = (usize, [usize; 4])> {
-        let half = self.pooled();
-        (0..half.height * self.images).flat_map(move |row| {
-            let first = 2 * (row / self.images) * self.images + row % self.images;
-            let first = REACH + first * (self.width + REACH);
-            (0..half.width).map(move |x| {
-                let (above, below) = (first + 2 * x, first + self.row() + 2 * x);
-                let pooled = REACH + row * (half.width + REACH) + x;
-                (pooled, [above, above + 1, below, below + 1])
+    /// The pixels that each row of a kernel of `side` rows connects: the first one of the inputs, that of the outputs, and
+    /// how many. There are none if the row lies outside of the maps everywhere.
+    fn spans(&self, side: usize) -> impl Iterator<Item = [usize; 3]> {
+        let (reach, row) = (side / 2, self.images * (self.width + REACH));
+        (0..side).map(move |above| {
+            let (before, behind) = (reach.saturating_sub(above), above.saturating_sub(reach));
+            match self.height.saturating_sub(before + behind) {
+                0 => [0; 3],
+                rows => [
+                    behind * row + REACH - reach,
+                    before * row + REACH,
+                    rows * row,
+                ],
+            }
+        })
+    }
+
+    /// The sums of a convolution with `weights` `[side, side, channels, outputs]`.
+    pub fn convolve(&self, weights: &[f32], side: usize, outputs: usize) -> Self {
+        let (run, mut sums) = (side * self.channels, self.like(outputs));
+        let rows = weights.chunks_exact(run * outputs).zip(self.spans(side));
+        for (weights, [input, output, pixels]) in rows {
+            let maps = (&self.values[input * self.channels..], [self.channels, 1]);
+            let sums = &mut sums.values[output * outputs..];
+            multiply(sums, [pixels, run, outputs], maps, weights);
+        }
+        // The products have left something behind the rows.
+        for start in sums.starts() {
+            let behind = start + sums.row();
+            sums.values[behind..][..REACH * outputs].fill(0.0);
+        }
+        sums
+    }
+
+    /// The gradient of weights, from that of the sums.
+    pub fn correlate(&self, gradient: &Self, side: usize) -> Vec<f32> {
+        let (run, outputs) = (side * self.channels, gradient.channels);
+        let mut weights = vec![0.0; side * run * outputs];
+        let rows = weights
+            .chunks_exact_mut(run * outputs)
+            .zip(self.spans(side));
+        for (weights, [input, output, pixels]) in rows {
+            let maps = (&self.values[input * self.channels..], [1, self.channels]);
+            let gradient = &gradient.values[output * outputs..];
+            multiply(weights, [run, pixels, outputs], maps, gradient);
+        }
+        weights
+    }
+
+    /// Where every pixel of the pooled maps is, and the four pixels that are pooled there. A row or column that is left over
+    /// goes nowhere.
+    fn fours(&self) -> impl Iterator<Item = (usize, [usize; 4])> + use<> {
+        let (images, row, channels, half) = (
+            self.images,
+            self.width + REACH,
+            self.channels,
+            self.width / 2,
+        );
+        (0..self.height / 2 * images).flat_map(move |index| {
+            let first = REACH + (index / images * 2 * images + index % images) * row;
+            (0..half).map(move |x| {
+                let (above, below) = (first + 2 * x, first + images * row + 2 * x);
+                let pooled = REACH + index * (half + REACH) + x;
+                (
+                    pooled * channels,
+                    [above, above + 1, below, below + 1].map(|pixel| pixel * channels),
+                )
             })
         })
     }
 
     /// The largest of every four pixels, and which it was.
-    pub fn pool(self, maps: &[f32], channels: usize) -> (Vec<f32>, Vec<u8>) {
-        let mut pooled = self.pooled().zeros(channels);
-        let mut chosen = self.pooled().zeros(channels);
+    pub fn pool(&self) -> (Self, Vec<u8>) {
+        let mut pooled = self.halved();
+        let mut chosen = vec![0; pooled.values.len()];
         for (place, four) in self.fours() {
-            let place = place * channels..(place + 1) * channels;
-            let (largest, chosen) = (&mut pooled[place.clone()], &mut chosen[place]);
+            let largest = &mut pooled.values[place..][..self.channels];
+            let chosen = &mut chosen[place..][..self.channels];
             for (which, pixel) in (0..).zip(four) {
-                let values = &maps[pixel * channels..][..channels];
+                let values = &self.values[pixel..][..self.channels];
                 for ((largest, chosen), value) in largest.iter_mut().zip(&mut *chosen).zip(values) {
                     // The same as Burn's choice: the first of equals, and what is not a number.
                     let larger = which == 0 || *value > *largest || value.is_nan();
@@ -118,15 +190,14 @@ impl Grid {
         (pooled, chosen)
     }
 
-    /// The gradient of what [`pool`](Self::pool) was given.
-    pub fn unpool(self, gradient: &[f32], chosen: &[u8], channels: usize) -> Vec<f32> {
-        let mut maps = self.zeros(channels);
-        for (place, four) in self.fours() {
-            let place = place * channels..(place + 1) * channels;
-            let (gradient, chosen) = (&gradient[place.clone()], &chosen[place]);
+    /// The gradient of maps as large as `inputs`, from this one of what [`pool`](Self::pool) made of them.
+    pub fn unpool(&self, inputs: &Self, chosen: &[u8]) -> Self {
+        let mut maps = inputs.like(self.channels);
+        for (place, four) in maps.fours() {
+            let gradient = &self.values[place..][..self.channels];
             for (which, pixel) in (0..).zip(four) {
-                let values = maps[pixel * channels..][..channels].iter_mut();
-                for ((value, gradient), chosen) in values.zip(gradient).zip(chosen) {
+                let values = maps.values[pixel..][..self.channels].iter_mut();
+                for ((value, gradient), chosen) in values.zip(gradient).zip(&chosen[place..]) {
                     *value = if *chosen == which { *gradient } else { 0.0 };
                 }
             }
@@ -134,71 +205,77 @@ impl Grid {
         maps
     }
 
-    /// Adds the biases and applies leaky ReLU. Clears what lies behind the rows.
-    pub fn activate(self, maps: &mut [f32], biases: &[f32]) {
-        let channels = biases.len();
-        for row in self.rows_mut(maps, channels) {
-            let (pixels, behind) = row.split_at_mut(self.width * channels);
-            for pixel in pixels.chunks_exact_mut(channels) {
+    /// Adds the biases and applies leaky ReLU.
+    pub fn activate(&mut self, biases: &[f32]) {
+        let row = self.row();
+        for start in self.starts() {
+            for pixel in self.values[start..][..row].chunks_exact_mut(biases.len()) {
                 for (value, bias) in pixel.iter_mut().zip(biases) {
                     let sum = *value + bias;
-                    *value = if sum >= 0.0 {
-                        sum
-                    } else {
-                        NEGATIVE_SLOPE * sum
-                    };
+                    *value = sum * slope(sum);
                 }
             }
-            behind.fill(0.0);
         }
     }
 
-    /// Turns the gradient of the outputs of [`activate`](Self::activate) into that of its sums and returns that of the
-    /// biases. Clears what lies behind the rows.
-    pub fn deactivate(self, gradient: &mut [f32], maps: &[f32], channels: usize) -> Vec<f32> {
-        let mut biases = vec![0.0; channels];
-        for (row, values) in self
-            .rows_mut(gradient, channels)
-            .zip(self.rows(maps, channels))
-        {
-            let (pixels, behind) = row.split_at_mut(self.width * channels);
-            let pixels = pixels.chunks_exact_mut(channels);
-            for (pixel, values) in pixels.zip(values.chunks_exact(channels)) {
+    /// Turns the gradient of `outputs`, which [`activate`](Self::activate) made, into that of its sums and returns that of the
+    /// biases.
+    pub fn deactivate(&mut self, outputs: &Self) -> Vec<f32> {
+        let (row, mut biases) = (self.row(), vec![0.0; self.channels]);
+        for start in self.starts() {
+            let pixels = self.values[start..][..row].chunks_exact_mut(biases.len());
+            for (pixel, values) in pixels.zip(outputs.values[start..].chunks_exact(biases.len())) {
                 for ((gradient, value), bias) in pixel.iter_mut().zip(values).zip(&mut biases) {
                     // The sign of an output is that of its sum.
-                    *gradient *= if *value >= 0.0 { 1.0 } else { NEGATIVE_SLOPE };
+                    *gradient *= slope(*value);
                     *bias += *gradient;
                 }
             }
-            behind.fill(0.0);
         }
         biases
     }
+}
 
-    /// Where a row is in `[images, height, width, channels]`.
-    fn place(self, row: usize, channels: usize) -> std::ops::Range<usize> {
-        let place = row % self.images * self.height + row / self.images;
-        let length = self.width * channels;
-        place * length..(place + 1) * length
+fn slope(sum: f32) -> f32 {
+    if sum >= 0.0 { 1.0 } else { NEGATIVE_SLOPE }
+}
+
+/// Adds to `sums` `[rows, columns]` the product of a matrix `[rows, depth]` with the given strides, which may overlap, and
+/// `right` `[depth, columns]`. What lies behind them is left as it is.
+#[allow(unsafe_code)]
+fn multiply(
+    sums: &mut [f32],
+    [rows, depth, columns]: [usize; 3],
+    (left, [down, along]): (&[f32], [usize; 2]),
+    right: &[f32],
+) {
+    if rows * depth == 0 {
+        return;
     }
-
-    /// Maps as `[images, height, width, channels]`.
-    pub fn by_image(self, maps: &[f32], channels: usize) -> Vec<f32> {
-        let mut values = vec![0.0; self.images * self.height * self.width * channels];
-        for (index, row) in self.rows(maps, channels).enumerate() {
-            let values = &mut values[self.place(index, channels)];
-            values.copy_from_slice(&row[..values.len()]);
-        }
-        values
-    }
-
-    /// Maps of `[images, height, width, channels]`.
-    pub fn of_images(self, values: &[f32], channels: usize) -> Vec<f32> {
-        let mut maps = self.zeros(channels);
-        for (index, row) in self.rows_mut(&mut maps, channels).enumerate() {
-            let values = &values[self.place(index, channels)];
-            row[..values.len()].copy_from_slice(values);
-        }
-        maps
+    assert!(sums.len() >= rows * columns && right.len() >= depth * columns);
+    assert!(left.len() > (rows - 1) * down + (depth - 1) * along);
+    // SAFETY: all that is read lies in `left` and `right`, and all that is written in `sums`, as was just asserted.
+    unsafe {
+        gemm::gemm(
+            rows,
+            columns,
+            depth,
+            sums.as_mut_ptr(),
+            1,
+            columns as isize,
+            true,
+            left.as_ptr(),
+            along as isize,
+            down as isize,
+            right.as_ptr(),
+            1,
+            columns as isize,
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            Parallelism::None,
+        );
     }
 }

@@ -16,10 +16,11 @@ use super::kernel::REACH;
 /// The outputs of `layers`, `[images * height * width * channels]`, for images `[images, 1, height, width]` and the
 /// parameters of the layers one behind the other. All are on flex. Images get no gradient.
 pub fn convolve(layers: Vec<Layer>, parameters: Tensor<1>, images: Tensor<4>) -> Tensor<1> {
-    let device = images.device().without_autodiff();
+    let (device, [_, _, height, width]) = (images.device().without_autodiff(), images.dims());
     let images = images.without_autodiff().pad([(REACH, REACH); 2], 0.0);
     let values = parameters.clone().without_autodiff().into_data();
-    let pass = Pass::forward(layers, read(values), &read(images.into_data()));
+    let pixels = read(images.into_data());
+    let pass = Pass::forward(layers, read(values), &pixels, [height, width]);
     let outputs = Tensor::<1>::from_data(data(pass.outputs()), &device);
     Tensor::from_dispatch(Dispatch::passed(
         parameters.into_dispatch(),
