@@ -23,32 +23,25 @@ pub struct Layer {
 #[derive(Debug)]
 pub struct Pass {
     layers: Vec<Layer>,
+    /// With weights `[side, side, inputs, outputs]`.
     parameters: Vec<f32>,
-    parts: Vec<Part>,
-}
-
-/// What the layers made of some images of a batch.
-#[derive(Debug)]
-struct Part {
-    /// The inputs of each layer and the outputs of the last one.
-    maps: Vec<Maps>,
-    /// Of each layer that pools, which of four pixels was the largest.
-    chosen: Vec<Vec<u8>>,
+    /// Of some images each: the inputs of each layer and the outputs of the last one.
+    parts: Vec<Vec<Maps>>,
 }
 
 impl Pass {
     /// Takes images of `size` through `layers`. `pixels` are `[images, height + 4, width + 4]`, with zeros around each image;
-    /// `parameters` are the weights `[side, side, inputs, outputs]` and the biases of one layer after the other.
+    /// `parameters` are the weights `[outputs, inputs, side, side]` and the biases of one layer after the other.
     pub fn forward(
         layers: Vec<Layer>,
-        parameters: Vec<f32>,
+        parameters: &[f32],
         pixels: &[f32],
         size: [usize; 2],
     ) -> Self {
+        let parameters = rearranged(&layers, parameters, false);
         let image: usize = size.iter().map(|side| side + 2 * REACH).product();
         let parts = pixels.par_chunks(image * IMAGES_TOGETHER);
-        let parts =
-            parts.map(|pixels| Part::forward(&layers, &parameters, Maps::unfold(pixels, size)));
+        let parts = parts.map(|pixels| forward(&layers, &parameters, Maps::unfold(pixels, size)));
         Self {
             parts: parts.collect(),
             layers,
@@ -61,7 +54,7 @@ impl Pass {
         let parts = self
             .parts
             .iter()
-            .map(|part| part.maps[self.layers.len()].by_image());
+            .map(|maps| maps[self.layers.len()].by_image());
         Vec::from_iter(parts).concat()
     }
 
@@ -72,9 +65,9 @@ impl Pass {
             .zip(&self.layers)
             .map(|([weights, _], layer)| turn(weights, layer));
         let turned: Vec<_> = turned.collect();
-        let together = self.parts[0].maps[self.layers.len()].by_image().len();
+        let together = self.parts[0][self.layers.len()].by_image().len();
         let parts = self.parts.par_iter().zip(outputs.par_chunks(together));
-        let parts = parts.map(|(part, outputs)| part.gradients(&self.layers, &turned, outputs));
+        let parts = parts.map(|(maps, outputs)| gradients(&self.layers, &turned, maps, outputs));
         // In order: sums of floats depend on it.
         let mut parts = parts.collect::<Vec<_>>().into_iter();
         let mut sums = parts.next().unwrap_or_default();
@@ -83,44 +76,38 @@ impl Pass {
                 .zip(part)
                 .for_each(|(sum, term)| *sum += term);
         }
-        sums
+        rearranged(&self.layers, &sums, true)
     }
 }
 
-impl Part {
-    fn forward(layers: &[Layer], parameters: &[f32], inputs: Maps) -> Self {
-        let (mut maps, mut chosen) = (vec![inputs], Vec::new());
-        for (layer, [weights, biases]) in layers.iter().zip(split(layers, parameters)) {
-            let mut outputs = maps[maps.len() - 1].convolve(weights, layer.side, biases.len());
-            chosen.push(Vec::new());
-            if layer.pools {
-                let pooled = outputs.pool();
-                (outputs, chosen[maps.len() - 1]) = pooled;
-            }
-            outputs.activate(biases);
-            maps.push(outputs);
-        }
-        Self { maps, chosen }
+fn forward(layers: &[Layer], parameters: &[f32], inputs: Maps) -> Vec<Maps> {
+    let mut maps = vec![inputs];
+    for (layer, [weights, biases]) in layers.iter().zip(split(layers, parameters)) {
+        let sums = maps[maps.len() - 1].convolve(weights, layer.side, biases.len());
+        let mut outputs = if layer.pools { sums.pool() } else { sums };
+        outputs.activate(biases);
+        maps.push(outputs);
     }
+    maps
+}
 
-    /// The gradients of the parameters from that of the outputs.
-    fn gradients(&self, layers: &[Layer], turned: &[Vec<f32>], outputs: &[f32]) -> Vec<f32> {
-        let mut gradient = self.maps[layers.len()].of_images(outputs);
-        let mut found = Vec::new();
-        for (index, layer) in layers.iter().enumerate().rev() {
-            let inputs = &self.maps[index];
-            found.push(gradient.deactivate(&self.maps[index + 1]));
-            if layer.pools {
-                gradient = gradient.unpool(inputs, &self.chosen[index]);
-            }
-            found.push(inputs.correlate(&gradient, layer.side));
-            if index > 0 {
-                gradient = gradient.convolve(&turned[index], layer.side, layer.channels[0]);
-            }
+/// The gradients of the parameters of some `maps` from that of the outputs.
+fn gradients(layers: &[Layer], turned: &[Vec<f32>], maps: &[Maps], outputs: &[f32]) -> Vec<f32> {
+    let mut gradient = maps[layers.len()].of_images(outputs);
+    let mut found = Vec::new();
+    for (index, layer) in layers.iter().enumerate().rev() {
+        let (inputs, outputs) = (&maps[index], &maps[index + 1]);
+        found.push(gradient.deactivate(outputs));
+        if layer.pools {
+            gradient = gradient.unpool(outputs, inputs);
         }
-        found.reverse();
-        found.concat()
+        found.push(inputs.correlate(&gradient, layer.side));
+        if index > 0 {
+            gradient = gradient.convolve(&turned[index], layer.side, layer.channels[0]);
+        }
     }
+    found.reverse();
+    found.concat()
 }
 
 /// The weights and the biases of each layer.
@@ -138,11 +125,32 @@ fn split<'a>(layers: &[Layer], mut parameters: &'a [f32]) -> Vec<[&'a [f32]; 2]>
     parts
 }
 
+/// Parameters whose weights `[outputs, inputs, side * side]` have their axes in reverse, or `back` from there.
+fn rearranged(layers: &[Layer], parameters: &[f32], back: bool) -> Vec<f32> {
+    let layers = split(layers, parameters).into_par_iter().zip(layers);
+    let layers = layers.map(|([weights, biases], layer)| {
+        let [inputs, outputs] = layer.channels;
+        let mut axes = [outputs, inputs, layer.side.pow(2)];
+        if back {
+            axes.reverse();
+        }
+        [&reversed(weights, axes), biases].concat()
+    });
+    layers.collect::<Vec<_>>().concat()
+}
+
+/// `[a, b, c]` as `[c, b, a]`.
+fn reversed(values: &[f32], [a, b, c]: [usize; 3]) -> Vec<f32> {
+    let mut reversed = Vec::with_capacity(values.len());
+    for (z, y) in (0..c).flat_map(|z| (0..b).map(move |y| (z, y))) {
+        reversed.extend((0..a).map(|x| values[(x * b + y) * c + z]));
+    }
+    reversed
+}
+
 /// The weights of the way back: `[side, side, outputs, inputs]`, with rows and columns from the last to the first.
 fn turn(weights: &[f32], layer: &Layer) -> Vec<f32> {
     let [inputs, outputs] = layer.channels;
-    let rows = |tap: &[f32], output| Vec::from_iter(tap[output..].iter().copied().step_by(outputs));
     let taps = weights.rchunks_exact(inputs * outputs);
-    taps.flat_map(|tap| (0..outputs).flat_map(move |output| rows(tap, output)))
-        .collect()
+    Vec::from_iter(taps.map(|tap| reversed(tap, [inputs, 1, outputs]))).concat()
 }

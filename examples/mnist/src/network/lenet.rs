@@ -81,9 +81,17 @@ impl LeNetPlusPlus {
         self.maps_by_burn(images)
     }
 
-    fn maps_by_burn(&self, images: Tensor<4>) -> Tensor<2> {
-        let blocks = self.blocks.iter();
-        let maps = blocks.fold(images, |maps, block| block.forward(maps));
+    fn maps_by_burn(&self, mut maps: Tensor<4>) -> Tensor<2> {
+        let activate = |maps| leaky_relu(maps, f64::from(NEGATIVE_SLOPE));
+        for Block {
+            convolutions: [first, second],
+            pool,
+        } in &self.blocks
+        {
+            maps = activate(first.forward(maps));
+            // Leaky ReLU keeps the order of values, so that it has a fourth of the work behind the pooling.
+            maps = activate(pool.forward(second.forward(maps)));
+        }
         maps.flatten(1, 3)
     }
 
@@ -105,24 +113,13 @@ impl LeNetPlusPlus {
                 // The second convolution of a block.
                 pools: layers.len() % 2 == 1,
             });
-            let weights = convolution.weight.val().permute([2, 3, 1, 0]);
-            parameters.push(weights.flatten(0, 3));
+            parameters.push(convolution.weight.val().flatten(0, 3));
             parameters.extend(convolution.bias.as_ref().map(|bias| bias.val()));
         }
         let maps = trunk::convolve(layers, Tensor::cat(parameters, 0), images);
         let [height, width] = [height, width].map(|side| side >> CHANNELS.len());
         let maps = maps.reshape([batch_size, height, width, CHANNELS[2]]);
         maps.permute([0, 3, 1, 2]).flatten(1, 3)
-    }
-}
-
-impl Block {
-    fn forward(&self, maps: Tensor<4>) -> Tensor<4> {
-        let [first, second] = &self.convolutions;
-        let activate = |maps| leaky_relu(maps, f64::from(NEGATIVE_SLOPE));
-        let maps = activate(first.forward(maps));
-        // Leaky ReLU keeps the order of values, so that it has a fourth of the work behind the pooling.
-        activate(self.pool.forward(second.forward(maps)))
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Maps {
     width: usize,
     channels: usize,
     values: Vec<f32>,
+    /// Of maps that [`pool`](Self::pool) made, which of four pixels was the largest.
+    chosen: Vec<u8>,
 }
 
 impl Maps {
@@ -27,20 +29,13 @@ impl Maps {
             width,
             channels,
             values: vec![0.0; pixels * channels],
+            chosen: Vec::new(),
         }
     }
 
     /// Maps of the same size.
     fn like(&self, channels: usize) -> Self {
         Self::zeros(self.images, [self.height, self.width], channels)
-    }
-
-    fn halved(&self) -> Self {
-        Self::zeros(
-            self.images,
-            [self.height / 2, self.width / 2],
-            self.channels,
-        )
     }
 
     /// Where the rows begin in memory.
@@ -170,13 +165,14 @@ impl Maps {
         })
     }
 
-    /// The largest of every four pixels, and which it was.
-    pub fn pool(&self) -> (Self, Vec<u8>) {
-        let mut pooled = self.halved();
-        let mut chosen = vec![0; pooled.values.len()];
+    /// The largest of every four pixels.
+    pub fn pool(&self) -> Self {
+        let half = [self.height / 2, self.width / 2];
+        let mut pooled = Self::zeros(self.images, half, self.channels);
+        pooled.chosen = vec![0; pooled.values.len()];
         for (place, four) in self.fours() {
             let largest = &mut pooled.values[place..][..self.channels];
-            let chosen = &mut chosen[place..][..self.channels];
+            let chosen = &mut pooled.chosen[place..][..self.channels];
             for (which, pixel) in (0..).zip(four) {
                 let values = &self.values[pixel..][..self.channels];
                 for ((largest, chosen), value) in largest.iter_mut().zip(&mut *chosen).zip(values) {
@@ -187,17 +183,17 @@ impl Maps {
                 }
             }
         }
-        (pooled, chosen)
+        pooled
     }
 
-    /// The gradient of maps as large as `inputs`, from this one of what [`pool`](Self::pool) made of them.
-    pub fn unpool(&self, inputs: &Self, chosen: &[u8]) -> Self {
+    /// The gradient of maps as large as `inputs`, from this one of `pooled`, which [`pool`](Self::pool) made of them.
+    pub fn unpool(&self, pooled: &Self, inputs: &Self) -> Self {
         let mut maps = inputs.like(self.channels);
         for (place, four) in maps.fours() {
-            let gradient = &self.values[place..][..self.channels];
+            let chosen = &pooled.chosen[place..][..self.channels];
             for (which, pixel) in (0..).zip(four) {
                 let values = maps.values[pixel..][..self.channels].iter_mut();
-                for ((value, gradient), chosen) in values.zip(gradient).zip(&chosen[place..]) {
+                for ((value, gradient), chosen) in values.zip(&self.values[place..]).zip(chosen) {
                     *value = if *chosen == which { *gradient } else { 0.0 };
                 }
             }

@@ -20,7 +20,7 @@ pub fn convolve(layers: Vec<Layer>, parameters: Tensor<1>, images: Tensor<4>) ->
     let images = images.without_autodiff().pad([(REACH, REACH); 2], 0.0);
     let values = parameters.clone().without_autodiff().into_data();
     let pixels = read(images.into_data());
-    let pass = Pass::forward(layers, read(values), &pixels, [height, width]);
+    let pass = Pass::forward(layers, &read(values), &pixels, [height, width]);
     let outputs = Tensor::<1>::from_data(data(pass.outputs()), &device);
     Tensor::from_dispatch(Dispatch::passed(
         parameters.into_dispatch(),
