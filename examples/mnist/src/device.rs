@@ -36,9 +36,8 @@ impl DeviceChoice {
     /// The device, not in autodiff mode.
     pub fn open(self) -> Result<Chosen> {
         let found = match self {
-            Self::Auto | Self::Wgpu => gpu(),
             Self::Flex => None,
-            Self::WgpuCpu => software_gpu(),
+            choice => gpu(choice == Self::WgpuCpu),
         };
         let option = self.option();
         match found {
@@ -59,11 +58,17 @@ impl DeviceChoice {
     }
 }
 
-/// The first adapter behind which there is a card.
+/// The first adapter behind which there is a card, or the one that is software.
 #[cfg(feature = "wgpu")]
-fn gpu() -> Option<Chosen> {
-    let devices = Device::enumerate(DeviceType::Wgpu).into_vec();
-    devices.into_iter().find_map(|device| {
+fn gpu(software: bool) -> Option<Chosen> {
+    let mut listed = Device::enumerate(DeviceType::Wgpu).into_vec();
+    if software {
+        listed.retain(|device| *device == Device::wgpu(DeviceKind::Cpu));
+        let device = listed.pop()?;
+        let name = "wgpu (software)".to_owned();
+        return Some(Chosen { device, name });
+    }
+    listed.into_iter().find_map(|device| {
         let identity = device.identity()?;
         identity.physical.as_ref()?;
         let name = format!("wgpu ({})", identity.name);
@@ -71,20 +76,7 @@ fn gpu() -> Option<Chosen> {
     })
 }
 
-#[cfg(feature = "wgpu")]
-fn software_gpu() -> Option<Chosen> {
-    let listed = Device::enumerate(DeviceType::Wgpu).into_vec();
-    let device = Device::wgpu(DeviceKind::Cpu);
-    listed.contains(&device).then(|| Chosen {
-        name: "wgpu (software)".to_owned(),
-        device,
-    })
-}
-
 #[cfg(not(feature = "wgpu"))]
-fn gpu() -> Option<Chosen> {
+fn gpu(_software: bool) -> Option<Chosen> {
     None
 }
-
-#[cfg(not(feature = "wgpu"))]
-use gpu as software_gpu;

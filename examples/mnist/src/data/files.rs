@@ -19,6 +19,7 @@ pub const TEST: Set = &["t10k", "test"];
 /// The words for the kind of a file.
 pub const IMAGES: &str = "images-idx3";
 pub const LABELS: &str = "labels-idx1";
+const KINDS: [&str; 2] = [IMAGES, LABELS];
 
 /// The files of one split.
 #[derive(Debug)]
@@ -59,23 +60,19 @@ impl Files {
     /// The split of `source` that it names, or the only one that has the files of all `sets`.
     pub fn find(source: &Source, sets: &[Set]) -> Result<Self> {
         let (directory, place) = (&source.directory, source.directory.display());
-        let kinds = |sets: &[Set]| {
-            Vec::from_iter(sets.iter().flat_map(|&set| [(set, IMAGES), (set, LABELS)]))
-        };
         let entries =
             fs::read_dir(directory).with_context(|| format!("{place}: cannot be read"))?;
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let endings = kinds(&[TRAIN, TEST])
-            .into_iter()
-            .flat_map(|(set, kind)| endings(set, kind));
-        let endings = Vec::from_iter(endings);
-        let prefix = |name: String| {
-            let mut prefixes = endings
+        let endings = [TRAIN, TEST]
+            .map(|set| KINDS.map(|kind| endings(set, kind)).concat())
+            .concat();
+        let mut all = BTreeSet::new();
+        for name in names {
+            let prefixes = endings
                 .iter()
                 .filter_map(|ending| name.strip_suffix(ending));
-            prefixes.next().map(str::to_owned)
-        };
-        let all = BTreeSet::from_iter(names.filter_map(prefix));
+            all.extend(prefixes.map(str::to_owned));
+        }
         let listed = all.iter().map(|prefix| match split_names(prefix)[1] {
             "" => "\"\" (without a prefix)",
             name => name,
@@ -90,8 +87,11 @@ impl Files {
                 "--split {split}: not among the splits in {place}: {listed}"
             );
         } else {
-            let has = |prefix: &str, (set, kind)| !named(directory, prefix, set, kind).is_empty();
-            let is_whole = |prefix: &&String| kinds(sets).into_iter().all(|file| has(prefix, file));
+            let is_whole = |prefix: &&String| {
+                let has = |set, kind| !named(directory, prefix, set, kind).is_empty();
+                sets.iter()
+                    .all(|set| KINDS.iter().all(|kind| has(set, kind)))
+            };
             if prefixes.iter().any(is_whole) {
                 prefixes.retain(is_whole);
             }
