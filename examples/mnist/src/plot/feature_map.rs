@@ -3,19 +3,14 @@
 
 use std::ops::Range;
 
-use anyhow::Result;
-use plotters::prelude::*;
-
-use super::canvas::{
-    INK, LINE, Picture, Surface, centered, class_colour, draw_axes, draw_point, fitting, px,
-};
+use super::svg::{Drawing, Place, class_colour, grid, points, text};
 
 /// The side of the square of a map's points.
-const SIDE: u32 = 540;
+const SIDE: f64 = 540.0;
 /// That of a map in a gallery.
-const GALLERY_SIDE: u32 = 250;
+const GALLERY_SIDE: f64 = 250.0;
 /// Between two lines of text in a gallery.
-const LEADING: u32 = 17;
+const LEADING: f64 = 17.0;
 /// The part of the points that may lie outside the axes, on each side, so that one stray point does not shrink the rest.
 const OUTSIDE: f64 = 0.003;
 /// The empty border of the axes, as part of their length.
@@ -38,7 +33,6 @@ pub struct FeatureMap {
 }
 
 /// The ranges of the two axes, of equal length so that distances look as they are.
-#[derive(Clone)]
 pub struct Axes {
     x: Range<f64>,
     y: Range<f64>,
@@ -49,168 +43,184 @@ impl Axes {
     pub fn around<'a>(maps: impl Iterator<Item = &'a FeatureMap> + Clone) -> Self {
         let span = |coordinate: fn(&(f64, f64)) -> f64| {
             let points = maps.clone().flat_map(|map| &map.points).map(coordinate);
-            let mut values: Vec<f64> = points.filter(|value| value.is_finite()).collect();
+            let mut values = Vec::from_iter(points.filter(|value| value.is_finite()));
             values.sort_by(f64::total_cmp);
-            let Some(last) = values.len().checked_sub(1) else {
-                return (0.0, 0.0);
-            };
+            let last = values.len().checked_sub(1)?;
             let outside = (last as f64 * OUTSIDE) as usize;
             let maps = maps.clone().filter(|map| !map.is_angular);
             let centers = maps.flat_map(|map| &map.centers).map(coordinate);
-            centers.fold(
-                (values[outside], values[last - outside]),
-                |(low, high), value| (low.min(value), high.max(value)),
-            )
+            let ends = (values[outside], values[last - outside]);
+            Some(centers.fold(ends, |(low, high), value| (low.min(value), high.max(value))))
         };
-        let (x, y) = (span(|point| point.0), span(|point| point.1));
-        let length = (x.1 - x.0).max(y.1 - y.0);
+        let spans = [span(|point| point.0), span(|point| point.1)].map(Option::unwrap_or_default);
+        let length = f64::max(spans[0].1 - spans[0].0, spans[1].1 - spans[1].0);
         // A single point has no extent of its own.
         let half = if length > 0.0 { length } else { 1.0 } * (0.5 + MARGIN);
-        let [x, y] = [x, y].map(|(low, high): (f64, f64)| f64::midpoint(low, high));
-        let [x, y] = [x, y].map(|middle| middle - half..middle + half);
-        Self { x, y }
+        let [x, y] = spans.map(|(low, high)| f64::midpoint(low, high));
+        Self {
+            x: x - half..x + half,
+            y: y - half..y + half,
+        }
     }
 
-    fn contain(&self, &(x, y): &(f64, f64)) -> bool {
-        self.x.contains(&x) && self.y.contains(&y)
+    /// The place of a point in a square with this side, if it is within the axes.
+    fn place(&self, (x, y): (f64, f64), side: f64) -> Option<Place> {
+        let pixels = side / (self.x.end - self.x.start);
+        let is_within = self.x.contains(&x) && self.y.contains(&y);
+        is_within.then(|| ((x - self.x.start) * pixels, (self.y.end - y) * pixels))
     }
-}
-
-/// The size of letters, and what is left of, above, right of and below the square of the points.
-fn frame(side: u32) -> (f64, [u32; 4]) {
-    let letters = (f64::from(side) / 32.0).max(11.0);
-    let borders = [5.0, 2.2, 1.4, 3.4].map(|lines| (letters * lines) as u32);
-    (letters, borders)
-}
-
-fn size(side: u32) -> (u32, u32) {
-    let (_, [left, top, right, bottom]) = frame(side);
-    (left + side + right, top + side + bottom)
 }
 
 impl FeatureMap {
-    pub fn draw(&self, axes: &Axes) -> Result<Picture> {
-        let (width, height) = size(SIDE);
-        Picture::draw(width, height, |surface| self.draw_on(surface, axes, SIDE))
+    pub fn draw(&self, axes: &Axes) -> Drawing {
+        self.draw_sized(axes, SIDE)
     }
 
-    /// Draws the map over the whole of `surface`, which may be a part of a picture.
-    fn draw_on(&self, surface: &Surface<'_>, axes: &Axes, side: u32) -> Result<()> {
-        let (letters, [left, top, right, bottom]) = frame(side);
-        let (width, _) = size(side);
-        let title = centered(fitting(&self.title, width, letters * 1.1), &INK);
-        let place = (px(width) as i32 / 2, px(top) as i32 / 2);
-        surface.draw(&Text::new(self.title.as_str(), place, title))?;
-        let mut chart = ChartBuilder::on(surface)
-            .margin_top(px(top))
-            .margin_right(px(right))
-            .x_label_area_size(px(bottom))
-            .margin_left(px(6))
-            .y_label_area_size(px(left - 6))
-            .build_cartesian_2d(axes.x.clone(), axes.y.clone())?;
+    fn draw_sized(&self, axes: &Axes, side: f64) -> Drawing {
+        let letters = (side / 32.0).max(11.0);
+        let borders = [5.0, 2.2, 1.4, 3.4].map(|lines| f64::floor(letters * lines));
+        let [left, top, right, bottom] = borders;
+        let (width, height) = (left + side + right, top + side + bottom);
+        let title = text(
+            &self.title,
+            (width / 2.0, top / 2.0),
+            letters * 1.1,
+            width,
+            "",
+        );
         let names = self.axes.each_ref().map(String::as_str);
-        let labels = if side < SIDE { 5 } else { 7 };
-        draw_axes(&mut chart, names, [labels; 2], letters)?;
-        if self.is_angular && !self.centers.is_empty() {
-            let circle = (0..=360).map(|degree| f64::from(degree).to_radians().sin_cos());
-            chart.draw_series(LineSeries::new(circle, LINE.stroke_width(px(1))))?;
-            for (&(x, y), label) in self.centers.iter().zip(0..) {
-                // As far as every corner.
-                let far = [&axes.x, &axes.y].map(|range| range.start.abs().max(range.end.abs()));
-                let reach = far[0].hypot(far[1]) / x.hypot(y).max(f64::MIN_POSITIVE);
-                let ray = [(0.0, 0.0), (x * reach, y * reach)];
-                let style = class_colour(label).mix(0.6).stroke_width(px(1));
-                chart.draw_series(LineSeries::new(ray, style))?;
-            }
+        let grid = grid([&axes.x, &axes.y], names, side, letters);
+        let inside = self.inside(axes, side, letters);
+        Drawing {
+            width,
+            height,
+            // An SVG within another cuts off what is outside of it.
+            content: format!(
+                "{title}<g transform=\"translate({left} {top})\">{grid}<svg width=\"{side}\" height=\"{side}\">{inside}</svg></g>"
+            ),
         }
-
-        // Charts give places in the picture, and a surface takes them from its own corner.
-        let (left, top) = surface.get_base_pixel();
-        let from_corner = |(x, y): (i32, i32)| (x - left, y - top);
-        for (point, &label) in self.points.iter().zip(&self.labels) {
-            if axes.contain(point) {
-                let place = from_corner(chart.backend_coord(point));
-                draw_point(surface, place, label.into())?;
-            }
-        }
-        for (label, median) in self.medians() {
-            if axes.contain(&median) {
-                let place = from_corner(chart.backend_coord(&median));
-                let name = &self.names[usize::from(label)];
-                let rise = if self.centers.is_empty() { 0.0 } else { 1.2 };
-                let place = (place.0, place.1 - px((rise * letters) as u32) as i32);
-                draw_name(surface, name, place, letters * 1.5)?;
-            }
-        }
-        // Above the names, so that none hides one.
-        for &center in self.centers.iter().filter(|_| !self.is_angular) {
-            for (colour, width) in [(WHITE, 4), (BLACK, 2)] {
-                let style = colour.stroke_width(px(width));
-                chart.draw_series([Cross::new(center, px(5), style)])?;
-            }
-        }
-        Ok(())
     }
 
-    /// Each class that has points with the median of both of their coordinates.
-    fn medians(&self) -> Vec<(u8, (f64, f64))> {
-        let median = |label: u8, coordinate: fn(&(f64, f64)) -> f64| {
-            let points = self.points.iter().zip(&self.labels);
-            let of_class = points.filter(|&(_, &other)| other == label);
-            let mut values: Vec<f64> = of_class.map(|(point, _)| coordinate(point)).collect();
-            values.sort_by(f64::total_cmp);
-            values.get(values.len() / 2).copied()
-        };
-        let place = |label| {
-            Some((
-                median(label, |point| point.0)?,
-                median(label, |point| point.1)?,
-            ))
-        };
-        let named = |label| Some((label, place(label)?));
-        (0..=u8::MAX).filter_map(named).collect()
+    /// What is between the axes, in a square with this side.
+    fn inside(&self, axes: &Axes, side: f64, letters: f64) -> String {
+        let mut svg = String::new();
+        if self.is_angular && !self.centers.is_empty() {
+            svg += &self.directions(axes, side);
+        }
+        let (mut names, rise) = (
+            String::new(),
+            if self.centers.is_empty() { 0.0 } else { 1.2 },
+        );
+        for (label, name) in self.names.iter().enumerate() {
+            let of_class = self.points_of(label);
+            let places = of_class.iter().filter_map(|&point| axes.place(point, side));
+            svg += &points(places, label);
+            if let Some((x, y)) = median(&of_class).and_then(|median| axes.place(median, side)) {
+                let attributes = "fill=\"var(--ink)\" stroke=\"var(--paper)\" stroke-width=\"4\" \
+                                  stroke-linejoin=\"round\" paint-order=\"stroke\"";
+                names += &text(
+                    name,
+                    (x, y - rise * letters),
+                    letters * 1.5,
+                    side,
+                    attributes,
+                );
+            }
+        }
+        svg += &names;
+        // Above the names, so that none hides one.
+        if !self.is_angular {
+            let places = self
+                .centers
+                .iter()
+                .filter_map(|&center| axes.place(center, side));
+            let cross = |(x, y)| format!("M{x:.1} {y:.1}m-5-5l10 10m-10 0l10-10");
+            let crosses: String = places.map(cross).collect();
+            for (colour, width) in [("paper", 4), ("ink", 2)] {
+                svg += &format!(
+                    "<path d=\"{crosses}\" stroke=\"var(--{colour})\" stroke-width=\"{width}\"/>"
+                );
+            }
+        }
+        svg
+    }
+
+    /// The unit circle, and a ray for each class.
+    fn directions(&self, axes: &Axes, side: f64) -> String {
+        let pixels = side / (axes.x.end - axes.x.start);
+        let (x, y) = (-axes.x.start * pixels, axes.y.end * pixels);
+        let mut svg = format!(
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{pixels:.1}\" fill=\"none\" stroke=\"var(--line)\"/>"
+        );
+        // As far as every corner.
+        let far = f64::max(x.abs(), side - x).hypot(f64::max(y.abs(), side - y));
+        for (label, &(right, up)) in self.centers.iter().enumerate() {
+            let reach = far / right.hypot(up).max(f64::MIN_POSITIVE);
+            let colour = class_colour(label);
+            svg += &format!(
+                "<path d=\"M{x:.1} {y:.1}l{:.1} {:.1}\" stroke=\"{colour}\" stroke-opacity=\"0.6\"/>",
+                right * reach,
+                -up * reach
+            );
+        }
+        svg
+    }
+
+    fn points_of(&self, label: usize) -> Vec<(f64, f64)> {
+        let points = self.points.iter().zip(&self.labels);
+        let of_class = points.filter(|&(_, &other)| usize::from(other) == label);
+        of_class.map(|(&point, _)| point).collect()
     }
 }
 
-/// The name of a class at a place, with a white rim that keeps it legible.
-fn draw_name(surface: &Surface<'_>, name: &str, (x, y): (i32, i32), size: f64) -> Result<()> {
-    let rim = px(2) as i32;
-    let places = [-rim, 0, rim].map(|dx| [-rim, 0, rim].map(|dy| (x + dx, y + dy)));
-    for place in places.into_iter().flatten() {
-        surface.draw(&Text::new(name, place, centered(size, &WHITE)))?;
-    }
-    Ok(surface.draw(&Text::new(name, (x, y), centered(size, &BLACK)))?)
+/// The medians of both coordinates, if there are points.
+fn median(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let median = |coordinate: fn(&(f64, f64)) -> f64| {
+        let mut values = Vec::from_iter(points.iter().map(coordinate));
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied()
+    };
+    Some((median(|point| point.0)?, median(|point| point.1)?))
 }
 
 /// Maps with axes of their own, row by row, with lines of text below each.
-pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<Picture> {
+pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Drawing {
     let columns = match panels.len() {
         0..=3 => panels.len().max(1),
         4 => 2,
         _ => 3,
     };
-    let rows = panels.len().div_ceil(columns).max(1);
-    let lines = panels.iter().map(|(_, lines)| lines.len()).max();
-    let (width, height) = size(GALLERY_SIDE);
-    let below = LEADING * (lines.unwrap_or(0) as u32 + 1);
-    let size = (width * columns as u32, (height + below) * rows as u32);
-    Picture::draw(size.0, size.1, |surface| {
-        for (area, (map, lines)) in surface.split_evenly((rows, columns)).iter().zip(panels) {
-            let (upper, lower) = area.split_vertically(px(height));
-            map.draw_on(&upper, &Axes::around([map].into_iter()), GALLERY_SIDE)?;
-            for (line, index) in lines.iter().zip(0..) {
-                let style = centered(fitting(line, width - 8, 12.0), &INK);
-                let down = LEADING * index + LEADING / 2;
-                let place = (px(width) as i32 / 2, px(down) as i32);
-                lower.draw(&Text::new(line.as_str(), place, style))?;
-            }
+    let lines = panels
+        .iter()
+        .map(|(_, lines)| lines.len())
+        .max()
+        .unwrap_or(0);
+    let (mut content, mut size) = (String::new(), (1.0, 1.0));
+    for (index, (map, lines_below)) in panels.iter().enumerate() {
+        let panel = map.draw_sized(&Axes::around([map].into_iter()), GALLERY_SIDE);
+        size = (panel.width, panel.height + LEADING * (lines + 1) as f64);
+        let (x, y) = (
+            (index % columns) as f64 * size.0,
+            (index / columns) as f64 * size.1,
+        );
+        content += &format!("<g transform=\"translate({x} {y})\">{}", panel.content);
+        for (line, number) in lines_below.iter().zip(0..) {
+            let down = panel.height + LEADING * (f64::from(number) + 0.5);
+            content += &text(line, (size.0 / 2.0, down), 12.0, size.0 - 8.0, "");
         }
-        Ok(())
-    })
+        content += "</g>";
+    }
+    Drawing {
+        width: size.0 * columns as f64,
+        height: size.1 * panels.len().div_ceil(columns).max(1) as f64,
+        content,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use resvg::tiny_skia::PremultipliedColorU8;
+
     use super::*;
 
     fn map(points: Vec<(f64, f64)>, centers: Vec<(f64, f64)>) -> FeatureMap {
@@ -239,8 +249,24 @@ mod tests {
     fn cross(center: (f64, f64)) -> (f64, f64) {
         // Two points that hold the axes. Their names are in corners of the map.
         let map = map(vec![(-10.0, 10.0), (10.0, -10.0)], vec![center]);
-        let picture = map.draw(&Axes::around([&map].into_iter())).unwrap();
-        let mut black = picture.black();
+        let picture = map
+            .draw(&Axes::around([&map].into_iter()))
+            .pixmap()
+            .unwrap();
+        let pixels = picture.pixels().iter().zip(0..);
+        let is_black = |pixel: PremultipliedColorU8| {
+            [pixel.red(), pixel.green(), pixel.blue()]
+                .iter()
+                .all(|&value| value < 24)
+        };
+        let black = pixels.filter(|&(&pixel, _)| is_black(pixel));
+        let place = |index: u32| {
+            (
+                f64::from(index % picture.width()),
+                f64::from(index / picture.width()),
+            )
+        };
+        let mut black = Vec::from_iter(black.map(|(_, index)| place(index)));
         black.retain(|(x, y)| (x + y - 620.0).abs() < 300.0);
         let mean = |value: fn(&(f64, f64)) -> f64| {
             black.iter().map(value).sum::<f64>() / black.len() as f64
@@ -265,7 +291,9 @@ mod tests {
                     is_angular,
                     ..map(points.clone(), centers)
                 };
-                map.draw(&Axes::around([&map].into_iter())).unwrap();
+                map.draw(&Axes::around([&map].into_iter()))
+                    .pixmap()
+                    .unwrap();
             }
         }
     }
@@ -274,7 +302,8 @@ mod tests {
     fn the_median_is_taken_per_class_and_coordinate() {
         let zero = (0.0, 0.0);
         let points = vec![(1.0, 9.0), zero, zero, (2.0, 7.0), zero, zero, (30.0, 8.0)];
-        assert_eq!(map(points, vec![]).medians()[0], (0, (2.0, 8.0)));
+        let of_class = map(points, vec![]).points_of(0);
+        assert_eq!(median(&of_class), Some((2.0, 8.0)));
     }
 
     #[test]
@@ -285,7 +314,9 @@ mod tests {
                 "R-precision 0.9".to_owned(),
             ];
             let map = || map(vec![(0.0, 1.0), (1.0, 0.0)], vec![]);
-            gallery(&Vec::from_iter((0..count).map(|_| (map(), lines.clone())))).unwrap();
+            gallery(&Vec::from_iter((0..count).map(|_| (map(), lines.clone()))))
+                .pixmap()
+                .unwrap();
         }
     }
 }

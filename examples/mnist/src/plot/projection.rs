@@ -12,66 +12,78 @@ impl Projection {
     ///
     /// One dimension is laid along the horizontal axis.
     pub fn fit(features: &[f32], feature_dim: usize) -> Self {
-        let mut mean = vec![0.0; feature_dim];
+        let unit = |axis| Vec::from_iter((0..feature_dim).map(|i| f64::from(i == axis)));
+        let mut projection = Self {
+            mean: vec![0.0; feature_dim],
+            axes: [0, 1].map(unit),
+        };
         if feature_dim <= 2 {
-            let unit = |axis| Vec::from_iter((0..feature_dim).map(|i| f64::from(i == axis)));
-            let axes = [0, 1].map(unit);
-            return Self { mean, axes };
-        }
-        let count = (features.len() / feature_dim).max(1) as f64;
-        for (index, &value) in features.iter().enumerate() {
-            mean[index % feature_dim] += f64::from(value) / count;
+            return projection;
         }
         let rows = features.chunks_exact(feature_dim);
-        let mut rows: Vec<Vec<f64>> = rows.map(|row| centered(row, &mean)).collect();
-        let axes = [0, 1].map(|_| {
-            let axis = leading_direction(&rows, feature_dim);
-            for row in &mut rows {
-                let part = dot(row, &axis);
-                add(row, -part, &axis);
+        for row in rows.clone() {
+            let values = row
+                .iter()
+                .map(|&value| f64::from(value) / rows.len() as f64);
+            add(&mut projection.mean, 1.0, values);
+        }
+        let mut covariance = vec![vec![0.0; feature_dim]; feature_dim];
+        for row in rows.map(|row| projection.centered(row)) {
+            for (line, &value) in covariance.iter_mut().zip(&row) {
+                add(line, value, row.iter().copied());
             }
-            axis
-        });
-        Self { mean, axes }
+        }
+        for axis in &mut projection.axes {
+            let variance = leading_direction(&covariance, axis);
+            for (line, &value) in covariance.iter_mut().zip(axis.iter()) {
+                add(line, -variance * value, axis.iter().copied());
+            }
+        }
+        projection
     }
 
     /// The point of one feature vector.
     pub fn point(&self, feature: &[f32]) -> (f64, f64) {
-        let centered = centered(feature, &self.mean);
+        let centered = self.centered(feature);
         (dot(&centered, &self.axes[0]), dot(&centered, &self.axes[1]))
     }
+
+    fn centered(&self, feature: &[f32]) -> Vec<f64> {
+        let values = feature.iter().zip(&self.mean);
+        values
+            .map(|(&value, mean)| f64::from(value) - mean)
+            .collect()
+    }
 }
 
-/// The direction in which `rows` of mean zero are widest, by power iteration; its largest component is positive.
-fn leading_direction(rows: &[Vec<f64>], feature_dim: usize) -> Vec<f64> {
+/// Turns `axis` to the widest direction of `covariance`, by power iteration, and returns its eigenvalue. The largest component is positive.
+fn leading_direction(covariance: &[Vec<f64>], axis: &mut [f64]) -> f64 {
     const ROUNDS: usize = 200;
     // No special direction, so that it is at right angles to none of the likely ones.
-    let start = |index| 1.0 + f64::sin(index as f64) / 2.0;
-    let mut direction: Vec<f64> = (0..feature_dim).map(start).collect();
+    for (index, value) in axis.iter_mut().enumerate() {
+        *value = 1.0 + f64::sin(index as f64) / 2.0;
+    }
+    let mut variance = 0.0;
     for _ in 0..ROUNDS {
-        let mut image = vec![0.0; feature_dim];
-        for row in rows {
-            add(&mut image, dot(row, &direction), row);
-        }
-        let norm = dot(&image, &image).sqrt();
-        if norm == 0.0 {
+        let image = Vec::from_iter(covariance.iter().map(|line| dot(line, axis)));
+        let largest = image
+            .iter()
+            .copied()
+            .max_by(|one, other| one.abs().total_cmp(&other.abs()));
+        variance = dot(&image, &image).sqrt();
+        if variance == 0.0 {
             break;
         }
-        direction = image.iter().map(|value| value / norm).collect();
+        let length = variance.copysign(largest.unwrap_or(1.0));
+        axis.iter_mut()
+            .zip(image)
+            .for_each(|(value, image)| *value = image / length);
     }
-    let values = direction.iter().copied();
-    let largest = values.max_by(|left, right| left.abs().total_cmp(&right.abs()));
-    let sign = largest.unwrap_or(1.0).signum();
-    direction.iter().map(|value| sign * value).collect()
+    variance
 }
 
-fn centered(row: &[f32], mean: &[f64]) -> Vec<f64> {
-    let values = row.iter().copied().map(f64::from).zip(mean);
-    values.map(|(value, mean)| value - mean).collect()
-}
-
-fn add(sum: &mut [f64], factor: f64, row: &[f64]) {
-    let values = sum.iter_mut().zip(row);
+fn add(sum: &mut [f64], factor: f64, values: impl Iterator<Item = f64>) {
+    let values = sum.iter_mut().zip(values);
     values.for_each(|(sum, value)| *sum += factor * value);
 }
 
