@@ -10,7 +10,7 @@ use resvg::tiny_skia::Pixmap;
 use crate::data::Classes;
 use crate::evaluate::Embedding;
 use crate::interrupt;
-use crate::plot::{Axes, Drawing, FeatureMap, Projection};
+use crate::plot::{Axes, FeatureMap, Projection, pixmap};
 use crate::results::Row;
 use crate::run::{RunDirectory, before_write};
 use crate::train::{Snapshot, Trained};
@@ -19,9 +19,9 @@ use crate::train::{Snapshot, Trained};
 pub const SETS: [&str; 2] = ["test", "train"];
 
 /// The feature maps of a run, called `title`, with their sets and epochs.
-pub fn maps(title: &str, trained: &Trained) -> Vec<(&'static str, usize, Drawing)> {
+pub fn maps(title: &str, trained: &Trained) -> Result<Vec<(&'static str, usize, String)>> {
     let Some(last) = trained.snapshots.last() else {
-        return Vec::new();
+        return Ok(Vec::new());
     };
     // One view for all epochs: the one that shows the last of them best. And the same axes.
     let projection = Projection::fit(&last.train.features, last.train.feature_dim);
@@ -42,17 +42,15 @@ pub fn maps(title: &str, trained: &Trained) -> Vec<(&'static str, usize, Drawing
         }
     }
     let axes = Axes::around(maps.iter().map(|(_, _, map)| map));
-    let drawn = maps
-        .iter()
-        .map(|(set, epoch, map)| (*set, *epoch, map.draw(&axes)));
-    drawn.collect()
+    let draw = |(set, epoch, map): &(_, _, FeatureMap)| Ok((*set, *epoch, map.draw(&axes)?));
+    maps.iter().map(draw).collect()
 }
 
 /// Draws the feature maps of a run, called `title`, into its directory.
 pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
     let folder = directory.folder("maps")?;
     let mut frames = Vec::new();
-    for (set, epoch, map) in maps(title, trained) {
+    for (set, epoch, map) in maps(title, trained)? {
         interrupt::check()?;
         let picture = save_png(&map, &folder.join(format!("{set}-{epoch:03}.png")))?;
         if set == SETS[0] {
@@ -151,9 +149,9 @@ fn animation(frames: Vec<Pixmap>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Draws `drawing` into the file `path`.
-pub fn save_png(drawing: &Drawing, path: &Path) -> Result<Pixmap> {
-    let picture = drawing.pixmap()?;
+/// Draws `svg` into the file `path`.
+pub fn save_png(svg: &str, path: &Path) -> Result<Pixmap> {
+    let picture = pixmap(svg)?;
     save(path, &picture.encode_png()?)?;
     Ok(picture)
 }

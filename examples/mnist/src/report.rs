@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::data::Source;
 use crate::job::TrainingJob;
-use crate::pictures::{SETS, gallery_lines, maps, panel, save_png};
-use crate::plot::{Drawing, PALETTE, gallery};
+use crate::pictures::{gallery_lines, maps, panel, save_png};
+use crate::plot::{DAY, NAMES, NIGHT, gallery};
 use crate::recipe::{Changes, value};
 use crate::results::{Row, Table};
 use crate::run::{RunDirectory, read_json, write};
@@ -44,7 +44,9 @@ pub fn write_report(
     let runs = parts.iter().map(|part| run(part, table));
     let page = json!({
         "title": format!("LeNet++ on {}", source.name()),
-        "palette": PALETTE,
+        "colours": NAMES,
+        "day": DAY,
+        "night": NIGHT,
         "cells": table.map(Table::cells),
         "notes": table.map(Table::notes),
         "epochs": parts.iter().map(|part| part.trained.state.epoch).max(),
@@ -66,7 +68,7 @@ pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> 
         Some(panel(row, &table.classes, snapshot))
     };
     let panels = Vec::from_iter(table.rows.iter().filter_map(panel));
-    save_png(&gallery(&panels), &directory.path().join("gallery.png"))?;
+    save_png(&gallery(&panels)?, &directory.path().join("gallery.png"))?;
     Ok(())
 }
 
@@ -75,24 +77,9 @@ fn title_of(part: &Part) -> String {
     format!("{}, seed {}", recipe.loss.name(), recipe.seed)
 }
 
-/// What the page shows of a run: its maps, of which that of the test samples after the last epoch is shown at first, and
-/// the numbers that the script draws.
+/// What the page shows of a run: its maps, and the numbers that the script draws.
 fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
-    let (title, state) = (title_of(part), &part.trained.state);
-    let svg = |(set, epoch, map): (&str, usize, Drawing)| {
-        let shown = if (set, epoch) == (SETS[0], state.epoch) {
-            "shown"
-        } else {
-            ""
-        };
-        let label = format!("Features of the {set} samples, {title}, epoch {epoch}");
-        map.svg(&format!(
-            "class=\"{shown}\" data-set=\"{set}\" data-epoch=\"{epoch}\" role=\"img\" aria-label=\"{label}\""
-        ))
-    };
-    let maps = maps(part.job.recipe.loss.name(), &part.trained)
-        .into_iter()
-        .map(svg);
+    let state = &part.trained.state;
     let of_loss = |row: &&Row| row.loss == part.job.recipe.loss;
     let row = table.and_then(|table| table.rows.iter().find(of_loss));
     let mut roc: Vec<Value> = Vec::new();
@@ -103,8 +90,9 @@ fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
         }
     }
     Ok(json!({
-        "title": title,
-        "maps": maps.collect::<String>(),
+        "title": title_of(part),
+        "maps": maps(part.job.recipe.loss.name(), &part.trained)?,
+        "epoch": state.epoch,
         "lines": row.map(gallery_lines),
         "last": state.history.last().map(|last| format!("Epoch {}: {last}", last.epoch)),
         "data": { "history": state.history, "roc": roc },

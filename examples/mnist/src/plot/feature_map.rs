@@ -1,172 +1,151 @@
 //! A feature map: every sample a point in the colour and the shape of its class, every class named at its median. And the
 //! gallery, maps side by side with lines of text below each.
 
-use std::ops::Range;
+use anyhow::Result;
+use minijinja::{Environment, value::Serde};
+use serde_json::{Value, json};
 
-use super::svg::{Drawing, Place, class_colour, grid, points, text};
+use super::svg::{class_colour, class_shape};
+use crate::terminal::number;
 
-/// The side of the square of a map's points.
+/// The side of the square of a map's points, in pixels.
 const SIDE: f64 = 540.0;
 /// That of a map in a gallery.
 const GALLERY_SIDE: f64 = 250.0;
-/// Between two lines of text in a gallery.
-const LEADING: f64 = 17.0;
 /// The part of the points that may lie outside the axes, on each side, so that one stray point does not shrink the rest.
 const OUTSIDE: f64 = 0.003;
 /// The empty border of the axes, as part of their length.
 const MARGIN: f64 = 0.06;
+/// About how many ticks an axis has.
+const TICKS: f64 = 6.0;
 
 /// The points of one picture.
 pub struct FeatureMap {
     pub title: String,
     /// What the two axes are.
     pub axes: [String; 2],
-    pub points: Vec<(f64, f64)>,
+    pub points: Vec<[f64; 2]>,
     /// The number of each point's class.
     pub labels: Vec<u8>,
     /// What each class is called.
     pub names: Vec<String>,
     /// The center of each class, or a vector in its direction.
-    pub centers: Vec<(f64, f64)>,
+    pub centers: Vec<[f64; 2]>,
     /// Whether the directions of the features are all that counts.
     pub is_angular: bool,
 }
 
-/// The ranges of the two axes, of equal length so that distances look as they are.
+/// The two axes, of equal length so that distances look as they are.
 pub struct Axes {
-    x: Range<f64>,
-    y: Range<f64>,
+    /// Where they begin, to the left and below.
+    start: [f64; 2],
+    length: f64,
 }
 
 impl Axes {
     /// Axes that show all `maps`.
     pub fn around<'a>(maps: impl Iterator<Item = &'a FeatureMap> + Clone) -> Self {
-        let span = |coordinate: fn(&(f64, f64)) -> f64| {
-            let points = maps.clone().flat_map(|map| &map.points).map(coordinate);
+        let spans = [0, 1].map(|axis| {
+            let points = maps
+                .clone()
+                .flat_map(|map| &map.points)
+                .map(|point| point[axis]);
             let mut values = Vec::from_iter(points.filter(|value| value.is_finite()));
             values.sort_by(f64::total_cmp);
-            let last = values.len().checked_sub(1)?;
-            let outside = (last as f64 * OUTSIDE) as usize;
+            let outside = (values.len().saturating_sub(1) as f64 * OUTSIDE) as usize;
+            let strays = values.len().min(outside)..values.len().saturating_sub(outside);
             let maps = maps.clone().filter(|map| !map.is_angular);
-            let centers = maps.flat_map(|map| &map.centers).map(coordinate);
-            let ends = (values[outside], values[last - outside]);
-            Some(centers.fold(ends, |(low, high), value| (low.min(value), high.max(value))))
-        };
-        let spans = [span(|point| point.0), span(|point| point.1)].map(Option::unwrap_or_default);
-        let length = f64::max(spans[0].1 - spans[0].0, spans[1].1 - spans[1].0);
+            let centers = maps.flat_map(|map| &map.centers).map(|center| center[axis]);
+            let shown = values[strays].iter().copied().chain(centers);
+            let low = shown.clone().reduce(f64::min).unwrap_or(0.0);
+            [low, shown.reduce(f64::max).unwrap_or(0.0)]
+        });
+        let length = spans
+            .map(|[low, high]| high - low)
+            .into_iter()
+            .fold(0.0, f64::max);
         // A single point has no extent of its own.
-        let half = if length > 0.0 { length } else { 1.0 } * (0.5 + MARGIN);
-        let [x, y] = spans.map(|(low, high)| f64::midpoint(low, high));
-        Self {
-            x: x - half..x + half,
-            y: y - half..y + half,
-        }
+        let length = if length > 0.0 { length } else { 1.0 } * (1.0 + 2.0 * MARGIN);
+        let start = spans.map(|[low, high]| f64::midpoint(low, high) - length / 2.0);
+        Self { start, length }
     }
 
-    /// The place of a point in a square with this side, if it is within the axes.
-    fn place(&self, (x, y): (f64, f64), side: f64) -> Option<Place> {
-        let pixels = side / (self.x.end - self.x.start);
-        let is_within = self.x.contains(&x) && self.y.contains(&y);
-        is_within.then(|| ((x - self.x.start) * pixels, (self.y.end - y) * pixels))
+    /// The place of a point in a square with this side.
+    fn place(&self, point: [f64; 2], side: f64) -> [f64; 2] {
+        let [x, y] = [0, 1].map(|axis| (point[axis] - self.start[axis]) / self.length * side);
+        [x, side - y]
+    }
+
+    /// The round numbers of an axis, with their text.
+    fn ticks(&self, axis: usize) -> Vec<(f64, String)> {
+        let start = self.start[axis];
+        let least = self.length / TICKS;
+        let power = 10f64.powf(least.log10().floor());
+        let steps = [1.0, 2.0, 5.0].map(|factor| factor * power);
+        let step = steps.into_iter().find(|&step| step >= least);
+        let step = step.unwrap_or(10.0 * power);
+        let digits = (-1e-9 - step.log10()).ceil().clamp(0.0, 9.0) as usize;
+        let [first, last] = [
+            (start / step).ceil(),
+            ((start + self.length) / step).floor(),
+        ];
+        let values = (first as i64..=last as i64).map(|index| index as f64 * step);
+        values.map(|value| (value, number(value, digits))).collect()
     }
 }
 
 impl FeatureMap {
-    pub fn draw(&self, axes: &Axes) -> Drawing {
-        self.draw_sized(axes, SIDE)
+    /// The map as an SVG.
+    pub fn draw(&self, axes: &Axes) -> Result<String> {
+        draw(vec![self.json(axes, SIDE, &[])], 1, SIDE, 0)
     }
 
-    fn draw_sized(&self, axes: &Axes, side: f64) -> Drawing {
-        let letters = (side / 32.0).max(11.0);
-        let borders = [5.0, 2.2, 1.4, 3.4].map(|lines| f64::floor(letters * lines));
-        let [left, top, right, bottom] = borders;
-        let (width, height) = (left + side + right, top + side + bottom);
-        let title = text(
-            &self.title,
-            (width / 2.0, top / 2.0),
-            letters * 1.1,
-            width,
-            "",
-        );
-        let names = self.axes.each_ref().map(String::as_str);
-        let grid = grid([&axes.x, &axes.y], names, side, letters);
-        let inside = self.inside(axes, side, letters);
-        Drawing {
-            width,
-            height,
-            // An SVG within another cuts off what is outside of it.
-            content: format!(
-                "{title}<g transform=\"translate({left} {top})\">{grid}<svg width=\"{side}\" height=\"{side}\">{inside}</svg></g>"
-            ),
-        }
+    /// What the template draws, in a square with this side.
+    fn json(&self, axes: &Axes, side: f64, lines: &[String]) -> Value {
+        let is_within = |place: &[f64; 2]| place.iter().all(|value| (0.0..=side).contains(value));
+        let place = |&point: &[f64; 2]| Some(axes.place(point, side)).filter(is_within);
+        let classes = self.names.iter().enumerate().map(|(label, name)| {
+            let points = self.points_of(label);
+            let (shape, is_filled) = class_shape(label);
+            let path = points.iter().filter_map(place);
+            let path = path.map(|[x, y]| format!("M{x:.1} {y:.1}{shape}"));
+            json!({
+                "name": name,
+                "colour": class_colour(label),
+                "is_filled": is_filled,
+                "path": path.collect::<String>(),
+                "median": median(&points).as_ref().and_then(place),
+            })
+        });
+        // Farther than every corner.
+        let far = axes.start.map(f64::abs).iter().sum::<f64>() + 2.0 * axes.length;
+        let rays = self
+            .centers
+            .iter()
+            .enumerate()
+            .filter_map(|(label, center)| {
+                let length = center[0].hypot(center[1]);
+                let [x, y] = axes.place(center.map(|value| value / length * far), side);
+                (self.is_angular && length > 0.0).then(|| (x, y, class_colour(label)))
+            });
+        let crosses = self.centers.iter().filter(|_| !self.is_angular);
+        let tick = |axis, (value, text)| (axes.place([value; 2], side)[axis], text);
+        let ticks = |axis| Vec::from_iter(axes.ticks(axis).into_iter().map(|it| tick(axis, it)));
+        json!({
+            "title": self.title,
+            "axes": self.axes,
+            "ticks": [ticks(0), ticks(1)],
+            "classes": Vec::from_iter(classes),
+            "has_centers": !self.centers.is_empty(),
+            "crosses": Vec::from_iter(crosses.filter_map(place)),
+            "rays": Vec::from_iter(rays),
+            "origin": axes.place([0.0; 2], side),
+            "unit": side / axes.length,
+            "lines": lines,
+        })
     }
 
-    /// What is between the axes, in a square with this side.
-    fn inside(&self, axes: &Axes, side: f64, letters: f64) -> String {
-        let mut svg = String::new();
-        if self.is_angular && !self.centers.is_empty() {
-            svg += &self.directions(axes, side);
-        }
-        let (mut names, rise) = (
-            String::new(),
-            if self.centers.is_empty() { 0.0 } else { 1.2 },
-        );
-        for (label, name) in self.names.iter().enumerate() {
-            let of_class = self.points_of(label);
-            let places = of_class.iter().filter_map(|&point| axes.place(point, side));
-            svg += &points(places, label);
-            if let Some((x, y)) = median(&of_class).and_then(|median| axes.place(median, side)) {
-                let attributes = "fill=\"var(--ink)\" stroke=\"var(--paper)\" stroke-width=\"4\" \
-                                  stroke-linejoin=\"round\" paint-order=\"stroke\"";
-                names += &text(
-                    name,
-                    (x, y - rise * letters),
-                    letters * 1.5,
-                    side,
-                    attributes,
-                );
-            }
-        }
-        svg += &names;
-        // Above the names, so that none hides one.
-        if !self.is_angular {
-            let places = self
-                .centers
-                .iter()
-                .filter_map(|&center| axes.place(center, side));
-            let cross = |(x, y)| format!("M{x:.1} {y:.1}m-5-5l10 10m-10 0l10-10");
-            let crosses: String = places.map(cross).collect();
-            for (colour, width) in [("paper", 4), ("ink", 2)] {
-                svg += &format!(
-                    "<path d=\"{crosses}\" stroke=\"var(--{colour})\" stroke-width=\"{width}\"/>"
-                );
-            }
-        }
-        svg
-    }
-
-    /// The unit circle, and a ray for each class.
-    fn directions(&self, axes: &Axes, side: f64) -> String {
-        let pixels = side / (axes.x.end - axes.x.start);
-        let (x, y) = (-axes.x.start * pixels, axes.y.end * pixels);
-        let mut svg = format!(
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{pixels:.1}\" fill=\"none\" stroke=\"var(--line)\"/>"
-        );
-        // As far as every corner.
-        let far = f64::max(x.abs(), side - x).hypot(f64::max(y.abs(), side - y));
-        for (label, &(right, up)) in self.centers.iter().enumerate() {
-            let reach = far / right.hypot(up).max(f64::MIN_POSITIVE);
-            let colour = class_colour(label);
-            svg += &format!(
-                "<path d=\"M{x:.1} {y:.1}l{:.1} {:.1}\" stroke=\"{colour}\" stroke-opacity=\"0.6\"/>",
-                right * reach,
-                -up * reach
-            );
-        }
-        svg
-    }
-
-    fn points_of(&self, label: usize) -> Vec<(f64, f64)> {
+    fn points_of(&self, label: usize) -> Vec<[f64; 2]> {
         let points = self.points.iter().zip(&self.labels);
         let of_class = points.filter(|&(_, &other)| usize::from(other) == label);
         of_class.map(|(&point, _)| point).collect()
@@ -174,56 +153,52 @@ impl FeatureMap {
 }
 
 /// The medians of both coordinates, if there are points.
-fn median(points: &[(f64, f64)]) -> Option<(f64, f64)> {
-    let median = |coordinate: fn(&(f64, f64)) -> f64| {
-        let mut values = Vec::from_iter(points.iter().map(coordinate));
+fn median(points: &[[f64; 2]]) -> Option<[f64; 2]> {
+    let median = |axis: usize| {
+        let mut values = Vec::from_iter(points.iter().map(|point| point[axis]));
         values.sort_by(f64::total_cmp);
         values.get(values.len() / 2).copied()
     };
-    Some((median(|point| point.0)?, median(|point| point.1)?))
+    Some([median(0)?, median(1)?])
 }
 
-/// Maps with axes of their own, row by row, with lines of text below each.
-pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Drawing {
-    let columns = match panels.len() {
-        0..=3 => panels.len().max(1),
-        4 => 2,
-        _ => 3,
+/// An SVG of maps with axes of their own, row by row, with lines of text below each.
+pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<String> {
+    let columns = if panels.len() == 4 {
+        2
+    } else {
+        panels.len().clamp(1, 3)
     };
-    let lines = panels
+    let lines = panels.iter().map(|(_, lines)| lines.len() + 1).max();
+    let maps = panels
         .iter()
-        .map(|(_, lines)| lines.len())
-        .max()
-        .unwrap_or(0);
-    let (mut content, mut size) = (String::new(), (1.0, 1.0));
-    for (index, (map, lines_below)) in panels.iter().enumerate() {
-        let panel = map.draw_sized(&Axes::around([map].into_iter()), GALLERY_SIDE);
-        size = (panel.width, panel.height + LEADING * (lines + 1) as f64);
-        let (x, y) = (
-            (index % columns) as f64 * size.0,
-            (index / columns) as f64 * size.1,
-        );
-        content += &format!("<g transform=\"translate({x} {y})\">{}", panel.content);
-        for (line, number) in lines_below.iter().zip(0..) {
-            let down = panel.height + LEADING * (f64::from(number) + 0.5);
-            content += &text(line, (size.0 / 2.0, down), 12.0, size.0 - 8.0, "");
-        }
-        content += "</g>";
-    }
-    Drawing {
-        width: size.0 * columns as f64,
-        height: size.1 * panels.len().div_ceil(columns).max(1) as f64,
-        content,
-    }
+        .map(|(map, lines)| map.json(&Axes::around([map].into_iter()), GALLERY_SIDE, lines));
+    draw(
+        maps.collect(),
+        columns,
+        GALLERY_SIDE,
+        17 * lines.unwrap_or(0),
+    )
+}
+
+/// Draws `maps` in so many columns, with as many pixels `below` each.
+fn draw(maps: Vec<Value>, columns: usize, side: f64, below: usize) -> Result<String> {
+    let rows = maps.len().div_ceil(columns).max(1);
+    let page =
+        json!({ "maps": maps, "columns": columns, "rows": rows, "side": side, "below": below });
+    // By its name, text is escaped.
+    let template = include_str!("map.svg");
+    Ok(Environment::new().render_named_str("map.xml", template, Serde(page))?)
 }
 
 #[cfg(test)]
 mod tests {
-    use resvg::tiny_skia::PremultipliedColorU8;
+    use resvg::tiny_skia::{Pixmap, PremultipliedColorU8};
 
     use super::*;
+    use crate::plot::pixmap;
 
-    fn map(points: Vec<(f64, f64)>, centers: Vec<(f64, f64)>) -> FeatureMap {
+    fn map(points: Vec<[f64; 2]>, centers: Vec<[f64; 2]>) -> FeatureMap {
         FeatureMap {
             title: "softmax, test, epoch 1".to_owned(),
             axes: ["first", "second"].map(str::to_owned),
@@ -235,24 +210,48 @@ mod tests {
         }
     }
 
+    fn draw_png(map: &FeatureMap) -> Pixmap {
+        let svg = map.draw(&Axes::around([map].into_iter())).unwrap();
+        pixmap(&svg).unwrap()
+    }
+
     #[test]
     fn axes_are_square_hold_the_centers_and_let_few_strays_out() {
-        let mut points: Vec<_> = (0..1000).map(|i| (f64::from(i) / 1000.0, 0.5)).collect();
-        points.push((1e6, 0.5));
-        let axes = Axes::around([map(points, vec![(0.0, -2.0)])].iter());
-        assert!((axes.x.end - axes.x.start) - (axes.y.end - axes.y.start) < 1e-9);
-        assert!(axes.x.end < 3.0, "{:?}", axes.x);
-        assert!(axes.y.contains(&-2.0), "{:?}", axes.y);
+        let mut points: Vec<_> = (0..1000).map(|i| [f64::from(i) / 1000.0, 0.5]).collect();
+        points.push([1e6, 0.5]);
+        let axes = Axes::around([map(points, vec![[0.0, -2.0]])].iter());
+        let end = axes.start.map(|start| start + axes.length);
+        assert!(end[0] < 3.0, "{end:?}");
+        assert!((axes.start[1]..end[1]).contains(&-2.0), "{end:?}");
+    }
+
+    #[test]
+    fn ticks_are_round_and_short_and_zero_has_no_sign() {
+        let shown = |start: f64, length| {
+            let start = [start, 0.0];
+            let ticks = Axes { start, length }.ticks(0);
+            Vec::from_iter(ticks.into_iter().map(|(_, text)| text))
+        };
+        assert_eq!(shown(-0.25, 1.0), ["-0.2", "0.0", "0.2", "0.4", "0.6"]);
+        assert_eq!(shown(-21.0, 41.0), ["-20", "-10", "0", "10", "20"]);
+        assert_eq!(shown(-2.1, 5.0), ["-2", "-1", "0", "1", "2"]);
+        assert_eq!(shown(1.0, 2e-6)[1], "1.0000005");
+        assert!(shown(0.0, 3e8).contains(&"1.000e8".to_owned()));
+    }
+
+    #[test]
+    fn names_cannot_become_markup() {
+        let mut map = map(vec![[0.0, 1.0]], vec![]);
+        map.names[0] = "<a> & \"b\"".to_owned();
+        let svg = map.draw(&Axes::around([&map].into_iter())).unwrap();
+        assert!(svg.contains(">&lt;a&gt; &amp; &quot;b&quot;<"), "{svg}");
     }
 
     /// Where the picture has the cross of the one center of a map.
-    fn cross(center: (f64, f64)) -> (f64, f64) {
+    fn cross(center: [f64; 2]) -> (f64, f64) {
         // Two points that hold the axes. Their names are in corners of the map.
-        let map = map(vec![(-10.0, 10.0), (10.0, -10.0)], vec![center]);
-        let picture = map
-            .draw(&Axes::around([&map].into_iter()))
-            .pixmap()
-            .unwrap();
+        let map = map(vec![[-10.0, 10.0], [10.0, -10.0]], vec![center]);
+        let picture = draw_png(&map);
         let pixels = picture.pixels().iter().zip(0..);
         let is_black = |pixel: PremultipliedColorU8| {
             [pixel.red(), pixel.green(), pixel.blue()]
@@ -276,7 +275,7 @@ mod tests {
 
     #[test]
     fn a_unit_is_as_many_pixels_across_as_up() {
-        let (origin, right, up) = (cross((0.0, 0.0)), cross((5.0, 0.0)), cross((0.0, 5.0)));
+        let (origin, right, up) = (cross([0.0, 0.0]), cross([5.0, 0.0]), cross([0.0, 5.0]));
         let (across, up) = (right.0 - origin.0, origin.1 - up.1);
         assert!((across - 540.0 / 1.12 / 4.0).abs() < 1.0, "{across}");
         assert!((across - up).abs() < 1.0, "{across} across, {up} up");
@@ -284,26 +283,24 @@ mod tests {
 
     #[test]
     fn degenerate_maps_can_be_drawn() {
-        for points in [vec![], vec![(1.0, 1.0)], vec![(f64::NAN, 0.0), (1.0, 2.0)]] {
+        for points in [vec![], vec![[1.0, 1.0]], vec![[f64::NAN, 0.0], [1.0, 2.0]]] {
             for is_angular in [false, true] {
-                let centers = vec![(0.0, 0.0), (1.0, 1.0)];
+                let centers = vec![[0.0, 0.0], [1.0, 1.0]];
                 let map = FeatureMap {
                     is_angular,
                     ..map(points.clone(), centers)
                 };
-                map.draw(&Axes::around([&map].into_iter()))
-                    .pixmap()
-                    .unwrap();
+                draw_png(&map);
             }
         }
     }
 
     #[test]
     fn the_median_is_taken_per_class_and_coordinate() {
-        let zero = (0.0, 0.0);
-        let points = vec![(1.0, 9.0), zero, zero, (2.0, 7.0), zero, zero, (30.0, 8.0)];
+        let zero = [0.0, 0.0];
+        let points = vec![[1.0, 9.0], zero, zero, [2.0, 7.0], zero, zero, [30.0, 8.0]];
         let of_class = map(points, vec![]).points_of(0);
-        assert_eq!(median(&of_class), Some((2.0, 8.0)));
+        assert_eq!(median(&of_class), Some([2.0, 8.0]));
     }
 
     #[test]
@@ -313,9 +310,8 @@ mod tests {
                 "class 0.9900 ± 0.0012".repeat(4),
                 "R-precision 0.9".to_owned(),
             ];
-            let map = || map(vec![(0.0, 1.0), (1.0, 0.0)], vec![]);
-            gallery(&Vec::from_iter((0..count).map(|_| (map(), lines.clone()))))
-                .pixmap()
+            let map = || map(vec![[0.0, 1.0], [1.0, 0.0]], vec![]);
+            pixmap(&gallery(&Vec::from_iter((0..count).map(|_| (map(), lines.clone())))).unwrap())
                 .unwrap();
         }
     }

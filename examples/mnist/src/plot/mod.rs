@@ -6,4 +6,4 @@ mod svg;
 
 pub use feature_map::{Axes, FeatureMap, gallery};
 pub use projection::Projection;
-pub use svg::{Drawing, PALETTE};
+pub use svg::{DAY, NAMES, NIGHT, pixmap};
