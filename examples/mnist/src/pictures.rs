@@ -15,29 +15,25 @@ use crate::results::Row;
 use crate::run::{RunDirectory, before_write};
 use crate::train::{Snapshot, Trained};
 
-/// The two sets of samples that have feature maps.
-pub const SETS: [&str; 2] = ["test", "train"];
+/// The set of samples that is shown first.
+const TEST: &str = "test";
 
 /// The feature maps of a run, called `title`, with their sets and epochs.
 pub fn maps(title: &str, trained: &Trained) -> Result<Vec<(&'static str, usize, String)>> {
-    let Some(last) = trained.snapshots.last() else {
-        return Ok(Vec::new());
-    };
     // One view for all epochs: the one that shows the last of them best. And the same axes.
+    let last = trained.snapshots.last().context("no epoch was trained")?;
     let projection = Projection::fit(&last.train.features, last.train.feature_dim);
-    let mut maps = Vec::new();
-    for set in SETS {
+    let (mut maps, classes) = (Vec::new(), &trained.state.classes);
+    for set in [TEST, "train"] {
         for snapshot in &trained.snapshots {
-            let (epoch, embedding) = (snapshot.epoch, embedding(snapshot, set));
-            let accuracy = embedding.accuracy(&embedding.predictions);
+            let embedding = if set == TEST {
+                &snapshot.test
+            } else {
+                &snapshot.train
+            };
+            let (epoch, accuracy) = (snapshot.epoch, embedding.accuracy(&embedding.predictions));
             let title = format!("{title}, {set}, epoch {epoch}: class accuracy {accuracy:.4}");
-            let map = feature_map(
-                title,
-                embedding,
-                &trained.state.classes,
-                snapshot,
-                &projection,
-            );
+            let map = feature_map(title, embedding, classes, snapshot, &projection);
             maps.push((set, epoch, map));
         }
     }
@@ -53,7 +49,7 @@ pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<
     for (set, epoch, map) in maps(title, trained)? {
         interrupt::check()?;
         let picture = save_png(&map, &folder.join(format!("{set}-{epoch:03}.png")))?;
-        if set == SETS[0] {
+        if set == TEST {
             frames.push(picture);
         }
     }
@@ -80,14 +76,6 @@ pub fn gallery_lines(row: &Row) -> [String; 3] {
         format!("nearest center {center}, k-NN {neighbors}"),
         format!("R-precision {precision}, between/within {ratio}"),
     ]
-}
-
-fn embedding<'a>(snapshot: &'a Snapshot, set: &str) -> &'a Embedding {
-    if set == SETS[0] {
-        &snapshot.test
-    } else {
-        &snapshot.train
-    }
 }
 
 fn feature_map(
@@ -124,7 +112,7 @@ fn feature_map(
     }
 }
 
-/// A GIF that shows `frames` of one size one after the other, the last one longest, over and over.
+/// A GIF that shows `frames` of one size, at least one, one after the other, the last one longest, over and over.
 fn animation(frames: Vec<Pixmap>) -> Result<Vec<u8>> {
     /// In hundredths of a second.
     const DELAY: u16 = 60;
@@ -132,10 +120,7 @@ fn animation(frames: Vec<Pixmap>) -> Result<Vec<u8>> {
     /// Of the choice of a frame's colours: 1 is best and slowest, 30 fastest.
     const SPEED: i32 = 10;
 
-    let Some(first) = frames.first() else {
-        return Ok(Vec::new());
-    };
-    let (width, height) = (first.width() as u16, first.height() as u16);
+    let (width, height) = (frames[0].width() as u16, frames[0].height() as u16);
     let mut bytes = Vec::new();
     let mut encoder = gif::Encoder::new(&mut bytes, width, height, &[])?;
     encoder.set_repeat(gif::Repeat::Infinite)?;

@@ -16,8 +16,6 @@ use crate::results::{Row, Table};
 use crate::run::{RunDirectory, read_json, write};
 use crate::train::Trained;
 
-const TEMPLATE: &str = include_str!("report.html");
-
 /// The kinds of ROC curves.
 pub const VERIFICATION: &str = "verification";
 pub const OPEN_SET: &str = "open-set";
@@ -49,13 +47,15 @@ pub fn write_report(
         "night": NIGHT,
         "cells": table.map(Table::cells),
         "notes": table.map(Table::notes),
-        "epochs": parts.iter().map(|part| part.trained.state.epoch).max(),
         "runs": runs.collect::<Result<Vec<_>>>()?,
         "settings": settings(parts),
+        "made": parts.first().map(|part| &part.job.provenance),
     });
     // By its name, text is escaped.
-    let html = Environment::new().render_named_str("report.html", TEMPLATE, Serde(page))?;
-    let path = directory.path().join("report.html");
+    let name = "report.html";
+    let html =
+        Environment::new().render_named_str(name, include_str!("report.html"), Serde(page))?;
+    let path = directory.path().join(name);
     write(&path, html.as_bytes())?;
     Ok(path)
 }
@@ -72,15 +72,10 @@ pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> 
     Ok(())
 }
 
-fn title_of(part: &Part) -> String {
-    let recipe = &part.job.recipe;
-    format!("{}, seed {}", recipe.loss.name(), recipe.seed)
-}
-
 /// What the page shows of a run: its maps, and the numbers that the script draws.
 fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
-    let state = &part.trained.state;
-    let of_loss = |row: &&Row| row.loss == part.job.recipe.loss;
+    let (recipe, state) = (&part.job.recipe, &part.trained.state);
+    let of_loss = |row: &&Row| row.loss == recipe.loss;
     let row = table.and_then(|table| table.rows.iter().find(of_loss));
     let mut roc: Vec<Value> = Vec::new();
     for kind in [VERIFICATION, OPEN_SET] {
@@ -90,8 +85,8 @@ fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
         }
     }
     Ok(json!({
-        "title": title_of(part),
-        "maps": maps(part.job.recipe.loss.name(), &part.trained)?,
+        "title": format!("{}, seed {}", recipe.loss.name(), recipe.seed),
+        "maps": maps(recipe.loss.name(), &part.trained)?,
         "epoch": state.epoch,
         "lines": row.map(gallery_lines),
         "last": state.history.last().map(|last| format!("Epoch {}: {last}", last.epoch)),
@@ -99,9 +94,9 @@ fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
     }))
 }
 
-/// The settings in the words of the command line, with a column for each run, and where and with what they were made.
+/// The settings in the words of the command line, with a value for each run.
 fn settings(parts: &[Part]) -> Vec<(String, Vec<String>)> {
-    let mut rows = vec![("Setting".to_owned(), parts.iter().map(title_of).collect())];
+    let mut rows = Vec::new();
     for (field, help) in Changes::described() {
         let has = |part: &Part| part.job.recipe.loss.has(&field);
         let shown = |part: &Part| value(&part.job.recipe, &field).filter(|_| has(part));
@@ -109,20 +104,6 @@ fn settings(parts: &[Part]) -> Vec<(String, Vec<String>)> {
         if parts.iter().any(has) {
             let name = format!("{help} (--{})", field.replace('_', "-"));
             rows.push((name.replace('`', ""), parts.iter().map(cell).collect()));
-        }
-    }
-    if let Some(Part { job, .. }) = parts.first() {
-        let made = &job.provenance;
-        for (name, value) in [
-            ("Data", made.data.directory.display().to_string()),
-            ("Device", made.device.clone()),
-            (
-                "Versions",
-                format!("mnist {}, burn {}", made.mnist, made.burn),
-            ),
-            ("Command line", made.command_line.join(" ")),
-        ] {
-            rows.push((name.to_owned(), vec![value; parts.len()]));
         }
     }
     rows

@@ -46,10 +46,8 @@ impl Axes {
     /// Axes that show all `maps`.
     pub fn around<'a>(maps: impl Iterator<Item = &'a FeatureMap> + Clone) -> Self {
         let spans = [0, 1].map(|axis| {
-            let points = maps
-                .clone()
-                .flat_map(|map| &map.points)
-                .map(|point| point[axis]);
+            let points = maps.clone().flat_map(|map| &map.points);
+            let points = points.map(|point| point[axis]);
             let mut values = Vec::from_iter(points.filter(|value| value.is_finite()));
             values.sort_by(f64::total_cmp);
             let outside = (values.len().saturating_sub(1) as f64 * OUTSIDE) as usize;
@@ -60,10 +58,8 @@ impl Axes {
             let low = shown.clone().reduce(f64::min).unwrap_or(0.0);
             [low, shown.reduce(f64::max).unwrap_or(0.0)]
         });
-        let length = spans
-            .map(|[low, high]| high - low)
-            .into_iter()
-            .fold(0.0, f64::max);
+        let [across, up] = spans.map(|[low, high]| high - low);
+        let length = across.max(up);
         // A single point has no extent of its own.
         let length = if length > 0.0 { length } else { 1.0 } * (1.0 + 2.0 * MARGIN);
         let start = spans.map(|[low, high]| f64::midpoint(low, high) - length / 2.0);
@@ -76,28 +72,26 @@ impl Axes {
         [x, side - y]
     }
 
-    /// The round numbers of an axis, with their text.
-    fn ticks(&self, axis: usize) -> Vec<(f64, String)> {
-        let start = self.start[axis];
+    /// The round numbers of an axis: how far along a square with this side they are, and their text.
+    fn ticks(&self, axis: usize, side: f64) -> Vec<(f64, String)> {
+        let (start, end) = (self.start[axis], self.start[axis] + self.length);
         let least = self.length / TICKS;
         let power = 10f64.powf(least.log10().floor());
-        let steps = [1.0, 2.0, 5.0].map(|factor| factor * power);
-        let step = steps.into_iter().find(|&step| step >= least);
-        let step = step.unwrap_or(10.0 * power);
+        let mut steps = [1.0, 2.0, 5.0, 10.0]
+            .map(|factor| factor * power)
+            .into_iter();
+        let step = steps.find(|&step| step >= least).unwrap_or(least);
         let digits = (-1e-9 - step.log10()).ceil().clamp(0.0, 9.0) as usize;
-        let [first, last] = [
-            (start / step).ceil(),
-            ((start + self.length) / step).floor(),
-        ];
-        let values = (first as i64..=last as i64).map(|index| index as f64 * step);
-        values.map(|value| (value, number(value, digits))).collect()
+        let numbers = (start / step).ceil() as i64..=(end / step).floor() as i64;
+        let tick = |value| (self.place([value; 2], side)[axis], number(value, digits));
+        numbers.map(|number| tick(number as f64 * step)).collect()
     }
 }
 
 impl FeatureMap {
     /// The map as an SVG.
     pub fn draw(&self, axes: &Axes) -> Result<String> {
-        draw(vec![self.json(axes, SIDE, &[])], 1, SIDE, 0)
+        draw(vec![self.json(axes, SIDE, &[])], SIDE)
     }
 
     /// What the template draws, in a square with this side.
@@ -119,22 +113,17 @@ impl FeatureMap {
         });
         // Farther than every corner.
         let far = axes.start.map(f64::abs).iter().sum::<f64>() + 2.0 * axes.length;
-        let rays = self
-            .centers
-            .iter()
-            .enumerate()
-            .filter_map(|(label, center)| {
-                let length = center[0].hypot(center[1]);
-                let [x, y] = axes.place(center.map(|value| value / length * far), side);
-                (self.is_angular && length > 0.0).then(|| (x, y, class_colour(label)))
-            });
+        let centers = self.centers.iter().enumerate();
+        let rays = centers.filter_map(|(label, center)| {
+            let length = center[0].hypot(center[1]);
+            let [x, y] = axes.place(center.map(|value| value / length * far), side);
+            (self.is_angular && length > 0.0).then(|| (x, y, class_colour(label)))
+        });
         let crosses = self.centers.iter().filter(|_| !self.is_angular);
-        let tick = |axis, (value, text)| (axes.place([value; 2], side)[axis], text);
-        let ticks = |axis| Vec::from_iter(axes.ticks(axis).into_iter().map(|it| tick(axis, it)));
         json!({
             "title": self.title,
             "axes": self.axes,
-            "ticks": [ticks(0), ticks(1)],
+            "ticks": [axes.ticks(0, side), axes.ticks(1, side)],
             "classes": Vec::from_iter(classes),
             "has_centers": !self.centers.is_empty(),
             "crosses": Vec::from_iter(crosses.filter_map(place)),
@@ -164,31 +153,17 @@ fn median(points: &[[f64; 2]]) -> Option<[f64; 2]> {
 
 /// An SVG of maps with axes of their own, row by row, with lines of text below each.
 pub fn gallery(panels: &[(FeatureMap, Vec<String>)]) -> Result<String> {
-    let columns = if panels.len() == 4 {
-        2
-    } else {
-        panels.len().clamp(1, 3)
+    let map = |(map, lines): &(FeatureMap, Vec<String>)| {
+        map.json(&Axes::around([map].into_iter()), GALLERY_SIDE, lines)
     };
-    let lines = panels.iter().map(|(_, lines)| lines.len() + 1).max();
-    let maps = panels
-        .iter()
-        .map(|(map, lines)| map.json(&Axes::around([map].into_iter()), GALLERY_SIDE, lines));
-    draw(
-        maps.collect(),
-        columns,
-        GALLERY_SIDE,
-        17 * lines.unwrap_or(0),
-    )
+    draw(panels.iter().map(map).collect(), GALLERY_SIDE)
 }
 
-/// Draws `maps` in so many columns, with as many pixels `below` each.
-fn draw(maps: Vec<Value>, columns: usize, side: f64, below: usize) -> Result<String> {
-    let rows = maps.len().div_ceil(columns).max(1);
-    let page =
-        json!({ "maps": maps, "columns": columns, "rows": rows, "side": side, "below": below });
+/// Draws `maps` row by row.
+fn draw(maps: Vec<Value>, side: f64) -> Result<String> {
+    let page = Serde(json!({ "maps": maps, "side": side }));
     // By its name, text is escaped.
-    let template = include_str!("map.svg");
-    Ok(Environment::new().render_named_str("map.xml", template, Serde(page))?)
+    Ok(Environment::new().render_named_str("map.xml", include_str!("map.svg"), page)?)
 }
 
 #[cfg(test)]
@@ -229,7 +204,7 @@ mod tests {
     fn ticks_are_round_and_short_and_zero_has_no_sign() {
         let shown = |start: f64, length| {
             let start = [start, 0.0];
-            let ticks = Axes { start, length }.ticks(0);
+            let ticks = Axes { start, length }.ticks(0, 1.0);
             Vec::from_iter(ticks.into_iter().map(|(_, text)| text))
         };
         assert_eq!(shown(-0.25, 1.0), ["-0.2", "0.0", "0.2", "0.4", "0.6"]);
