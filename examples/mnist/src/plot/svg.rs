@@ -26,7 +26,7 @@ pub const NIGHT: [&str; 15] = [
     "#e090d8", "#b8b8b8", "#eeeeee", "#b0b0b0", "#777777", "#333333", "#000000",
 ];
 
-const DISC: &str = "m-2.5 0a2.5 2.5 0 1 0 5 0a2.5 2.5 0 1 0-5 0z";
+const DISC: &str = "m-2.5 0a2.5 2.5 0 105 0 2.5 2.5 0 10-5 0";
 const SQUARE: &str = "m-2.5-2.5h5v5h-5z";
 /// The shapes of points, as far from each other as a few pixels allow, and whether they are filled.
 const SHAPES: [(&str, bool); 10] = [
