@@ -1,77 +1,87 @@
-//! The pictures of a training run: its feature maps and its curves.
+//! The pictures of a training run: its feature maps.
 
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use burn_center_loss::KnnMetric;
+use resvg::tiny_skia::Pixmap;
 
+use crate::data::Classes;
 use crate::evaluate::Embedding;
 use crate::interrupt;
-use crate::plot::{Axes, Chart, FeatureMap, Projection, Series, charts, save_gif};
-use crate::results::{Kind, Row};
-use crate::run::RunDirectory;
-use crate::train::{EpochMetrics, Snapshot, Trained};
+use crate::plot::{Axes, FeatureMap, Projection, pixmap};
+use crate::results::Row;
+use crate::run::{RunDirectory, before_write};
+use crate::train::{Snapshot, Trained};
 
-/// The two sets of samples that have feature maps.
-pub const TRAIN: &str = "train";
-pub const TEST: &str = "test";
+/// The set of samples that is shown first.
+const TEST: &str = "test";
 
-/// The two kinds of ROC curves.
-pub const VERIFICATION: &str = "verification";
-pub const OPEN_SET: &str = "open-set";
-
-const MAPS: &str = "maps";
-/// The curves of a run, which are drawn last.
-pub const CURVES: &str = "curves.png";
-
-/// Where the feature map of `set` after `epoch` is, in the directory of a run.
-pub fn map_path(run: &Path, set: &str, epoch: usize) -> PathBuf {
-    run.join(MAPS).join(format!("{set}-{epoch:03}.png"))
-}
-
-/// Where the ROC curves of `kind` are, in the directory of a run that was evaluated.
-pub fn roc_path(run: &Path, kind: &str) -> PathBuf {
-    run.join(format!("roc-{kind}.png"))
-}
-
-/// Draws everything there is to see of a run, called `title` in the pictures, into its directory.
-pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
-    let names: Vec<String> = trained.state.classes.names().map(str::to_owned).collect();
-    let Some(last) = trained.snapshots.last() else {
-        return Ok(());
-    };
+/// The feature maps of a run, called `title`, with their sets and epochs.
+pub fn maps(title: &str, trained: &Trained) -> Result<Vec<(&'static str, usize, String)>> {
     // One view for all epochs: the one that shows the last of them best. And the same axes.
+    let last = trained.snapshots.last().context("no epoch was trained")?;
     let projection = Projection::fit(&last.train.features, last.train.feature_dim);
-    let mut maps = Vec::new();
-    for snapshot in &trained.snapshots {
-        for (set, embedding) in [(TRAIN, &snapshot.train), (TEST, &snapshot.test)] {
-            let accuracy = embedding.accuracy(&embedding.predictions);
-            let epoch = snapshot.epoch;
+    let (mut maps, classes) = (Vec::new(), &trained.state.classes);
+    for set in [TEST, "train"] {
+        for snapshot in &trained.snapshots {
+            let embedding = if set == TEST {
+                &snapshot.test
+            } else {
+                &snapshot.train
+            };
+            let (epoch, accuracy) = (snapshot.epoch, embedding.accuracy(&embedding.predictions));
             let title = format!("{title}, {set}, epoch {epoch}: class accuracy {accuracy:.4}");
-            let map = feature_map(title, embedding, &names, snapshot, &projection);
+            let map = feature_map(title, embedding, classes, snapshot, &projection);
             maps.push((set, epoch, map));
         }
     }
     let axes = Axes::around(maps.iter().map(|(_, _, map)| map));
-    directory.folder(MAPS)?;
+    let draw = |(set, epoch, map): &(_, _, FeatureMap)| Ok((*set, *epoch, map.draw(&axes)?));
+    maps.iter().map(draw).collect()
+}
+
+/// Draws the feature maps of a run, called `title`, into its directory.
+pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
+    let folder = directory.folder("maps")?;
     let mut frames = Vec::new();
-    for (set, epoch, map) in &maps {
+    for (set, epoch, map) in maps(title, trained)? {
         interrupt::check()?;
-        let picture = map.draw(&axes)?;
-        picture.save_png(&map_path(directory.path(), set, *epoch))?;
-        if *set == TEST {
+        let picture = save_png(&map, &folder.join(format!("{set}-{epoch:03}.png")))?;
+        if set == TEST {
             frames.push(picture);
         }
     }
-    save_gif(&frames, &directory.path().join("features.gif"))?;
-    let picture = charts(&curves_of(&trained.state.history), (480, 360))?;
-    picture.save_png(&directory.path().join(CURVES))
+    save(&directory.path().join("features.gif"), &animation(frames)?)
 }
 
-pub fn feature_map(
+/// The map of the test samples of one snapshot, with axes of its own, as a panel of a gallery.
+pub fn panel(row: &Row, classes: &Classes, snapshot: &Snapshot) -> (FeatureMap, Vec<String>) {
+    let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
+    let name = row.loss.name().to_owned();
+    let map = feature_map(name, &snapshot.test, classes, snapshot, &projection);
+    (map, gallery_lines(row).to_vec())
+}
+
+/// The lines below the map of a loss.
+pub fn gallery_lines(row: &Row) -> [String; 3] {
+    let class = row.cell(4, |run| Some(run.scores.class));
+    let center = row.cell(4, |run| run.scores.nearest_center);
+    let neighbors = row.cell(4, |run| Some(run.scores.neighbors));
+    let precision = row.cell(4, |run| run.separation.r_precision);
+    let ratio = row.cell(1, |run| run.separation.ratio());
+    [
+        format!("class {class}"),
+        format!("nearest center {center}, k-NN {neighbors}"),
+        format!("R-precision {precision}, between/within {ratio}"),
+    ]
+}
+
+fn feature_map(
     title: String,
     embedding: &Embedding,
-    names: &[String],
+    classes: &Classes,
     snapshot: &Snapshot,
     projection: &Projection,
 ) -> FeatureMap {
@@ -80,85 +90,58 @@ pub fn feature_map(
         rows.map(|row| projection.point(row)).collect()
     };
     let is_angular = matches!(embedding.metric, KnnMetric::Cosine);
-    let centers = snapshot.centers.as_deref().unwrap_or_default();
-    let axes = match embedding.feature_dim {
-        1 => ["feature".to_owned(), String::new()],
-        2 => ["first", "second"].map(|which| format!("{which} feature")),
-        n => {
-            ["first", "second"].map(|which| format!("{which} principal component of {n} features"))
-        }
+    let axis = |which: &str| match embedding.feature_dim {
+        2 => format!("{which} feature"),
+        n => format!("{which} principal component of {n} features"),
     };
     FeatureMap {
         title,
-        axes,
+        axes: match embedding.feature_dim {
+            1 => ["feature", ""].map(str::to_owned),
+            _ => ["first", "second"].map(axis),
+        },
         points: points(&embedding.features),
         labels: embedding.labels.clone(),
-        names: names.to_vec(),
+        names: classes.names().map(str::to_owned).collect(),
         // Directions do not survive a projection.
         centers: match is_angular && embedding.feature_dim != 2 {
             true => Vec::new(),
-            false => points(centers),
+            false => points(snapshot.centers.as_deref().unwrap_or_default()),
         },
         is_angular,
     }
 }
 
-/// The curves of a run: its losses and its accuracies.
-pub fn curves_of(history: &[EpochMetrics]) -> [Chart; 2] {
-    let series = |name: &str, value: fn(&EpochMetrics) -> Option<f64>| Series {
-        name: name.to_owned(),
-        points: history
-            .iter()
-            .filter_map(|it| Some((it.epoch as f64, value(it)?)))
-            .collect(),
-    };
-    let losses = vec![series("train", |epoch| Some(epoch.train_loss))];
-    let mut accuracies = vec![
-        series("train, class", |epoch| Some(epoch.train_accuracy)),
-        series("validation, class", |epoch| Some(epoch.validation.class)),
-        series("test, class", |epoch| Some(epoch.test.class)),
-        series("test, nearest center", |epoch| epoch.test.nearest_center),
-    ];
-    accuracies.retain(|series| !series.points.is_empty());
-    [("loss", losses), ("accuracy", accuracies)].map(|(title, series)| Chart {
-        title: title.to_owned(),
-        axes: ["epoch", title].map(str::to_owned),
-        series,
-        is_roc: false,
-    })
-}
+/// A GIF that shows `frames` of one size, at least one, one after the other, the last one longest, over and over.
+fn animation(frames: Vec<Pixmap>) -> Result<Vec<u8>> {
+    /// In hundredths of a second.
+    const DELAY: u16 = 60;
+    const LAST_DELAY: u16 = 240;
+    /// Of the choice of a frame's colours: 1 is best and slowest, 30 fastest.
+    const SPEED: i32 = 10;
 
-/// The lines below the map of a loss in a gallery.
-pub fn gallery_lines(row: &Row, kind: Kind) -> Vec<String> {
-    let class = row.cell(4, |run| Some(run.scores.class));
-    let center = row.cell(4, |run| run.scores.nearest_center);
-    let neighbors = row.cell(4, |run| Some(run.scores.neighbors));
-    let mut lines = vec![
-        format!("class {class}"),
-        format!("nearest center {center}, k-NN {neighbors}"),
-    ];
-    if kind == Kind::Gallery {
-        let precision = row.cell(4, |run| run.separation.r_precision);
-        let ratio = row.cell(1, |run| run.separation.ratio());
-        lines.push(format!("R-precision {precision}, between/within {ratio}"));
+    let (width, height) = (frames[0].width() as u16, frames[0].height() as u16);
+    let mut bytes = Vec::new();
+    let mut encoder = gif::Encoder::new(&mut bytes, width, height, &[])?;
+    encoder.set_repeat(gif::Repeat::Infinite)?;
+    let last = frames.len() - 1;
+    for (index, mut picture) in frames.into_iter().enumerate() {
+        let mut frame = gif::Frame::from_rgba_speed(width, height, picture.data_mut(), SPEED);
+        frame.delay = if index == last { LAST_DELAY } else { DELAY };
+        encoder.write_frame(&frame)?;
     }
-    lines
+    drop(encoder);
+    Ok(bytes)
 }
 
-/// Draws ROC curves of `kind` into the directory of a run, and says where they are.
-pub fn draw_roc(kind: &str, series: Vec<Series>, directory: &RunDirectory) -> Result<PathBuf> {
-    let (across, up) = match kind {
-        OPEN_SET => ("unknown samples", "known samples"),
-        _ => ("pairs of two classes", "pairs of one class"),
-    };
-    let taken_for = if kind == OPEN_SET { "known" } else { "one" };
-    let path = roc_path(directory.path(), kind);
-    let chart = Chart {
-        title: String::new(),
-        axes: [across, up].map(|what| format!("{what} taken for {taken_for}")),
-        series,
-        is_roc: true,
-    };
-    charts(&[chart], (520, 540))?.save_png(&path)?;
-    Ok(path)
+/// Draws `svg` into the file `path`.
+pub fn save_png(svg: &str, path: &Path) -> Result<Pixmap> {
+    let picture = pixmap(svg)?;
+    save(path, &picture.encode_png()?)?;
+    Ok(picture)
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<()> {
+    before_write();
+    fs::write(path, bytes).with_context(|| format!("{}: cannot be written", path.display()))
 }

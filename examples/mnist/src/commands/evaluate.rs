@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::Device;
 use burn_center_loss::evaluation::{OpenSet, RetrievalConfig, RetrievalSet, RocCurve, RocPoint};
 use clap::ValueEnum;
+use serde_json::{Value, json};
 
 use crate::cli::{EvaluateArgs, Method};
 use crate::data::{Dataset, Samples, unknown_samples};
@@ -12,14 +13,15 @@ use crate::evaluate::{
 };
 use crate::job::{TRAIN, TrainingJob};
 use crate::network::Model;
-use crate::pictures::{CURVES, OPEN_SET, VERIFICATION, draw_roc};
-use crate::plot::{Series, confusion_matrix};
-use crate::report::{Part, write_report};
+use crate::report::{OPEN_SET, Part, VERIFICATION, roc_path, write_report};
 use crate::run::{self, RunDirectory};
 use crate::terminal::{columns, print};
 
 /// At most how many test samples are paired: 2000 make two million pairs.
 const PAIRED_SAMPLES: usize = 2000;
+
+/// ROC points nearer to the last one than this part of both axes are left out.
+const RESOLUTION: f64 = 1e-3;
 
 /// A run to be evaluated.
 struct Evaluation<'a> {
@@ -104,24 +106,20 @@ impl Evaluation<'_> {
             _ => ("class layer".to_owned(), test.predictions.clone()),
         };
         let confusion = Confusion::of(&test.labels, &predictions, &self.dataset.classes);
-        let width = usize::from(console::Term::stdout().size().1);
         print(format_args!(
             "{}, by {method}: accuracy {:.4} on {} test samples\n\n{}\n",
             self.title(),
             test.accuracy(&predictions),
             test.labels.len(),
-            confusion.text(width)
+            confusion.text()
         ))?;
 
         let method = self.args.method.to_possible_value();
         let method = method.expect("no method is hidden").get_name().to_owned();
-        let file = self.directory.path().join(format!("confusion-{method}"));
-        let (text, picture) = (file.with_extension("csv"), file.with_extension("png"));
-        run::write(&text, confusion.csv().as_bytes())?;
-        let names: Vec<&str> = self.dataset.classes.names().collect();
-        confusion_matrix(confusion.counts(), &names)?.save_png(&picture)?;
-        let (text, picture) = (text.display(), picture.display());
-        print(format_args!("The whole matrix: {text}, {picture}"))
+        let name = format!("confusion-{method}.csv");
+        let path = self.directory.path().join(name);
+        run::write(&path, confusion.csv().as_bytes())?;
+        print(format_args!("The whole matrix: {}", path.display()))
     }
 
     fn retrieval(&self) -> Result<()> {
@@ -164,7 +162,12 @@ impl Evaluation<'_> {
             test.metric_name(),
             verification_lines(&curve)?
         ))?;
-        self.show(VERIFICATION, vec![roc("pairs of test samples", &curve)])
+        let chart = json!({
+            "title": "Verification: are two test samples of one class?",
+            "axes": ["pairs of two classes taken for one", "pairs of one class taken for one"],
+            "series": [roc("pairs of test samples", &curve)],
+        });
+        self.show(VERIFICATION, &chart)
     }
 
     fn open_set(&self) -> Result<()> {
@@ -201,17 +204,18 @@ impl Evaluation<'_> {
             columns(&cells)
         ))?;
         let curve = |(score, result): &(&str, OpenSet)| roc(score, result.detection());
-        self.show(OPEN_SET, found.iter().map(curve).collect())
+        let chart = json!({
+            "title": "Open set: is a sample of a class that was trained?",
+            "axes": ["unknown samples taken for known", "known samples taken for known"],
+            "series": Vec::from_iter(found.iter().map(curve)),
+        });
+        self.show(OPEN_SET, &chart)
     }
 
-    /// Draws `curves` into the directory of the run, writes its report anew, and says where both are.
-    fn show(&self, kind: &str, curves: Vec<Series>) -> Result<()> {
-        let path = draw_roc(kind, curves, &self.directory)?;
-        print(format_args!("Curve: {}", path.display()))?;
+    /// Adds the ROC curves of `kind` to the run and its report, and says where that is.
+    fn show(&self, kind: &str, chart: &Value) -> Result<()> {
         let run = self.directory.path().to_owned();
-        if !run.join(CURVES).exists() {
-            return Ok(());
-        }
+        run::write_json(&roc_path(&run, kind), chart)?;
         let trained = self.job.trained(&self.dataset, &self.directory)?;
         let job = self.job.clone();
         let part = Part { job, trained, run };
@@ -220,10 +224,12 @@ impl Evaluation<'_> {
     }
 }
 
-fn roc(name: &str, curve: &RocCurve) -> Series {
-    let point = |point: RocPoint| (point.false_accept_rate, point.true_accept_rate);
-    Series {
-        name: format!("{name}, AUC {:.4}", curve.auc()),
-        points: curve.points().map(point).collect(),
-    }
+/// The curve as a line of a chart, with the points that can be told apart, and the last one.
+fn roc(name: &str, curve: &RocCurve) -> Value {
+    let point = |point: RocPoint| [point.false_accept_rate, point.true_accept_rate];
+    let all = Vec::from_iter(curve.points().map(point));
+    let mut points = all.clone();
+    points.dedup_by(|next, last| (0..2).all(|axis| (next[axis] - last[axis]).abs() < RESOLUTION));
+    points.extend(all.last());
+    json!({ "name": format!("{name}, AUC {:.4}", curve.auc()), "points": points })
 }

@@ -1,11 +1,9 @@
-//! The pictures: feature maps, galleries of them, charts of lines, and confusion matrices.
+//! The pictures: feature maps, and galleries of them.
 
-mod canvas;
-mod chart;
 mod feature_map;
 mod projection;
+mod svg;
 
-pub use canvas::save_gif;
-pub use chart::{Chart, Series, charts, confusion_matrix};
 pub use feature_map::{Axes, FeatureMap, gallery};
 pub use projection::Projection;
+pub use svg::{DAY, NAMES, NIGHT, pixmap};

@@ -12,67 +12,66 @@ impl Projection {
     ///
     /// One dimension is laid along the horizontal axis.
     pub fn fit(features: &[f32], feature_dim: usize) -> Self {
-        let mut mean = vec![0.0; feature_dim];
+        let unit = |axis| Vec::from_iter((0..feature_dim).map(|index| f64::from(index == axis)));
+        let mut axes = [0, 1].map(unit);
         if feature_dim <= 2 {
-            let unit = |axis| Vec::from_iter((0..feature_dim).map(|i| f64::from(i == axis)));
-            let axes = [0, 1].map(unit);
+            let mean = vec![0.0; feature_dim];
             return Self { mean, axes };
         }
-        let count = (features.len() / feature_dim).max(1) as f64;
-        for (index, &value) in features.iter().enumerate() {
-            mean[index % feature_dim] += f64::from(value) / count;
-        }
         let rows = features.chunks_exact(feature_dim);
-        let mut rows: Vec<Vec<f64>> = rows.map(|row| centered(row, &mean)).collect();
-        let axes = [0, 1].map(|_| {
-            let axis = leading_direction(&rows, feature_dim);
-            for row in &mut rows {
-                let part = dot(row, &axis);
-                add(row, -part, &axis);
+        let column = |index| rows.clone().map(move |row| f64::from(row[index]));
+        let columns = (0..feature_dim).map(|index| Vec::from_iter(column(index)));
+        let mut columns = Vec::from_iter(columns);
+        let sum = |column: &Vec<f64>| column.iter().sum::<f64>();
+        let mean = Vec::from_iter(
+            columns
+                .iter()
+                .map(|column| sum(column) / column.len() as f64),
+        );
+        for (column, mean) in columns.iter_mut().zip(&mean) {
+            column.iter_mut().for_each(|value| *value -= mean);
+        }
+        let line = |one: &Vec<f64>| Vec::from_iter(columns.iter().map(|other| dot(one, other)));
+        let mut covariance = Vec::from_iter(columns.iter().map(line));
+        for axis in &mut axes {
+            let variance = turn_to_widest(axis, &covariance);
+            for (line, one) in covariance.iter_mut().zip(&*axis) {
+                let values = line.iter_mut().zip(&*axis);
+                values.for_each(|(value, other)| *value -= variance * one * other);
             }
-            axis
-        });
+        }
         Self { mean, axes }
     }
 
     /// The point of one feature vector.
-    pub fn point(&self, feature: &[f32]) -> (f64, f64) {
-        let centered = centered(feature, &self.mean);
-        (dot(&centered, &self.axes[0]), dot(&centered, &self.axes[1]))
+    pub fn point(&self, feature: &[f32]) -> [f64; 2] {
+        let values = feature.iter().zip(&self.mean);
+        let centered = Vec::from_iter(values.map(|(&value, mean)| f64::from(value) - mean));
+        [0, 1].map(|axis| dot(&centered, &self.axes[axis]))
     }
 }
 
-/// The direction in which `rows` of mean zero are widest, by power iteration; its largest component is positive.
-fn leading_direction(rows: &[Vec<f64>], feature_dim: usize) -> Vec<f64> {
+/// Turns `axis` to the widest direction, by power iteration, and returns the eigenvalue. The largest component is positive.
+fn turn_to_widest(axis: &mut Vec<f64>, covariance: &[Vec<f64>]) -> f64 {
     const ROUNDS: usize = 200;
     // No special direction, so that it is at right angles to none of the likely ones.
-    let start = |index| 1.0 + f64::sin(index as f64) / 2.0;
-    let mut direction: Vec<f64> = (0..feature_dim).map(start).collect();
+    *axis = (0..covariance.len())
+        .map(|index| 1.0 + f64::sin(index as f64) / 2.0)
+        .collect();
+    let mut variance = 0.0;
     for _ in 0..ROUNDS {
-        let mut image = vec![0.0; feature_dim];
-        for row in rows {
-            add(&mut image, dot(row, &direction), row);
+        let image = Vec::from_iter(covariance.iter().map(|line| dot(line, axis)));
+        variance = dot(&image, &image).sqrt();
+        let largest = image
+            .iter()
+            .copied()
+            .max_by(|one, other| one.abs().total_cmp(&other.abs()));
+        if variance > 0.0 {
+            let length = variance.copysign(largest.unwrap_or(1.0));
+            *axis = image.iter().map(|value| value / length).collect();
         }
-        let norm = dot(&image, &image).sqrt();
-        if norm == 0.0 {
-            break;
-        }
-        direction = image.iter().map(|value| value / norm).collect();
     }
-    let values = direction.iter().copied();
-    let largest = values.max_by(|left, right| left.abs().total_cmp(&right.abs()));
-    let sign = largest.unwrap_or(1.0).signum();
-    direction.iter().map(|value| sign * value).collect()
-}
-
-fn centered(row: &[f32], mean: &[f64]) -> Vec<f64> {
-    let values = row.iter().copied().map(f64::from).zip(mean);
-    values.map(|(value, mean)| value - mean).collect()
-}
-
-fn add(sum: &mut [f64], factor: f64, row: &[f64]) {
-    let values = sum.iter_mut().zip(row);
-    values.for_each(|(sum, value)| *sum += factor * value);
+    variance
 }
 
 fn dot(left: &[f64], right: &[f64]) -> f64 {
@@ -87,8 +86,8 @@ mod tests {
     #[test]
     fn two_dimensions_stay_as_they_are_and_one_lies_flat() {
         let projection = Projection::fit(&[1.0, 2.0, 3.0, 5.0], 2);
-        assert_eq!(projection.point(&[3.0, -5.0]), (3.0, -5.0));
-        assert_eq!(Projection::fit(&[1.0, 2.0], 1).point(&[3.0]), (3.0, 0.0));
+        assert_eq!(projection.point(&[3.0, -5.0]), [3.0, -5.0]);
+        assert_eq!(Projection::fit(&[1.0, 2.0], 1).point(&[3.0]), [3.0, 0.0]);
     }
 
     #[test]
@@ -100,8 +99,8 @@ mod tests {
             features.extend([2.0 * (t * 1.3).sin(), 0.01 * (t * 2.1).cos(), 7.0 + t]);
         }
         let projection = Projection::fit(&features, 3);
-        let (x, y) = projection.point(&[1.0, 0.0, 9.0]);
-        let (x0, y0) = projection.point(&[0.0, 0.0, 7.0]);
+        let [x, y] = projection.point(&[1.0, 0.0, 9.0]);
+        let [x0, y0] = projection.point(&[0.0, 0.0, 7.0]);
         assert!((x - x0 - 2.0).abs() < 0.1, "{x} {x0}");
         assert!((y - y0 - 1.0).abs() < 0.1, "{y} {y0}");
     }

@@ -63,8 +63,15 @@ fn verification_pairs_the_test_samples_and_draws_a_curve() {
         "Report: ",
     ];
     assert_parts(&printed, &parts);
-    let picture = fs::read(scene.out().join("cosface/roc-verification.png")).unwrap();
-    assert!(picture.starts_with(b"\x89PNG"));
+    let curve = json(&scene.out().join("cosface/roc-verification.json"));
+    let points = curve["series"][0]["points"].as_array().unwrap();
+    assert_eq!(
+        (&points[0], &points[points.len() - 1]),
+        (
+            &serde_json::json!([0.0, 0.0]),
+            &serde_json::json!([1.0, 1.0])
+        )
+    );
     let report = fs::read_to_string(scene.out().join("cosface/report.html")).unwrap();
     assert_parts(&report, &["Verification: "]);
     let fault = scene.run(&[&evaluate[..], &["--k", "3"]].concat()).fault();
@@ -89,7 +96,8 @@ fn classes_that_were_left_out_are_the_unknown() {
         "k-th neighbor",
     ];
     assert_parts(&printed, &parts);
-    assert!(scene.out().join("joint/roc-open-set.png").is_file());
+    let curves = json(&scene.out().join("joint/roc-open-set.json"));
+    assert_eq!(curves["series"].as_array().unwrap().len(), 4);
     let report = fs::read_to_string(scene.out().join("joint/report.html")).unwrap();
     assert_parts(&report, &["Open set: "]);
 }
