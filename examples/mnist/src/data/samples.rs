@@ -60,8 +60,8 @@ impl Samples {
         Ok(samples.redrawn(files.transpose, factor))
     }
 
-    /// The images with rows and columns exchanged if `transpose`, and with the mean of every square of `factor` x `factor`
-    /// pixels for a pixel. What is left at the lower and right edge is cut off.
+    /// The images with rows and columns exchanged if `transpose`, and with the mean of every square of `factor` x
+    /// `factor` pixels for a pixel. What is left at the lower and right edge is cut off.
     fn redrawn(mut self, transpose: bool, factor: usize) -> Self {
         let [height, width] = self.size;
         // How far the next row and the next column are.
@@ -86,8 +86,8 @@ impl Samples {
         self
     }
 
-    /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes, both in an order
-    /// that is the same in all runs.
+    /// The samples of `known` classes, with the numbers of their classes, and the others of `all` classes, both in an
+    /// order that is the same in all runs.
     pub fn parted(&self, all: &Classes, known: &Classes) -> Result<[Self; 2]> {
         let foreign = |&label: &u8| all.number(label).is_none();
         if let Some(index) = self.labels.iter().position(foreign) {

@@ -1,5 +1,6 @@
-//! Measures of features. Of pairs of samples: are they of one class, and how far are they apart, by the metric of their loss?
-//! And is a sample of a class that was trained? Every way of predicting a class has a score that says how surely it is.
+//! Measures of features. Of pairs of samples: are they of one class, and how far are they apart, by the metric of their
+//! loss? And is a sample of a class that was trained? Every way of predicting a class has a score that says how surely
+//! it is.
 
 use std::fmt::Write;
 
@@ -91,8 +92,9 @@ impl Separation {
     }
 }
 
-/// How known samples are told from unknown ones by all scores that `model` has: the probability of the predicted class and
-/// the largest score of a class, by the class layer; the nearest center; the `k`-th nearest of the third set, the references.
+/// How known samples are told from unknown ones by all scores that `model` has: the probability of the predicted class
+/// and the largest score of a class, by the class layer; the nearest center; the `k`-th nearest of the third set, the
+/// references.
 pub fn detections(
     model: &Model,
     sets: [&Samples; 3],

@@ -30,8 +30,8 @@ pub struct Pass {
 }
 
 impl Pass {
-    /// Takes images of `size` through `layers`. `pixels` are `[images, height + 4, width + 4]`, with zeros around each image;
-    /// `parameters` are the weights `[outputs, inputs, side, side]` and the biases of one layer after the other.
+    /// Takes images of `size` through `layers`. `pixels` are `[images, height + 4, width + 4]`, with zeros around each
+    /// image; `parameters` are the weights `[outputs, inputs, side, side]` and the biases of one layer after the other.
     pub fn forward(
         layers: Vec<Layer>,
         parameters: &[f32],

@@ -1,14 +1,14 @@
 //! Maps of a few images in memory, their convolutions, and what happens to them in between.
 //!
-//! The zeros behind a row pad it on the right and the next one on the left. So the inputs of an output pixel are five runs
-//! of memory, one for each row of the kernel, and a convolution is five matrix products over the maps as they lie.
+//! The zeros behind a row pad it on the right and the next one on the left. So the inputs of an output pixel are five
+//! runs of memory, one for each row of the kernel, and a convolution is five matrix products over the maps as they lie.
 
 use gemm::Parallelism;
 
 use super::kernel::{NEGATIVE_SLOPE, REACH, SIDE};
 
-/// Maps of some images, in memory as `[height, images, width + 2, channels]`. The two pixels behind each row are zeros, and
-/// two more are in front of the first row and behind the last one.
+/// Maps of some images, in memory as `[height, images, width + 2, channels]`. The two pixels behind each row are zeros,
+/// and two more are in front of the first row and behind the last one.
 #[derive(Debug)]
 pub struct Maps {
     images: usize,
@@ -94,8 +94,8 @@ impl Maps {
         maps
     }
 
-    /// The pixels that each row of a kernel of `side` rows connects: the first one of the inputs, that of the outputs, and
-    /// how many. There are none if the row lies outside of the maps everywhere.
+    /// The pixels that each row of a kernel of `side` rows connects: the first one of the inputs, that of the outputs,
+    /// and how many. There are none if the row lies outside of the maps everywhere.
     fn spans(&self, side: usize) -> impl Iterator<Item = [usize; 3]> {
         let (reach, row) = (side / 2, self.images * (self.width + REACH));
         (0..side).map(move |above| {
@@ -143,8 +143,8 @@ impl Maps {
         weights
     }
 
-    /// Where every pixel of the pooled maps is, and the four pixels that are pooled there. A row or column that is left over
-    /// goes nowhere.
+    /// Where every pixel of the pooled maps is, and the four pixels that are pooled there. A row or column that is left
+    /// over goes nowhere.
     fn fours(&self) -> impl Iterator<Item = (usize, [usize; 4])> + use<> {
         let (images, row, channels, half) = (
             self.images,
@@ -214,8 +214,8 @@ impl Maps {
         }
     }
 
-    /// Turns the gradient of `outputs`, which [`activate`](Self::activate) made, into that of its sums and returns that of the
-    /// biases.
+    /// Turns the gradient of `outputs`, which [`activate`](Self::activate) made, into that of its sums and returns that
+    /// of the biases.
     pub fn deactivate(&mut self, outputs: &Self) -> Vec<f32> {
         let (row, mut biases) = (self.row(), vec![0.0; self.channels]);
         for start in self.starts() {
@@ -236,8 +236,8 @@ fn slope(sum: f32) -> f32 {
     if sum >= 0.0 { 1.0 } else { NEGATIVE_SLOPE }
 }
 
-/// Adds to `sums` `[rows, columns]` the product of a matrix `[rows, depth]` with the given strides, which may overlap, and
-/// `right` `[depth, columns]`. What lies behind them is left as it is.
+/// Adds to `sums` `[rows, columns]` the product of a matrix `[rows, depth]` with the given strides, which may overlap,
+/// and `right` `[depth, columns]`. What lies behind them is left as it is.
 #[allow(unsafe_code)]
 fn multiply(
     sums: &mut [f32],

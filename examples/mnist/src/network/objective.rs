@@ -30,9 +30,9 @@ pub struct Softmax {
 }
 
 impl Objective {
-    /// The loss of a batch, `[1]`, and the scores of the classes without a margin, `[batch_size, num_classes]`, of the same
-    /// pass. Moves centers, statistics and schedules, where there are any. With `plain_softmax`, a loss over angles is
-    /// softmax over products with its class vectors instead.
+    /// The loss of a batch, `[1]`, and the scores of the classes without a margin, `[batch_size, num_classes]`, of the
+    /// same pass. Moves centers, statistics and schedules, where there are any. With `plain_softmax`, a loss over
+    /// angles is softmax over products with its class vectors instead.
     pub fn forward(
         &self,
         features: Tensor<2>,
