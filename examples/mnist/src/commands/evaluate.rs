@@ -233,3 +233,19 @@ fn roc(name: &str, curve: &RocCurve) -> Value {
     points.extend(all.last());
     json!({ "name": format!("{name}, AUC {:.4}", curve.auc()), "points": points })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_both_ends() {
+        let scores = Vec::from_iter((0..20_000).map(f64::from));
+        let same = Vec::from_iter((0..20_000).map(|index| index % 2 == 0));
+        let line = roc("pairs", &RocCurve::new(&scores, &same).unwrap());
+        let points = line["points"].as_array().unwrap();
+        assert!(points.len() < 1200, "{}", points.len());
+        let ends = [&points[0], &points[points.len() - 1]];
+        assert_eq!(ends, [&json!([0.0, 0.0]), &json!([1.0, 1.0])]);
+    }
+}
