@@ -8,7 +8,7 @@ use burn_center_loss::KnnMetric;
 use crate::evaluate::Embedding;
 use crate::interrupt;
 use crate::plot::{Axes, Chart, FeatureMap, Projection, Series, charts, save_gif};
-use crate::results::{Kind, Row};
+use crate::results::Row;
 use crate::run::RunDirectory;
 use crate::train::{EpochMetrics, Snapshot, Trained};
 
@@ -129,20 +129,17 @@ pub fn curves_of(history: &[EpochMetrics]) -> [Chart; 2] {
 }
 
 /// The lines below the map of a loss in a gallery.
-pub fn gallery_lines(row: &Row, kind: Kind) -> Vec<String> {
+pub fn gallery_lines(row: &Row) -> Vec<String> {
     let class = row.cell(4, |run| Some(run.scores.class));
     let center = row.cell(4, |run| run.scores.nearest_center);
     let neighbors = row.cell(4, |run| Some(run.scores.neighbors));
-    let mut lines = vec![
+    let precision = row.cell(4, |run| run.separation.r_precision);
+    let ratio = row.cell(1, |run| run.separation.ratio());
+    vec![
         format!("class {class}"),
         format!("nearest center {center}, k-NN {neighbors}"),
-    ];
-    if kind == Kind::Gallery {
-        let precision = row.cell(4, |run| run.separation.r_precision);
-        let ratio = row.cell(1, |run| run.separation.ratio());
-        lines.push(format!("R-precision {precision}, between/within {ratio}"));
-    }
-    lines
+        format!("R-precision {precision}, between/within {ratio}"),
+    ]
 }
 
 /// Draws ROC curves of `kind` into the directory of a run, and says where they are.

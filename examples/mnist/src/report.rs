@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::data::Source;
-use crate::job::TrainingJob;
 use crate::pictures::{
     CURVES, OPEN_SET, TEST, TRAIN, VERIFICATION, curves_of, feature_map, gallery_lines, map_path,
     roc_path,
@@ -19,7 +18,7 @@ use crate::plot::{Projection, gallery};
 use crate::recipe::{Changes, value};
 use crate::results::{Row, Table};
 use crate::run::{RunDirectory, write};
-use crate::train::Trained;
+use crate::train::{Trained, TrainingJob};
 
 const TEMPLATE: &str = include_str!("report.html");
 
@@ -72,11 +71,11 @@ pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> 
     let mut panels = Vec::new();
     for row in &table.rows {
         let part = parts.iter().find(|part| part.job.recipe.loss == row.loss);
-        if let Some((_, snapshot)) = part.and_then(|part| table.select.of(&part.trained)) {
+        if let Some(snapshot) = part.and_then(|part| part.trained.snapshots.last()) {
             let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
             let name = row.loss.name().to_owned();
             let map = feature_map(name, &snapshot.test, &names, snapshot, &projection);
-            panels.push((map, gallery_lines(row, table.kind)));
+            panels.push((map, gallery_lines(row)));
         }
     }
     gallery(&panels)?.save_png(&directory.path().join("gallery.png"))
@@ -124,7 +123,7 @@ fn map_figure(part: &Part, table: Option<&Table>) -> Result<String> {
     let of_loss = |row: &&Row| row.loss == part.job.recipe.loss;
     let lines = table.and_then(|table| {
         let row = table.rows.iter().find(of_loss)?;
-        Some(gallery_lines(row, table.kind).join("<br>"))
+        Some(gallery_lines(row).join("<br>"))
     });
     let lines = lines.unwrap_or_default();
     Ok(format!(

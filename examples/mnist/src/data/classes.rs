@@ -22,23 +22,12 @@ pub struct Classes(Vec<Class>);
 impl Classes {
     /// A class for each label that occurs in `labels`. `mapping` is EMNIST's file of names, if there is one.
     pub fn of(labels: &[u8], mapping: Option<&Path>) -> Result<Self> {
-        Self::named(
-            (0..=u8::MAX).filter(|label| labels.contains(label)),
-            mapping,
-        )
-    }
-
-    /// The classes with the labels from 0 on, with samples or without.
-    pub fn counted(num_classes: usize, mapping: Option<&Path>) -> Result<Self> {
-        Self::named((0..=u8::MAX).take(num_classes), mapping)
-    }
-
-    fn named(labels: impl Iterator<Item = u8>, mapping: Option<&Path>) -> Result<Self> {
         let mut names = mapping.map(read_mapping).transpose()?.unwrap_or_default();
         let class = |label: u8| Class {
             name: names.remove(&label).unwrap_or_else(|| label.to_string()),
             label,
         };
+        let labels = (0..=u8::MAX).filter(|label| labels.contains(label));
         Ok(Self(labels.map(class).collect()))
     }
 
@@ -124,12 +113,6 @@ mod tests {
         );
         let letters = Vec::from_iter(1..=26);
         assert_eq!(Classes::of(&letters, None).unwrap().len(), 26);
-    }
-
-    #[test]
-    fn classes_that_were_counted_need_no_samples() {
-        assert_eq!(names(&Classes::counted(3, None).unwrap()), ["0", "1", "2"]);
-        assert_eq!(Classes::counted(256, None).unwrap().len(), 256);
     }
 
     #[test]

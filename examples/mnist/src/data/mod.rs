@@ -29,8 +29,7 @@ pub struct Dataset {
 impl Dataset {
     /// Reads the four files of `source`.
     ///
-    /// The classes are the labels of the training file, or with `--num-classes` those from 0 on, with samples or without.
-    /// Those of `--unknown-classes` are left out. Which samples are in which set depends on the files and the sizes alone,
+    /// The classes are the labels of the training file but those of `--unknown-classes`. Which samples are in which set depends on the files and the sizes alone,
     /// so that runs of different seeds are measured on the same samples.
     pub fn load(source: &Source, recipe: &Recipe) -> Result<Self> {
         let sets = [Set::Train, Set::Test];
@@ -39,10 +38,7 @@ impl Dataset {
         let (train, test) = (read(Set::Train)?, read(Set::Test)?);
         ensure_size(test.image_size(), train.image_size()).context("--data-dir: test files")?;
         let mapping = files.mapping();
-        let all = match recipe.num_classes {
-            Some(num_classes) => Classes::counted(num_classes, mapping.as_deref())?,
-            None => Classes::of(train.labels(), mapping.as_deref())?,
-        };
+        let all = Classes::of(train.labels(), mapping.as_deref())?;
         ensure!(
             all.len() > 1,
             "--data-dir: all labels are {all}, but a network needs at least two classes"
@@ -131,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_seed_leaves_other_classes_out() {
-        let classes = Classes::counted(10, None).unwrap();
+        let classes = Classes::of(&Vec::from_iter(0..10), None).unwrap();
         let draw = |seed| random_unknown_classes(&classes, 6, seed);
         let splits: Vec<_> = (0..5).map(draw).collect();
         assert!(splits.iter().all(|split| split.len() == 4));

@@ -363,7 +363,7 @@ mod tests {
 
     #[test]
     fn known_classes_are_numbered_anew_and_unknown_samples_are_kept() {
-        let all = Classes::counted(4, None).unwrap();
+        let all = Classes::of(&[0, 1, 2, 3], None).unwrap();
         let classes = all.without(&[1, 2]).unwrap();
         let [known, unknown] = samples(vec![3, 0, 1, 3]).parted(&all, &classes).unwrap();
         assert_eq!(known.labels, [1, 0, 1]);
@@ -372,7 +372,7 @@ mod tests {
 
     #[test]
     fn a_label_beyond_the_classes_is_an_error() {
-        let classes = Classes::counted(3, None).unwrap();
+        let classes = Classes::of(&[0, 1, 2], None).unwrap();
         let fault = samples(vec![1, 10]).parted(&classes, &classes);
         assert_eq!(
             fault.map(|_| ()).unwrap_err().to_string(),

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_matrix_that_fits_is_shown_whole() {
-        let classes = Classes::counted(3, None).unwrap();
+        let classes = Classes::of(&[0, 1, 2], None).unwrap();
         let expected = "\
 predicted:   0   1   2
 label 0      2   1   0
@@ -95,7 +95,7 @@ label 2      2   0   0";
 
     #[test]
     fn beyond_the_terminal_accuracies_and_mistakes_are_shown() {
-        let classes = Classes::counted(4, None).unwrap();
+        let classes = Classes::of(&[0, 1, 2, 3], None).unwrap();
         let expected = "\
 class   accuracy   samples   taken for   times
 0         0.6667         3           1       1
@@ -107,7 +107,7 @@ class   accuracy   samples   taken for   times
 
     #[test]
     fn the_file_has_the_names_and_the_counts() {
-        let classes = Classes::counted(3, None).unwrap();
+        let classes = Classes::of(&[0, 1, 2], None).unwrap();
         let expected = "label,0,1,2\n0,2,1,0\n1,0,1,0\n2,2,0,0\n";
         assert_eq!(confusion(&classes).csv(), expected);
         assert_eq!(quoted("a,\"b\""), "\"a,\"\"b\"\"\"");

@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
-use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
 
@@ -22,8 +22,6 @@ pub struct LeNetPlusPlusConfig {
     pub bias: bool,
     /// Whether there is batch normalisation behind the feature layer.
     pub feature_norm: bool,
-    /// `None` is Burn's default.
-    pub initializer: Option<Initializer>,
 }
 
 /// The network of Wen et al.'s MNIST experiment.
@@ -51,10 +49,6 @@ impl LeNetPlusPlusConfig {
             .product();
         let feature =
             LinearConfig::new(CHANNELS[2] * pooled, self.feature_dim).with_bias(self.bias);
-        let feature = match &self.initializer {
-            Some(initializer) => feature.with_initializer(initializer.clone()),
-            None => feature,
-        };
         LeNetPlusPlus {
             blocks: blocks
                 .map(|(input, output)| self.block(input, output, device))
@@ -66,13 +60,9 @@ impl LeNetPlusPlusConfig {
 
     fn block(&self, input: usize, output: usize, device: &Device) -> Block {
         let convolution = |input: usize| {
-            let config = Conv2dConfig::new([input, output], [SIDE; 2])
-                .with_padding(PaddingConfig2d::Explicit(REACH, REACH, REACH, REACH));
-            let config = match &self.initializer {
-                Some(initializer) => config.with_initializer(initializer.clone()),
-                None => config,
-            };
-            config.init(device)
+            Conv2dConfig::new([input, output], [SIDE; 2])
+                .with_padding(PaddingConfig2d::Explicit(REACH, REACH, REACH, REACH))
+                .init(device)
         };
         Block {
             convolutions: [input, output].map(convolution),
@@ -167,7 +157,6 @@ mod tests {
                 feature_dim,
                 bias: true,
                 feature_norm: true,
-                initializer: None,
             };
             let [height, width] = image_size;
             let images = Tensor::zeros([3, 1, height, width], &device);
@@ -189,7 +178,6 @@ mod tests {
                 feature_dim: 2,
                 bias: true,
                 feature_norm: false,
-                initializer: None,
             };
             let network = config.init(&device);
             let [height, width] = image_size;

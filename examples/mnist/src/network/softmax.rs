@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::module::{Module, Param};
 use burn::nn::loss::{CrossEntropyLoss, CrossEntropyLossConfig};
-use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor};
 use burn_center_loss::{CenterLoss, CenterLossConfig};
 
@@ -12,8 +12,6 @@ pub struct SoftmaxConfig {
     /// The number of classes and the number of features.
     pub size: [usize; 2],
     pub bias: bool,
-    /// `None` is Burn's default.
-    pub initializer: Option<Initializer>,
     /// In place of random ones, a row for each class.
     pub class_vectors: Option<Tensor<2>>,
     pub center_loss: Option<CenterLossConfig>,
@@ -33,12 +31,9 @@ pub struct Softmax {
 impl SoftmaxConfig {
     pub fn init(&self, device: &Device) -> Result<Softmax> {
         let [num_classes, feature_dim] = self.size;
-        let class = LinearConfig::new(feature_dim, num_classes).with_bias(self.bias);
-        let class = match &self.initializer {
-            Some(initializer) => class.with_initializer(initializer.clone()),
-            None => class,
-        };
-        let mut class = class.init(device);
+        let mut class = LinearConfig::new(feature_dim, num_classes)
+            .with_bias(self.bias)
+            .init(device);
         if let Some(vectors) = &self.class_vectors {
             // In order in memory, as a checkpoint brings it back: products of other orders are rounded differently.
             let weight = vectors.clone().transpose().into_data();
