@@ -39,6 +39,11 @@ impl Row {
     }
 }
 
+/// Mean and spread of a value, as a cell of a row.
+fn mean(digits: usize, value: impl Fn(&Outcome) -> Option<f64>) -> impl Fn(&Row) -> String {
+    move |row| row.cell(digits, &value)
+}
+
 /// The rows, in the order in which the losses are trained.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Table {
@@ -78,34 +83,24 @@ impl Table {
             }
         };
         add("loss", &|row| row.loss.name());
-        let class = |row: &Row| row.cell(4, |run| Some(run.scores.class));
+        let class = mean(4, |run| Some(run.scores.class));
         if self.open_set {
             add("features", &|row| row.feature_dim.to_string());
             add("accuracy", &class);
             let runs = self.rows.iter().flat_map(|row| &row.runs);
             let scores: BTreeSet<&str> = runs.flat_map(|run| run.auroc.keys().copied()).collect();
             for score in scores {
-                add(score, &|row| {
-                    row.cell(4, |run| run.auroc.get(score).copied())
-                });
+                add(score, &mean(4, |run| run.auroc.get(score).copied()));
             }
             return cells;
         }
         add("images", &|row| row.runs[0].images.to_string());
         add("class", &class);
-        add("nearest center", &|row| {
-            row.cell(4, |run| run.scores.nearest_center)
-        });
+        add("nearest center", &mean(4, |run| run.scores.nearest_center));
         let neighbors = format!("k-NN of {}", self.references);
-        add(&neighbors, &|row| {
-            row.cell(4, |run| Some(run.scores.neighbors))
-        });
-        add("R-precision", &|row| {
-            row.cell(4, |run| run.separation.r_precision)
-        });
-        add("between / within", &|row| {
-            row.cell(1, |run| run.separation.ratio())
-        });
+        add(&neighbors, &mean(4, |run| Some(run.scores.neighbors)));
+        add("R-precision", &mean(4, |run| run.separation.r_precision));
+        add("between / within", &mean(1, |run| run.separation.ratio()));
         cells
     }
 

@@ -64,14 +64,15 @@ pub fn open_set(args: &OpenSetArgs) -> Result<()> {
             known < count,
             "--known is {known}: it must be below the number of classes, {count}"
         );
+        let on_split = |recipe: &Recipe, feature_dim| Recipe {
+            feature_dim,
+            unknown_classes: random_unknown_classes(&classes, known, recipe.seed),
+            ..recipe.clone()
+        };
         let mut recipes = Vec::new();
         for split in splits.chunks(losses.len()) {
             for &feature_dim in &args.feature_dims {
-                recipes.extend(split.iter().map(|recipe| Recipe {
-                    feature_dim,
-                    unknown_classes: random_unknown_classes(&classes, known, recipe.seed),
-                    ..recipe.clone()
-                }));
+                recipes.extend(split.iter().map(|recipe| on_split(recipe, feature_dim)));
             }
         }
         Ok(recipes)
@@ -102,9 +103,8 @@ fn run(
     let chosen = args.device.open()?;
     let (comparison, directory): (Comparison, _) = match &args.resume {
         Some(path) => {
-            let more_epochs = args.recipe.is_given("epochs");
             ensure!(
-                !more_epochs,
+                !args.recipe.is_given("epochs"),
                 "--epochs: only a single run, of `{TRAIN}`, can get more epochs"
             );
             let directory = RunDirectory::resume(path)?;
@@ -156,17 +156,13 @@ impl Comparison {
         };
         let mut shown: Vec<Part> = Vec::new();
         for (recipe, number) in self.recipes.iter().zip(1..) {
-            let name = |loss: Loss| match open_set {
-                true => format!(
-                    "{}-{}-features-seed-{}",
-                    loss.name(),
-                    recipe.feature_dim,
-                    recipe.seed
-                ),
-                false => format!("{}-seed-{}", loss.name(), recipe.seed),
+            let features = match open_set {
+                true => format!("-{}-features", recipe.feature_dim),
+                false => String::new(),
             };
-            let part = directory.run(&name(recipe.loss))?;
-            let joint = directory.path().join(name(Loss::Joint));
+            let name = |loss: Loss| format!("{}{features}-seed-{}", loss.name(), recipe.seed);
+            let (title, joint) = (name(recipe.loss), name(Loss::Joint));
+            let part = directory.run(&title)?;
             let job = TrainingJob {
                 provenance: Provenance {
                     command: TRAIN.to_owned(),
@@ -175,16 +171,13 @@ impl Comparison {
                 recipe: recipe.clone(),
                 image_size: self.image_size,
                 start: match recipe.loss {
-                    Loss::Center => Some(joint.canonicalize()?),
+                    Loss::Center => Some(directory.path().join(joint).canonicalize()?),
                     _ => None,
                 },
             };
             part.record(&job)?;
             let count = self.recipes.len();
-            terminal::note(format_args!(
-                "run {number} of {count}: {}",
-                name(recipe.loss)
-            ));
+            terminal::note(format_args!("run {number} of {count}: {title}"));
             let dataset = job.dataset(&source)?;
             let trained = job.train(&dataset, device, &part)?;
             pictures::draw(&recipe.loss.name(), &trained, &part)?;

@@ -33,72 +33,6 @@ pub enum Loss {
 
 use Loss::*;
 
-/// Options that not every loss has, as fields of [`Recipe`](super::Recipe), and the losses that have them.
-const OPTIONS: [(&str, &[Loss]); 10] = [
-    ("lambda", &[Joint, Center, DistanceSoftmax]),
-    ("lambda_warmup", &[Joint, DistanceSoftmax]),
-    ("alpha", &[Joint]),
-    ("update_rule", &[Joint]),
-    (
-        "class_balance",
-        &[
-            Joint,
-            Center,
-            DistanceSoftmax,
-            NormalizedSoftmax,
-            Cosface,
-            Arcface,
-            Sphereface,
-            Adaface,
-        ],
-    ),
-    (
-        "scale",
-        &[
-            DistanceSoftmax,
-            NormalizedSoftmax,
-            Cosface,
-            Arcface,
-            Sphereface,
-            Adaface,
-            ProxyAnchor,
-        ],
-    ),
-    (
-        "margin",
-        &[
-            DistanceSoftmax,
-            Cosface,
-            Arcface,
-            Sphereface,
-            Adaface,
-            ProxyAnchor,
-        ],
-    ),
-    (
-        "margin_warmup",
-        &[DistanceSoftmax, Cosface, Arcface, Adaface],
-    ),
-    (
-        "softmax_start",
-        &[NormalizedSoftmax, Cosface, Arcface, Sphereface, Adaface],
-    ),
-    (
-        "class_rate",
-        &[
-            Softmax,
-            Joint,
-            DistanceSoftmax,
-            NormalizedSoftmax,
-            Cosface,
-            Arcface,
-            Sphereface,
-            Adaface,
-            ProxyAnchor,
-        ],
-    ),
-];
-
 impl Loss {
     /// The loss in the words of the command line.
     pub fn name(self) -> String {
@@ -113,8 +47,18 @@ impl Loss {
 
     /// Whether `option`, a field of [`Recipe`](super::Recipe), changes anything about this loss.
     pub fn has(self, option: &str) -> bool {
-        let losses = OPTIONS.iter().find(|(name, _)| *name == option);
-        losses.is_none_or(|(_, losses)| losses.contains(&self))
+        match option {
+            "lambda" => matches!(self, Joint | Center | DistanceSoftmax),
+            "lambda_warmup" => matches!(self, Joint | DistanceSoftmax),
+            "alpha" | "update_rule" => self == Joint,
+            "class_balance" => !matches!(self, Softmax | ProxyAnchor),
+            "scale" => !matches!(self, Softmax | Joint | Center),
+            "margin" => !matches!(self, Softmax | Joint | Center | NormalizedSoftmax),
+            "margin_warmup" => matches!(self, DistanceSoftmax | Cosface | Arcface | Adaface),
+            "softmax_start" => self.is_angular() && self != ProxyAnchor,
+            "class_rate" => self != Center,
+            _ => true,
+        }
     }
 }
 
