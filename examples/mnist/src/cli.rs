@@ -1,17 +1,26 @@
 //! The command line.
 
-use std::io::IsTerminal;
+use std::io::Error as IoError;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use anyhow::{Context, Error, Result, anyhow};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::data::{BUNDLED, Source};
 use crate::device::DeviceChoice;
+use crate::interrupt;
 use crate::recipe::{Changes, Loss, Preset, rules};
-use crate::results::Select;
-use crate::terminal;
+use crate::terminal::complaint;
+
+/// What a job that goes on may be told anew.
+const BESIDE_RESUME: [&str; 6] = [
+    "resume",
+    "device",
+    "data_dir",
+    "split",
+    "transpose",
+    "epochs",
+];
 
 /// LeNet++ on MNIST: what center loss does to the features of a network.
 ///
@@ -20,7 +29,7 @@ use crate::terminal;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    allow_negative_numbers = true,
+    max_term_width = 100,
     args_conflicts_with_subcommands = true,
     after_help = "Examples:\n  mnist\n  mnist --shrink 2 --out-dir /tmp/first\n  mnist train --help"
 )]
@@ -45,23 +54,17 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    allow_negative_numbers = true,
     after_help = "Examples:\n  mnist train --loss joint --preset quick\n  mnist train --loss center --from mnist-runs/joint-1 --preset quick\n  mnist train --resume mnist-runs/joint-1 --epochs 5"
 )]
 pub struct TrainArgs {
     /// What is minimized
-    #[arg(
-        long,
-        value_enum,
-        required_unless_present = "resume",
-        conflicts_with = "resume"
-    )]
+    #[arg(long, value_enum, required_unless_present = "resume")]
     pub loss: Option<Loss>,
     /// The directory of a finished run with `--loss joint` that `--loss center` starts from
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR")]
     pub from: Option<PathBuf>,
     /// The recipe to start from
-    #[arg(long, value_enum, default_value = "full", conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "full")]
     pub preset: Preset,
     #[command(flatten)]
     pub job: JobArgs,
@@ -69,53 +72,41 @@ pub struct TrainArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    allow_negative_numbers = true,
     after_help = "Examples:\n  mnist compare --preset quick --seeds 3\n  mnist compare --preset quick --losses softmax,joint,arcface --shrink 2"
 )]
 pub struct CompareArgs {
     /// The recipes to start from
-    #[arg(long, value_enum, default_value = "full", conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "full")]
     pub preset: Preset,
-    /// The losses to compare in a gallery, with a comma between: the same network and the same number of
-    /// images; center goes on from joint [default: softmax,joint,center, each with its own recipe, beside the published figures]
-    #[arg(
-        long,
-        value_enum,
-        value_delimiter = ',',
-        value_name = "LOSSES",
-        conflicts_with = "resume"
-    )]
+    /// The losses, with a comma between: the same network and the same number of images; center goes on from joint
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES", default_values = ["softmax", "joint", "center"])]
     pub losses: Vec<Loss>,
     /// The number of seeds, from `--seed` on
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "resume")]
-    pub seeds: u64,
-    /// Which epoch of each run is reported; never the one that is best on the test samples
-    #[arg(long, value_enum, default_value = "last", conflicts_with = "resume")]
-    pub select: Select,
+    #[arg(long, value_name = "N", default_value = "1", value_parser = rules::count)]
+    pub seeds: usize,
     #[command(flatten)]
     pub job: JobArgs,
 }
 
 #[derive(Debug, Args)]
 #[command(
-    allow_negative_numbers = true,
     after_help = "Example:\n  mnist open-set --feature-dims 2 --shrink 2 --train-size 4000 --epochs 2"
 )]
 pub struct OpenSetArgs {
     /// The losses, with a comma between; center goes on from joint
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES", default_values = ["softmax", "joint", "center"], conflicts_with = "resume")]
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "LOSSES", default_values = ["softmax", "joint", "center"])]
     pub losses: Vec<Loss>,
     /// The numbers of features, with a comma between
-    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", default_values = ["2", "32"], value_parser = rules::count, conflicts_with = "resume")]
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS", default_values = ["2", "32"], value_parser = rules::count)]
     pub feature_dims: Vec<usize>,
     /// The number of random splits of the classes
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "resume")]
-    pub splits: u64,
+    #[arg(long, value_name = "N", default_value = "5", value_parser = rules::count)]
+    pub splits: usize,
     /// The number of classes that are trained
-    #[arg(long, value_name = "N", default_value = "6", value_parser = rules::classes, conflicts_with = "resume")]
+    #[arg(long, value_name = "N", default_value = "6", value_parser = rules::classes)]
     pub known: usize,
     /// The recipes to start from
-    #[arg(long, value_enum, default_value = "quick", conflicts_with = "resume")]
+    #[arg(long, value_enum, default_value = "quick")]
     pub preset: Preset,
     #[command(flatten)]
     pub job: JobArgs,
@@ -140,9 +131,6 @@ pub struct EvaluateArgs {
     /// them then [default: the test samples of the classes that `--unknown-classes` left out of training]
     #[arg(long, value_name = "DIR")]
     pub unknown_data: Option<PathBuf>,
-    /// Which epoch of the run is evaluated
-    #[arg(long, value_enum, default_value = "last")]
-    pub select: Select,
     #[command(flatten)]
     pub data: DataArgs,
     /// The device to compute on
@@ -170,11 +158,11 @@ pub enum Method {
 /// Where a job begins or goes on, and what is changed about its recipes.
 #[derive(Debug, Args)]
 pub struct JobArgs {
-    /// Go on with the run or the job that this directory is of, from its last checkpoints
+    /// Go on with the run or the job that this directory is of, with its own recipe, from its last checkpoints
     #[arg(long, value_name = "DIR")]
     pub resume: Option<PathBuf>,
     /// A new or empty directory for all that is written [default: the next free one below mnist-runs]
-    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    #[arg(long, value_name = "DIR")]
     pub out_dir: Option<PathBuf>,
     /// The device to compute on
     #[arg(long, value_enum, default_value = "auto")]
@@ -202,67 +190,23 @@ pub struct DataArgs {
 
 /// Reads the command line, or says what is wrong with it, or the help, and ends the program.
 pub fn parse() -> Cli {
-    Cli::try_parse().unwrap_or_else(|mut error| {
-        if error.kind() == ErrorKind::DisplayHelp {
-            let help = error.render();
-            let help = match std::io::stdout().is_terminal() {
-                true => help.ansi().to_string(),
-                false => help.to_string(),
-            };
-            let width = usize::from(console::Term::stdout().size().1).clamp(40, 100);
-            let _ = terminal::print(wrapped(&help, width).trim_end());
-            std::process::exit(0);
-        }
-        // What sounds alike may be an option of another kind.
-        if error.kind() == ErrorKind::UnknownArgument {
-            error.remove(ContextKind::Usage);
-            if let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg)
-                && let Some(tip) = owners(option)
-            {
-                let tip = ContextValue::StyledStrs(vec![tip.into()]);
-                error.remove(ContextKind::SuggestedArg);
-                error.insert(ContextKind::Suggested, tip);
-            }
-        }
-        error.exit()
-    })
+    let matches = prepared(Cli::command()).get_matches();
+    Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
-/// The lines of `text` in lines of at most `width` columns, which go on below the last column of the text.
-fn wrapped(text: &str, width: usize) -> String {
-    let mut wrapped = String::new();
-    for line in text.lines() {
-        let plain: String = console::strip_ansi_codes(line).chars().take(30).collect();
-        let indent = plain.rfind("  ").map_or(0, |gap| gap + 2);
-        let mut column = 0;
-        for (index, word) in line.split(' ').enumerate() {
-            let length = console::measure_text_width(word);
-            if index > 0 && column > indent && column + 1 + length > width {
-                wrapped.extend(["\n", &" ".repeat(indent)]);
-                column = indent;
-            } else if index > 0 {
-                wrapped.push(' ');
-                column += 1;
-            }
-            wrapped.push_str(word);
-            column += length;
-        }
-        wrapped.push('\n');
-    }
-    wrapped
-}
-
-/// The commands that have `option`.
-fn owners(option: &str) -> Option<String> {
-    let command = Cli::command();
-    let has = |command: &&clap::Command| {
-        let mut names = command.get_arguments().filter_map(|arg| arg.get_long());
-        names.any(|name| option.strip_prefix("--") == Some(name))
-    };
-    let owners = command.get_subcommands().filter(has);
-    let owners = owners.map(|command| format!("'mnist {}'", command.get_name()));
-    let owners = Vec::from_iter(owners).join(", ");
-    (!owners.is_empty()).then(|| format!("{option} is an option of {owners}"))
+/// `command` and its subcommands, which take negative numbers for what they are, and with `--resume` nothing that is
+/// recorded.
+fn prepared(command: clap::Command) -> clap::Command {
+    let resumes = command.get_arguments().any(|arg| arg.get_id() == "resume");
+    command
+        .allow_negative_numbers(true)
+        .mut_args(
+            |arg| match resumes && !BESIDE_RESUME.contains(&arg.get_id().as_str()) {
+                true => arg.conflicts_with("resume"),
+                false => arg,
+            },
+        )
+        .mut_subcommands(prepared)
 }
 
 impl DataArgs {
@@ -302,20 +246,36 @@ impl DataArgs {
 }
 
 impl JobArgs {
+    /// Adds to an error from outside, Ctrl-C or a file, how the run of `command` in `directory` goes on.
+    pub fn with_way_on(&self, error: Error, command: &str, directory: &Path) -> Error {
+        let from_files = error
+            .chain()
+            .any(|cause| cause.is::<IoError>() || cause.to_string().contains("os error"));
+        let once = match interrupt::pressed() {
+            true => "; ",
+            false if from_files => "\nOnce this is put right, go on: ",
+            false => return error,
+        };
+        let (complaint, place) = (complaint(&error), directory.display());
+        let command = self.resume_command(command, directory);
+        anyhow!(
+            "{complaint}{once}the state after the last whole epoch is in {place}; this command goes on from there:\n\
+             {command}"
+        )
+    }
+
     /// The command that goes on with the run of `command` in `directory`, for a shell.
-    pub fn resume_command(&self, command: &str, directory: &Path) -> String {
-        let program = std::env::args().next().unwrap_or_default();
-        let (directory, device) = (directory.display().to_string(), self.device.option());
-        let command = command.split(' ').skip(1);
-        let mut words = Vec::from_iter([program.as_str()].into_iter().chain(command));
-        words.extend(["--resume", &directory]);
+    fn resume_command(&self, command: &str, directory: &Path) -> String {
+        let mut words = Vec::from_iter(command.split(' ').map(str::to_owned));
+        words[0] = std::env::args().next().unwrap_or_default();
+        words.extend(["--resume".to_owned(), directory.display().to_string()]);
         if self.device != DeviceChoice::Auto {
-            words.extend(["--device", &device]);
+            words.extend(["--device".to_owned(), self.device.option()]);
         }
-        if let Some(data) = self.data.data_dir.as_deref().and_then(Path::to_str) {
-            words.extend(["--data-dir", data]);
+        if let Some(data) = &self.data.data_dir {
+            words.extend(["--data-dir".to_owned(), data.display().to_string()]);
         }
-        shlex::try_join(words).unwrap_or_default()
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
     }
 }
 
@@ -324,20 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn help_fits_the_terminal() {
-        let help = "Options:\n    --lr <RATE>\n  a:  one two three four\n\nend\n";
-        let expected =
-            "Options:\n    --lr\n    <RATE>\n  a:  one two\n      three\n      four\n\nend\n";
-        assert_eq!(wrapped(help, 14), expected);
-        assert_eq!(wrapped(help, 40), help);
-    }
-
-    #[test]
-    fn an_option_of_other_commands_is_named_with_them() {
-        assert_eq!(
-            owners("--seeds").unwrap(),
-            "--seeds is an option of 'mnist compare'"
-        );
-        assert_eq!(owners("--no-such-option"), None);
+    fn the_command_line_is_consistent() {
+        prepared(Cli::command()).debug_assert();
     }
 }

@@ -10,7 +10,6 @@ mod data;
 mod device;
 mod evaluate;
 mod interrupt;
-mod job;
 mod network;
 mod pictures;
 mod plot;
@@ -25,7 +24,6 @@ use std::process::ExitCode;
 
 use cli::Command;
 use commands::{compare, evaluate as evaluation, train as training};
-use interrupt::Interrupted;
 
 fn main() -> ExitCode {
     // The places at which tests end the program.
@@ -41,8 +39,8 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<Interrupted>() => {
-            terminal::note(error);
+        Err(error) if interrupt::pressed() => {
+            terminal::note(terminal::complaint(&error));
             ExitCode::from(interrupt::EXIT_CODE)
         }
         Err(error) => {

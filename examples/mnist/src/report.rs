@@ -8,13 +8,12 @@ use minijinja::{Environment, value::Serde};
 use serde_json::{Value, json};
 
 use crate::data::Source;
-use crate::job::TrainingJob;
 use crate::pictures::{gallery_lines, maps, panel, save_png};
 use crate::plot::{DAY, NAMES, NIGHT, gallery};
 use crate::recipe::{Changes, value};
 use crate::results::{Row, Table};
 use crate::run::{RunDirectory, read_json, write};
-use crate::train::Trained;
+use crate::train::{Trained, TrainingJob};
 
 /// The kinds of ROC curves.
 pub const VERIFICATION: &str = "verification";
@@ -64,8 +63,7 @@ pub fn write_report(
 pub fn draw_gallery(table: &Table, parts: &[Part], directory: &RunDirectory) -> Result<()> {
     let panel = |row: &Row| {
         let part = parts.iter().find(|part| part.job.recipe.loss == row.loss)?;
-        let (_, snapshot) = table.select.of(&part.trained)?;
-        Some(panel(row, &table.classes, snapshot))
+        Some(panel(row, &table.classes, part.trained.snapshots.last()?))
     };
     let panels = Vec::from_iter(table.rows.iter().filter_map(panel));
     save_png(&gallery(&panels)?, &directory.path().join("gallery.png"))?;

@@ -2,7 +2,6 @@
 //! standard protocol in which classes drawn at random are left out of training.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
@@ -11,109 +10,83 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{CompareArgs, JobArgs, OpenSetArgs};
 use crate::data::{Dataset, Source, random_unknown_classes};
 use crate::evaluate::{DEFAULT_K, Separation, detections};
-use crate::job::{TRAIN, TrainingJob};
-use crate::recipe::{Changes, Loss, Preset, Recipe, with_joint};
+use crate::recipe::{Loss, Preset, Recipe, with_joint};
 use crate::report::{Part, draw_gallery, write_report};
-use crate::results::{Kind, Outcome, Select, Table};
+use crate::results::{Outcome, Table};
 use crate::run::{Provenance, RunDirectory, write_json};
-use crate::{interrupt, terminal};
+use crate::train::{TRAIN, TrainingJob};
+use crate::{pictures, terminal};
 
-/// How it is shown, which epochs are reported, and the recipes of all runs, in the order in which they are trained.
-type Plan = (Kind, Select, Vec<Recipe>);
+const OPEN_SET: &str = "mnist open-set";
 
 /// The content of a comparison's `run.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Comparison {
     provenance: Provenance,
     image_size: [usize; 2],
-    plan: Plan,
+    /// Of all runs, in the order in which they are trained.
+    recipes: Vec<Recipe>,
 }
 
 /// The main job.
 pub fn main_job(args: &JobArgs) -> Result<()> {
     run("mnist", args, |_| {
-        let recipe = |loss| Preset::Quick.recipe(loss);
-        let recipes = recipes(&Loss::PUBLISHED, recipe, &args.recipe, 1)?;
-        Ok((Kind::Plain, Select::Last, recipes))
+        let losses = [Loss::Softmax, Loss::Joint, Loss::Center];
+        recipes(Preset::Quick, &losses, args, 1)
     })
 }
 
 /// The command `compare`.
 pub fn compare(args: &CompareArgs) -> Result<()> {
-    run("mnist compare", &args.job, |source| {
-        let recipes = |losses: &[Loss], recipe: fn(Preset, Loss) -> Recipe| {
-            let recipe = |loss| recipe(args.preset, loss);
-            recipes(losses, recipe, &args.job.recipe, args.seeds)
-        };
-        if !args.losses.is_empty() {
-            let recipes = recipes(&with_joint(&args.losses), Preset::gallery_recipe)?;
-            return Ok((Kind::Gallery, args.select, recipes));
-        }
-        let recipes = recipes(&Loss::PUBLISHED, Preset::recipe)?;
-        let kind = match recipes.iter().all(|recipe| is_published(source, recipe)) {
-            true => Kind::Published,
-            false => Kind::Plain,
-        };
-        Ok((kind, args.select, recipes))
+    run("mnist compare", &args.job, |_| {
+        let losses = with_joint(&args.losses);
+        recipes(args.preset, &losses, &args.job, args.seeds)
     })
-}
-
-/// Whether the published figures are of the data that `recipe` is trained and tested with.
-fn is_published(source: &Source, recipe: &Recipe) -> bool {
-    let sizes = [recipe.train_size, recipe.test_size, recipe.num_classes];
-    let is_whole = recipe.unknown_classes.is_empty() && sizes == [None; 3];
-    source.is_bundled() && recipe.shrink == 1 && is_whole
 }
 
 /// The command `open-set`.
 pub fn open_set(args: &OpenSetArgs) -> Result<()> {
-    run("mnist open-set", &args.job, |source| {
-        let (changes, known) = (&args.job.recipe, args.known);
+    run(OPEN_SET, &args.job, |source| {
         for (option, name, way_out) in [
             ("feature_dim", "--feature-dim", "--feature-dims"),
             ("unknown_classes", "--unknown-classes", "--known"),
         ] {
             ensure!(
-                !changes.is_given(option),
+                !args.job.recipe.is_given(option),
                 "{name}: has no effect in this command; use {way_out}"
             );
         }
         let losses = with_joint(&args.losses);
-        let recipe = |loss| args.preset.recipe(loss);
-        let splits = recipes(&losses, recipe, changes, args.splits)?;
+        let splits = recipes(args.preset, &losses, &args.job, args.splits)?;
         let classes = Dataset::load(source, &splits[0])?.classes;
-        let count = classes.len();
+        let (known, count) = (args.known, classes.len());
         ensure!(
             known < count,
             "--known is {known}: it must be below the number of classes, {count}"
         );
+        let on_split = |recipe: &Recipe, feature_dim| Recipe {
+            feature_dim,
+            unknown_classes: random_unknown_classes(&classes, known, recipe.seed),
+            ..recipe.clone()
+        };
         let mut recipes = Vec::new();
         for split in splits.chunks(losses.len()) {
             for &feature_dim in &args.feature_dims {
-                recipes.extend(split.iter().map(|recipe| Recipe {
-                    feature_dim,
-                    unknown_classes: random_unknown_classes(&classes, known, recipe.seed),
-                    ..recipe.clone()
-                }));
+                recipes.extend(split.iter().map(|recipe| on_split(recipe, feature_dim)));
             }
         }
-        Ok((Kind::OpenSet, Select::Last, recipes))
+        Ok(recipes)
     })
 }
 
 /// The recipes of `losses` for `seeds` seeds, from the recipe's own on.
-fn recipes(
-    losses: &[Loss],
-    recipe: impl Fn(Loss) -> Recipe,
-    changes: &Changes,
-    seeds: u64,
-) -> Result<Vec<Recipe>> {
-    changes.check(losses)?;
+fn recipes(preset: Preset, losses: &[Loss], args: &JobArgs, seeds: usize) -> Result<Vec<Recipe>> {
+    args.recipe.check(losses)?;
     let mut recipes = Vec::new();
-    for index in 0..seeds {
+    for index in 0..seeds as u64 {
         for &loss in losses {
-            let mut recipe = recipe(loss);
-            changes.apply(&mut recipe)?;
+            let mut recipe = preset.recipe(loss);
+            args.recipe.apply(&mut recipe)?;
             recipe.seed = recipe.seed.wrapping_add(index);
             recipes.push(recipe);
         }
@@ -121,27 +94,29 @@ fn recipes(
     Ok(recipes)
 }
 
-/// Begins what `plan` says for the data, or goes on, as `command` does.
+/// Begins with the `recipes` for the data, or goes on, as `command` does.
 fn run(
     command: &'static str,
     args: &JobArgs,
-    plan: impl FnOnce(&Source) -> Result<Plan>,
+    recipes: impl FnOnce(&Source) -> Result<Vec<Recipe>>,
 ) -> Result<()> {
     let chosen = args.device.open()?;
     let (comparison, directory): (Comparison, _) = match &args.resume {
         Some(path) => {
-            let way_out = "; only a single run can get more epochs";
-            args.recipe.refuse("", way_out)?;
+            ensure!(
+                !args.recipe.is_given("epochs"),
+                "--epochs: only a single run, of `{TRAIN}`, can get more epochs"
+            );
             let directory = RunDirectory::resume(path)?;
             (directory.job(command)?, directory)
         }
         None => {
             let source = args.data.source()?;
-            let plan = plan(&source)?;
+            let recipes = recipes(&source)?;
             let comparison = Comparison {
-                image_size: tried(&plan.2, &source, &chosen.device)?,
+                image_size: tried(&recipes, &source, &chosen.device)?,
                 provenance: Provenance::of_this_run(command, &chosen.name, source),
-                plan,
+                recipes,
             };
             let kind = command.strip_prefix("mnist ").unwrap_or("quick");
             let directory = RunDirectory::create(args.out_dir.as_deref(), kind)?;
@@ -152,10 +127,7 @@ fn run(
     let output = directory.path().display();
     terminal::note(format_args!("device: {}; output: {output}", chosen.name));
     let trained = comparison.train(args, &chosen.device, &directory);
-    trained.map_err(|error| {
-        let command = args.resume_command(command, directory.path());
-        interrupt::with_way_on(error, directory.path(), &command)
-    })
+    trained.map_err(|error| args.with_way_on(error, command, directory.path()))
 }
 
 /// The size of the images, after all that the runs need was read and made once: faults of the data and of options must
@@ -176,21 +148,21 @@ fn tried(recipes: &[Recipe], source: &Source, device: &Device) -> Result<[usize;
 impl Comparison {
     /// Trains all that is still to be trained, and shows what came of it.
     fn train(&self, args: &JobArgs, device: &Device, directory: &RunDirectory) -> Result<()> {
-        let &(kind, select, ref recipes) = &self.plan;
         let source = args.data.in_place_of(&self.provenance.data)?;
+        let open_set = self.provenance.command == OPEN_SET;
         let mut table = Table {
-            rows: Vec::new(),
-            classes: Default::default(),
-            select,
-            test_samples: 0,
-            references: 0,
-            kind,
+            open_set,
+            ..Default::default()
         };
         let mut shown: Vec<Part> = Vec::new();
-        for (recipe, number) in recipes.iter().zip(1..) {
-            let name = self.part_name(recipe.loss, recipe);
-            let part = directory.run(&name)?;
-            let joint = directory.path().join(self.part_name(Loss::Joint, recipe));
+        for (recipe, number) in self.recipes.iter().zip(1..) {
+            let features = match open_set {
+                true => format!("-{}-features", recipe.feature_dim),
+                false => String::new(),
+            };
+            let name = |loss: Loss| format!("{}{features}-seed-{}", loss.name(), recipe.seed);
+            let (title, joint) = (name(recipe.loss), name(Loss::Joint));
+            let part = directory.run(&title)?;
             let job = TrainingJob {
                 provenance: Provenance {
                     command: TRAIN.to_owned(),
@@ -199,19 +171,19 @@ impl Comparison {
                 recipe: recipe.clone(),
                 image_size: self.image_size,
                 start: match recipe.loss {
-                    Loss::Center => Some(joint.canonicalize()?),
+                    Loss::Center => Some(directory.path().join(joint).canonicalize()?),
                     _ => None,
                 },
             };
             part.record(&job)?;
-            terminal::note(format_args!("run {number} of {}: {name}", recipes.len()));
+            let count = self.recipes.len();
+            terminal::note(format_args!("run {number} of {count}: {title}"));
             let dataset = job.dataset(&source)?;
-            let trained = job.run(&dataset, device, &part)?;
-            if let Some((metrics, snapshot)) = select.of(&trained) {
-                let auroc = match kind {
-                    Kind::OpenSet => self.auroc(&job, &dataset, part.path(), device)?,
-                    _ => BTreeMap::new(),
-                };
+            let trained = job.train(&dataset, device, &part)?;
+            pictures::draw(&recipe.loss.name(), &trained, &part)?;
+            if let (Some(metrics), Some(snapshot)) =
+                (trained.state.history.last(), trained.snapshots.last())
+            {
                 table.classes = trained.state.classes.clone();
                 table.test_samples = trained.test_samples;
                 table.references = snapshot.train.labels.len();
@@ -220,74 +192,45 @@ impl Comparison {
                     images: metrics.epoch * trained.train_samples,
                     scores: metrics.test,
                     separation: Separation::of(&snapshot.test, device)?,
-                    auroc,
+                    auroc: match open_set {
+                        true => auroc(&job, &dataset, &part, device)?,
+                        false => BTreeMap::new(),
+                    },
                 };
                 table.add(recipe.loss, recipe.feature_dim, outcome);
             }
             // Further seeds look alike; their pictures are in their own directories.
-            if recipe.seed == recipes[0].seed && kind != Kind::OpenSet {
+            if recipe.seed == self.recipes[0].seed && !open_set {
                 let run = part.path().to_owned();
                 shown.push(Part { job, trained, run });
             }
         }
         write_json(&directory.path().join("results.json"), &table)?;
         terminal::print(&table)?;
-        if shown.is_empty() {
+        if open_set {
             return Ok(());
         }
         draw_gallery(&table, &shown, directory)?;
         let report = write_report(&source, Some(&table), &shown, directory)?;
         terminal::print(format_args!("Report: {}", report.display()))
     }
-
-    fn part_name(&self, loss: Loss, recipe: &Recipe) -> String {
-        let (loss, seed) = (loss.name(), recipe.seed);
-        match self.plan.0 {
-            Kind::OpenSet => format!("{loss}-{}-features-seed-{seed}", recipe.feature_dim),
-            _ => format!("{loss}-seed-{seed}"),
-        }
-    }
-
-    /// How well the trained run in `part` tells known from unknown test samples.
-    fn auroc(
-        &self,
-        job: &TrainingJob,
-        dataset: &Dataset,
-        part: &Path,
-        device: &Device,
-    ) -> Result<BTreeMap<&'static str, f64>> {
-        let (_, model) = job.trained_model(dataset, part, self.plan.1, device)?;
-        let sets = [&dataset.test, &dataset.unknown, &dataset.train];
-        let found = detections(&model, sets, DEFAULT_K.min(sets[2].len()), device)?;
-        let auroc = found.iter().map(|(score, result)| (*score, result.auroc()));
-        let auroc = BTreeMap::from_iter(auroc);
-        let unknown = &job.recipe.unknown_classes;
-        terminal::note(format_args!(
-            "unknown classes {unknown:?}, AUROC {auroc:.4?}"
-        ));
-        Ok(auroc)
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::BUNDLED;
-
-    #[test]
-    fn figures_are_compared_with_the_published_ones_on_the_same_data_alone() {
-        let source = |directory: &str| Source {
-            directory: Path::new(directory).canonicalize().unwrap_or_default(),
-            split: None,
-            transpose: None,
-        };
-        let full = Preset::Full.recipe(Loss::Joint);
-        assert!(is_published(&source(BUNDLED), &full));
-        assert!(!is_published(
-            &source(concat!(env!("CARGO_MANIFEST_DIR"), "/src")),
-            &full
-        ));
-        let shrunk = Recipe { shrink: 2, ..full };
-        assert!(!is_published(&source(BUNDLED), &shrunk));
-    }
+/// How well the trained run in `part` tells known from unknown test samples, by each score.
+fn auroc(
+    job: &TrainingJob,
+    dataset: &Dataset,
+    part: &RunDirectory,
+    device: &Device,
+) -> Result<BTreeMap<&'static str, f64>> {
+    let (_, model) = job.trained_model(dataset, part.path(), device)?;
+    let sets = [&dataset.test, &dataset.unknown, &dataset.train];
+    let found = detections(&model, sets, DEFAULT_K.min(sets[2].len()), device)?;
+    let auroc = found.iter().map(|(score, result)| (*score, result.auroc()));
+    let auroc = BTreeMap::from_iter(auroc);
+    let unknown = &job.recipe.unknown_classes;
+    terminal::note(format_args!(
+        "unknown classes {unknown:?}, AUROC {auroc:.4?}"
+    ));
+    Ok(auroc)
 }

@@ -11,11 +11,11 @@ use crate::data::{Dataset, Samples, unknown_samples};
 use crate::evaluate::{
     Confusion, DEFAULT_K, Embedding, classes, detections, pairs, verification_lines,
 };
-use crate::job::{TRAIN, TrainingJob};
 use crate::network::Model;
 use crate::report::{OPEN_SET, Part, VERIFICATION, roc_path, write_report};
 use crate::run::{self, RunDirectory};
 use crate::terminal::{columns, print};
+use crate::train::{TRAIN, TrainingJob};
 
 /// At most how many test samples are paired: 2000 make two million pairs.
 const PAIRED_SAMPLES: usize = 2000;
@@ -54,7 +54,7 @@ pub fn command(args: &EvaluateArgs) -> Result<()> {
     };
     let dataset = job.dataset(&source)?;
     let (epoch, model) = job
-        .trained_model(&dataset, directory.path(), args.select, &device)
+        .trained_model(&dataset, directory.path(), &device)
         .context("--run")?;
     let evaluation = Evaluation {
         args,

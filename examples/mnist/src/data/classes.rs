@@ -28,6 +28,7 @@ impl Classes {
             name: names.remove(&label).unwrap_or_else(|| label.to_string()),
             label,
         };
+        let labels = (0..=u8::MAX).filter(|label| labels.contains(label));
         Ok(Self(labels.map(class).collect()))
     }
 

@@ -29,18 +29,14 @@ pub struct Dataset {
 impl Dataset {
     /// Reads the four files of `source`.
     ///
-    /// The classes are the labels of the training file, or with `--num-classes` those from 0 on, with samples or without.
-    /// Those of `--unknown-classes` are left out. Which samples are in which set depends on the files and the sizes alone,
+    /// The classes are the labels of the training file but those of `--unknown-classes`. Which samples are in which set depends on the files and the sizes alone,
     /// so that runs of different seeds are measured on the same samples.
     pub fn load(source: &Source, recipe: &Recipe) -> Result<Self> {
         let files = Files::find(source, &[TRAIN, TEST]).context("--data-dir")?;
         let read = |set| Samples::read(&files, set, recipe.shrink).context("--data-dir");
         let (train, test) = (read(TRAIN)?, read(TEST)?);
         ensure_size(test.image_size(), train.image_size()).context("--data-dir: test files")?;
-        let counted = recipe.num_classes;
-        let counted = counted.map(|count| Vec::from_iter((0..=u8::MAX).take(count)));
-        let labels = counted.as_ref().unwrap_or(&train.labels);
-        let all = Classes::of(labels, files.mapping().as_deref())?;
+        let all = Classes::of(&train.labels, files.mapping().as_deref())?;
         ensure!(
             all.len() > 1,
             "--data-dir: all labels are {all}, but a network needs at least two classes"

@@ -140,14 +140,6 @@ pub struct Scores {
     pub neighbors: f64,
 }
 
-impl Scores {
-    /// The accuracy that says which epoch is the best: that of the nearest center, for which center loss is there, and
-    /// that of the class layer without it.
-    pub fn decisive(&self) -> f64 {
-        self.nearest_center.unwrap_or(self.class)
-    }
-}
-
 impl fmt::Display for Scores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "class {:.4}", self.class)?;

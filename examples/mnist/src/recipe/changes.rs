@@ -1,7 +1,7 @@
 //! The options of a recipe that the command line gives.
 
 use anyhow::{Result, ensure};
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Id, ValueEnum};
+use clap::{ArgMatches, Args, Command, Error, FromArgMatches, ValueEnum};
 use serde_json::Value;
 
 use super::loss::Loss;
@@ -15,11 +15,9 @@ pub struct Changes(ArgMatches);
 impl Args for Changes {
     fn augment_args(command: Command) -> Command {
         Recipe::augment_args_for_update(command).mut_args(|arg| {
+            let help = arg.get_help().cloned().unwrap_or_default();
             match defaults(arg.get_id().as_str()) {
-                Some(defaults) => {
-                    let help = arg.get_help().cloned().unwrap_or_default();
-                    arg.help(format!("{help} [{defaults}]"))
-                }
+                Some(defaults) => arg.help(format!("{help} [{defaults}]")),
                 None => arg,
             }
         })
@@ -27,10 +25,6 @@ impl Args for Changes {
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
-    }
-
-    fn group_id() -> Option<Id> {
-        Recipe::group_id()
     }
 }
 
@@ -46,41 +40,15 @@ impl FromArgMatches for Changes {
 }
 
 impl Changes {
-    /// Puts what was given in place of what `recipe` says; what its loss does not have is left as it is.
+    /// Puts what was given in place of what `recipe` says.
     pub fn apply(&self, recipe: &mut Recipe) -> Result<()> {
-        let (loss, scale, margin) = (recipe.loss, recipe.scale, recipe.margin);
-        let (warmup, start) = (recipe.margin_warmup, recipe.softmax_start);
-        recipe.update_from_arg_matches(&self.0)?;
-        let kept = |option, given, before| if loss.has(option) { given } else { before };
-        recipe.scale = kept("scale", recipe.scale, scale);
-        recipe.margin = kept("margin", recipe.margin, margin);
-        recipe.margin_warmup = kept("margin_warmup", recipe.margin_warmup, warmup);
-        if !loss.has("softmax_start") {
-            recipe.softmax_start = start;
-        }
-        ensure!(
-            recipe.lr_step.is_some() || !self.is_given("lr_factor"),
-            "--lr-factor: has no effect without --lr-step"
-        );
-        Ok(())
-    }
-
-    /// Refuses every option but `allowed`, where a run `goes_on` with its recipe.
-    pub fn refuse(&self, allowed: &str, goes_on: &str) -> Result<()> {
-        for (option, _) in Self::described() {
-            ensure!(
-                option == allowed || !self.is_given(&option),
-                "--{}: a run that is resumed goes on with the recipe that it has{goes_on}",
-                option.replace('_', "-")
-            );
-        }
-        Ok(())
+        Ok(recipe.update_from_arg_matches(&self.0)?)
     }
 
     /// The options of a recipe, by its fields, and what each is.
     pub fn described() -> Vec<(String, String)> {
         let command = Recipe::augment_args_for_update(Command::new("recipe"));
-        let described = |arg: &Arg| {
+        let described = |arg: &clap::Arg| {
             let help = arg.get_help().map_or(String::new(), ToString::to_string);
             (arg.get_id().to_string(), help)
         };
@@ -95,7 +63,7 @@ impl Changes {
     /// Refuses an option that none of `losses` has.
     pub fn check(&self, losses: &[Loss]) -> Result<()> {
         for id in self.0.ids() {
-            let names: Vec<&str> = losses.iter().map(|loss| loss.name()).collect();
+            let names = Vec::from_iter(losses.iter().map(|loss| loss.name()));
             ensure!(
                 losses.iter().any(|loss| loss.has(id.as_str())),
                 "--{}: has no effect with --loss {}",
@@ -119,23 +87,16 @@ pub fn value(recipe: &Recipe, option: &str) -> Option<String> {
 
 /// What the presets have for `option`: for joint, or for the first loss that has it.
 fn defaults(option: &str) -> Option<String> {
-    let losses = [Loss::Joint]
-        .into_iter()
-        .chain(Loss::value_variants().iter().copied());
+    let losses = [&[Loss::Joint], Loss::value_variants()].concat();
     let loss = losses.into_iter().find(|loss| loss.has(option))?;
-    let presets = Preset::value_variants().iter();
-    let shown = presets.filter_map(|preset| {
-        let name = preset.to_possible_value()?;
-        Some((
-            name.get_name().to_owned(),
-            value(&preset.recipe(loss), option)?,
-        ))
-    });
-    let shown = Vec::from_iter(shown);
-    let (_, first) = shown.first()?;
-    if shown.iter().all(|(_, value)| value == first) {
-        return Some(format!("default for {}: {first}", loss.name()));
-    }
-    let shown = Vec::from_iter(shown.iter().map(|(name, value)| format!("{name}: {value}")));
-    Some(format!("presets for {}: {}", loss.name(), shown.join(", ")))
+    let shown = |preset: Preset| value(&preset.recipe(loss), option);
+    let name = loss.name();
+    Some(match (shown(Preset::Quick), shown(Preset::Full)) {
+        (None, None) => return None,
+        (quick, full) if quick == full => format!("default for {name}: {}", quick?),
+        (quick, full) => {
+            let [quick, full] = [quick, full].map(|value| value.unwrap_or("all".to_owned()));
+            format!("presets for {name}: quick: {quick}, full: {full}")
+        }
+    })
 }

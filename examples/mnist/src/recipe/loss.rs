@@ -20,66 +20,43 @@ pub enum Loss {
     /// Softmax over cosines, without a margin
     NormalizedSoftmax,
     /// Softmax over cosines; the cosine of the target class is lowered by the margin
-    #[value(name = "cosface")]
-    #[serde(rename = "cosface")]
-    CosFace,
+    Cosface,
     /// Softmax over cosines; the angle to the target class grows by the margin
-    #[value(name = "arcface")]
-    #[serde(rename = "arcface")]
-    ArcFace,
+    Arcface,
     /// Softmax over cosines times the length of the features; the angle to the target class is multiplied by the margin
-    #[value(name = "sphereface")]
-    #[serde(rename = "sphereface")]
-    SphereFace,
+    Sphereface,
     /// Softmax over cosines; the length of a feature decides between an angular and a cosine margin
-    #[value(name = "adaface")]
-    #[serde(rename = "adaface")]
-    AdaFace,
+    Adaface,
     /// A proxy per class, which all samples of a batch are compared with
     ProxyAnchor,
 }
 
-impl Loss {
-    /// The losses that the published figures are about, in the order in which they build on each other.
-    pub const PUBLISHED: [Self; 3] = [Self::Softmax, Self::Joint, Self::Center];
+use Loss::*;
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Softmax => "softmax",
-            Self::Joint => "joint",
-            Self::Center => "center",
-            Self::DistanceSoftmax => "distance-softmax",
-            Self::NormalizedSoftmax => "normalized-softmax",
-            Self::CosFace => "cosface",
-            Self::ArcFace => "arcface",
-            Self::SphereFace => "sphereface",
-            Self::AdaFace => "adaface",
-            Self::ProxyAnchor => "proxy-anchor",
-        }
+impl Loss {
+    /// The loss in the words of the command line.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value().expect("no loss is hidden");
+        value.get_name().to_owned()
     }
 
     /// Whether the directions of the features are all that counts.
     pub fn is_angular(self) -> bool {
-        !Self::PUBLISHED.contains(&self) && self != Self::DistanceSoftmax
+        self.has("scale") && self != DistanceSoftmax
     }
 
     /// Whether `option`, a field of [`Recipe`](super::Recipe), changes anything about this loss.
     pub fn has(self, option: &str) -> bool {
-        let has_centers = matches!(self, Self::Joint | Self::Center);
-        let softens = matches!(
-            self,
-            Self::DistanceSoftmax | Self::CosFace | Self::ArcFace | Self::AdaFace
-        );
         match option {
-            "lambda" => has_centers || self == Self::DistanceSoftmax,
-            "lambda_warmup" => matches!(self, Self::Joint | Self::DistanceSoftmax),
-            "alpha" | "update_rule" => self == Self::Joint,
-            "class_balance" => self != Self::Softmax && self != Self::ProxyAnchor,
-            "scale" => self.is_angular() || self == Self::DistanceSoftmax,
-            "margin" => softens || matches!(self, Self::SphereFace | Self::ProxyAnchor),
-            "margin_warmup" => softens,
-            "softmax_start" => self.is_angular() && self != Self::ProxyAnchor,
-            "class_rate" => self != Self::Center,
+            "lambda" => matches!(self, Joint | Center | DistanceSoftmax),
+            "lambda_warmup" => matches!(self, Joint | DistanceSoftmax),
+            "alpha" | "update_rule" => self == Joint,
+            "class_balance" => !matches!(self, Softmax | ProxyAnchor),
+            "scale" => !matches!(self, Softmax | Joint | Center),
+            "margin" => !matches!(self, Softmax | Joint | Center | NormalizedSoftmax),
+            "margin_warmup" => matches!(self, DistanceSoftmax | Cosface | Arcface | Adaface),
+            "softmax_start" => self.is_angular() && self != ProxyAnchor,
+            "class_rate" => self != Center,
             _ => true,
         }
     }
@@ -89,17 +66,13 @@ impl Loss {
 pub fn with_joint(asked: &[Loss]) -> Vec<Loss> {
     let mut losses = Vec::new();
     for &loss in asked {
-        if loss == Loss::Center {
-            losses.push(Loss::Joint);
+        let before = if loss == Center { Joint } else { loss };
+        for loss in [before, loss] {
+            if !losses.contains(&loss) {
+                losses.push(loss);
+            }
         }
-        losses.push(loss);
     }
-    let mut seen = Vec::new();
-    losses.retain(|loss| {
-        let is_new = !seen.contains(loss);
-        seen.push(*loss);
-        is_new
-    });
     losses
 }
 
@@ -110,16 +83,13 @@ mod tests {
     #[test]
     fn a_loss_has_one_name_everywhere() {
         for &loss in Loss::value_variants() {
-            let value = loss.to_possible_value().unwrap();
-            assert_eq!(value.get_name(), loss.name());
             assert_eq!(serde_json::to_value(loss).unwrap(), loss.name());
         }
     }
 
     #[test]
     fn joint_comes_before_center() {
-        use Loss::{ArcFace, Center, Joint, Softmax};
-        let trained = with_joint(&[Softmax, Center, Softmax, Joint, ArcFace]);
-        assert_eq!(trained, [Softmax, Joint, Center, ArcFace]);
+        let trained = with_joint(&[Softmax, Center, Softmax, Joint, Arcface]);
+        assert_eq!(trained, [Softmax, Joint, Center, Arcface]);
     }
 }

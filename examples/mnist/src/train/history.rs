@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Classes;
@@ -48,27 +47,4 @@ pub struct State {
     /// What the numbers of the classes mean.
     pub classes: Classes,
     pub history: Vec<EpochMetrics>,
-}
-
-impl State {
-    /// Checks that data with `classes` is what the network was trained on.
-    pub fn ensure_classes(&self, classes: &Classes) -> Result<()> {
-        ensure!(
-            self.classes == *classes,
-            "the run was trained on the labels {}, but the data has the labels {classes}",
-            self.classes
-        );
-        Ok(())
-    }
-
-    /// The epoch with the best validation accuracy, the earliest of equals; zero before the first epoch.
-    pub fn best_epoch(&self) -> usize {
-        let by_accuracy = |one: &&EpochMetrics, other: &&EpochMetrics| {
-            let [one, other] = [one, other].map(|epoch| epoch.validation.decisive());
-            one.total_cmp(&other)
-        };
-        // Of equals, `max_by` takes the last.
-        let best = self.history.iter().rev().max_by(by_accuracy);
-        best.map_or(0, |best| best.epoch)
-    }
 }

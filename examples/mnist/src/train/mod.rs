@@ -1,11 +1,13 @@
-//! Training: the loop, what is measured after every epoch, and checkpoints.
+//! Training: the recorded run, the loop, what is measured after every epoch, and checkpoints.
 
-pub mod checkpoint;
+mod checkpoint;
 mod history;
+mod job;
 mod snapshot;
 mod tally;
 mod training;
 
-pub use history::{EpochMetrics, State};
+pub use checkpoint::Checkpoint;
+pub use history::EpochMetrics;
+pub use job::{TRAIN, Trained, TrainingJob};
 pub use snapshot::Snapshot;
-pub use training::{Trained, Training};

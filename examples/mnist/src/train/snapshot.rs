@@ -25,35 +25,32 @@ pub struct Snapshot {
     pub centers: Option<Vec<f32>>,
 }
 
-/// A snapshot, and the accuracies on all validation and test samples.
-pub struct Look {
-    pub snapshot: Snapshot,
-    pub validation: Scores,
-    pub test: Scores,
-}
-
-impl Look {
-    /// `model` and `device` are not in autodiff mode.
-    pub fn at(model: &Model, dataset: &Dataset, epoch: usize, device: &Device) -> Result<Self> {
-        let train = Embedding::of(&dataset.train.first(SHOWN_TRAIN_SAMPLES), model, device)?;
-        let validation = Embedding::of(&dataset.validation, model, device)?;
-        let test = Embedding::of(&dataset.test, model, device)?;
+impl Snapshot {
+    /// The snapshot after `epoch`, and the accuracies on all validation and on all test samples. `model` and `device` are
+    /// not in autodiff mode.
+    pub fn take(
+        model: &Model,
+        dataset: &Dataset,
+        epoch: usize,
+        device: &Device,
+    ) -> Result<(Self, [Scores; 2])> {
+        let embedding = |samples: &_| Embedding::of(samples, model, device);
+        let train = embedding(&dataset.train.first(SHOWN_TRAIN_SAMPLES))?;
+        let validation = embedding(&dataset.validation)?;
+        let test = embedding(&dataset.test)?;
         let by_centers = model.objective.nearest_center()?;
         let centers = by_centers.as_ref().map(|by| by.centers().try_into_vec_as());
-        Ok(Self {
-            validation: validation.scores(by_centers.as_ref(), &train, device)?,
-            test: test.scores(by_centers.as_ref(), &train, device)?,
-            snapshot: Snapshot {
-                epoch,
-                train,
-                test: test.first(SHOWN_TEST_SAMPLES),
-                centers: centers.transpose()?,
-            },
-        })
+        let scores = |of: &Embedding| of.scores(by_centers.as_ref(), &train, device);
+        let scores = [scores(&validation)?, scores(&test)?];
+        let snapshot = Self {
+            epoch,
+            train,
+            test: test.first(SHOWN_TEST_SAMPLES),
+            centers: centers.transpose()?,
+        };
+        Ok((snapshot, scores))
     }
-}
 
-impl Snapshot {
     pub fn save(&self, run: &RunDirectory) -> Result<()> {
         write_json(&run.folder(DIRECTORY)?.join(name(self.epoch)), self)
     }

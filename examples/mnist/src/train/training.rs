@@ -6,17 +6,16 @@ use anyhow::{Context, Result};
 use burn::module::Module;
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::store::ModuleRecord;
 use burn::tensor::Device;
 
-use super::checkpoint;
+use super::checkpoint::Checkpoint;
 use super::history::{EpochMetrics, State};
-use super::snapshot::{Look, Snapshot};
+use super::job::{Trained, TrainingJob};
+use super::snapshot::Snapshot;
 use super::tally::Tally;
 use crate::data::{Dataset, Shifts};
 use crate::interrupt;
 use crate::network::Model;
-use crate::recipe::Recipe;
 use crate::run::RunDirectory;
 use crate::terminal::Progress;
 
@@ -24,112 +23,99 @@ use crate::terminal::Progress;
 const STEPS_PER_READING: usize = 16;
 const METRICS: &str = "metrics.jsonl";
 
-/// A training run to be done.
-pub struct Training<'a> {
-    pub recipe: &'a Recipe,
-    pub dataset: &'a Dataset,
-    /// Not in autodiff mode.
-    pub device: &'a Device,
-    pub directory: &'a RunDirectory,
-    /// The trained model to start from, in place of random weights and centers.
-    pub start: Option<ModuleRecord>,
-}
-
-/// The outcome of a training run.
-pub struct Trained {
-    pub state: State,
-    /// One for each epoch.
-    pub snapshots: Vec<Snapshot>,
-    pub train_samples: usize,
-    pub test_samples: usize,
-}
-
-impl Trained {
-    /// What the run in `directory` came to, whose state is `state`.
-    pub fn of(state: State, dataset: &Dataset, directory: &RunDirectory) -> Result<Self> {
-        Ok(Self {
-            snapshots: Snapshot::all(directory, state.epoch)?,
-            state,
-            train_samples: dataset.train.len(),
-            test_samples: dataset.test.len(),
-        })
-    }
-}
-
-impl Training<'_> {
-    /// Trains from the last checkpoint in the directory on, or from the beginning if it has none.
-    pub fn run(self) -> Result<Trained> {
-        let Dataset { train, classes, .. } = self.dataset;
-        let device = self.device.clone().autodiff();
-        let steps_per_epoch = train.len().div_ceil(self.recipe.batch_size);
-        let mut model =
-            self.recipe
-                .model(train.image_size(), classes.len(), steps_per_epoch, &device)?;
-        let mut optimizer = self.recipe.optimizer();
-        let mut scheduler = self.recipe.scheduler(steps_per_epoch)?;
+impl TrainingJob {
+    /// Trains from the last checkpoint in `directory` on, or from the beginning if it has none. `device` is not in autodiff
+    /// mode.
+    pub fn train(
+        &self,
+        dataset: &Dataset,
+        device: &Device,
+        directory: &RunDirectory,
+    ) -> Result<Trained> {
+        let recipe = &self.recipe;
+        let training_device = device.clone().autodiff();
+        let steps_per_epoch = dataset.train.len().div_ceil(recipe.batch_size);
+        let mut model = self.model(dataset, &training_device)?;
+        let mut optimizer = recipe.optimizer();
+        let mut scheduler = recipe.scheduler(steps_per_epoch)?;
         let mut state = State::default();
-        match checkpoint::last(self.directory.path())? {
-            Some(path) => {
-                state = checkpoint::state(&path)?;
-                state.ensure_classes(classes)?;
-                model = model.load(checkpoint::model_record(&path)?)?;
-                optimizer = checkpoint::restore(&path, optimizer)?;
+        match Checkpoint::last(directory.path())? {
+            Some(last) => {
+                state = last.state(&dataset.classes)?;
+                model = model.load(last.model()?)?;
+                optimizer = last.optimizer(optimizer)?;
                 // The rates follow from the step alone, also where the recipe has more epochs by now.
                 (0..state.step).for_each(|_| drop(scheduler.step()));
                 // What a kill behind the last checkpoint has left of older ones.
-                checkpoint::remove_old(self.directory, &state)?;
+                Checkpoint::remove_old(directory)?;
             }
             None => {
-                state.classes = classes.clone();
-                model = self.started(model)?;
-                checkpoint::save(self.directory, &state, &model, &optimizer)?;
+                state.classes = dataset.classes.clone();
+                if let Some(start) = self.start_record(dataset)? {
+                    model = model.load(start)?;
+                    if let Some(center_loss) = model.objective.center_loss() {
+                        // The record holds the weight that its own run had.
+                        center_loss.set_lambda(recipe.lambda)?;
+                    }
+                }
+                Checkpoint::save(directory, &state, &model, &optimizer)?;
             }
         }
 
-        let steps = self.recipe.epochs * steps_per_epoch;
-        let progress = Progress::start(self.recipe.loss.name(), steps, state.step);
-        for epoch in state.epoch + 1..=self.recipe.epochs {
+        let name = recipe.loss.name();
+        let progress = Progress::start(&name, recipe.epochs * steps_per_epoch, state.step);
+        for epoch in state.epoch + 1..=recipe.epochs {
+            let title = format!("{name}, epoch {epoch} of {}", recipe.epochs);
             let started = Instant::now();
             let tally;
             (model, tally) = self
-                .epoch(epoch, model, &mut optimizer, &mut scheduler, &progress)
-                .with_context(|| self.title(epoch))?;
+                .epoch(
+                    epoch,
+                    dataset,
+                    model,
+                    &mut optimizer,
+                    &mut scheduler,
+                    &progress,
+                )
+                .with_context(|| title.clone())?;
             let training_seconds = started.elapsed().as_secs_f64();
 
-            let look = Look::at(&model.valid(), self.dataset, epoch, self.device)?;
+            let (snapshot, [validation, test]) =
+                Snapshot::take(&model.valid(), dataset, epoch, device)?;
             let metrics = EpochMetrics {
                 epoch,
                 step: epoch * steps_per_epoch,
                 train_loss: tally.loss(),
                 train_accuracy: tally.accuracy(),
-                validation: look.validation,
-                test: look.test,
+                validation,
+                test,
                 seconds: started.elapsed().as_secs_f64(),
                 images_per_second: tally.samples() as f64 / training_seconds,
             };
-            progress.line(&format!("{}: {metrics}", self.title(epoch)));
+            progress.line(&format!("{title}: {metrics}"));
             state.epoch = epoch;
             state.step = metrics.step;
             state.history.push(metrics);
             // All before the checkpoint, so that what a checkpoint speaks of is there.
-            self.directory.write_json_lines(METRICS, &state.history)?;
-            look.snapshot.save(self.directory)?;
-            checkpoint::save(self.directory, &state, &model, &optimizer)?;
+            directory.write_json_lines(METRICS, &state.history)?;
+            snapshot.save(directory)?;
+            Checkpoint::save(directory, &state, &model, &optimizer)?;
         }
-        Trained::of(state, self.dataset, self.directory)
+        Trained::of(state, dataset, directory)
     }
 
     /// Goes through the training samples once.
     fn epoch(
         &self,
         epoch: usize,
+        dataset: &Dataset,
         mut model: Model,
         optimizer: &mut ModuleOptimizer,
         scheduler: &mut ModuleLrScheduler,
         progress: &Progress,
     ) -> Result<(Model, Tally)> {
-        let (recipe, samples) = (self.recipe, &self.dataset.train);
-        let device = self.device.clone().autodiff();
+        let (recipe, samples) = (&self.recipe, &dataset.train);
+        let device = model.devices().remove(0);
         let order = samples.epoch_order(recipe.seed, epoch);
         let mut shifts = Shifts::new(recipe.shift, recipe.seed, epoch);
         let batches = order.chunks(recipe.batch_size);
@@ -157,23 +143,5 @@ impl Training<'_> {
             }
         }
         Ok((model, tally))
-    }
-
-    /// The model that training begins with.
-    fn started(&self, model: Model) -> Result<Model> {
-        let Some(start) = &self.start else {
-            return Ok(model);
-        };
-        let model = model.load(start.clone())?;
-        if let Some(center_loss) = model.objective.center_loss() {
-            // The record holds the weight that its own run had.
-            center_loss.set_lambda(self.recipe.lambda)?;
-        }
-        Ok(model)
-    }
-
-    fn title(&self, epoch: usize) -> String {
-        let Recipe { loss, epochs, .. } = self.recipe;
-        format!("{}, epoch {epoch} of {epochs}", loss.name())
     }
 }

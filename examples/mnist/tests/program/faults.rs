@@ -25,11 +25,12 @@ fn a_bad_option_is_named() {
         &["--update-rule", "best"],
         &["--update-rule", "paper"],
     );
-    assert_fault(&scene, &["--lr-factor", "0.5"], &["--lr-step"]);
     assert_fault(&scene, &["train"], &["--loss"]);
     assert_fault(&scene, &["--device", "abacus"], &["--device", "abacus"]);
-    let parts = ["--preset is an option of 'mnist train', 'mnist open-set', 'mnist compare'"];
-    assert_fault(&scene, &["--preset", "full"], &parts);
+    // What sounds alike is of no help.
+    let fault = scene.launch(&["--preset", "full"]).fault();
+    assert!(fault.contains("unexpected argument '--preset'"), "{fault}");
+    assert!(!fault.contains("tip:"), "{fault}");
 }
 
 #[test]
@@ -40,11 +41,8 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
         ("--batch-size", "0", "a whole number from 1 on"),
         ("--lr", "2", "above 0 and at most 1"),
         ("--class-rate", "0", "a finite number above 0"),
-        ("--lr-step", "0", "a whole number from 1 on"),
-        ("--lr-factor", "1.5", "above 0 and at most 1"),
         ("--clip", "0", "a finite number above 0"),
         ("--softmax-start", "2", "from 0 to 1"),
-        ("--weight-decay", "1", "from 0 to below 1"),
         ("--lambda", "-1", "a finite number from 0 on"),
         ("--lambda-warmup", "2", "from 0 to 1"),
         ("--alpha", "inf", "a finite number from 0 on"),
@@ -52,7 +50,6 @@ fn a_value_out_of_its_range_is_named_with_the_rule() {
         ("--margin", "-0.1", "a finite number from 0 on"),
         ("--margin-warmup", "NaN", "from 0 to 1"),
         ("--feature-dim", "0", "a whole number from 1 on"),
-        ("--num-classes", "1", "a whole number from 2 to 256"),
         ("--shift", "5", "a whole number from 0 to 4"),
         ("--shrink", "5", "a whole number from 1 to 4"),
         ("--train-size", "0", "a whole number from 1 on"),
@@ -150,9 +147,6 @@ fn wrong_data_is_named() {
     let scene = Scene::new();
     dataset::write_gzipped(&scene.data(), TEST_LABELS, &dataset::labels(11));
     assert_fault(&scene, &[], &[TEST_LABELS, "11 labels for 12 images"]);
-
-    let parts = [TRAIN_LABELS, "label 2", "2 classes", "labels 0 1"];
-    assert_fault(&Scene::new(), &["--num-classes", "2"], &parts);
 }
 
 #[test]
@@ -168,23 +162,8 @@ fn an_unusable_out_dir_is_named() {
 #[test]
 fn a_training_that_diverges_says_so() {
     let scene = Scene::new();
-    let arguments = [
-        "train",
-        "--loss",
-        "joint",
-        "--optimizer",
-        "sgd",
-        "--lr",
-        "1",
-    ];
-    let wild = [
-        "--lambda",
-        "1e9",
-        "--lambda-warmup",
-        "0",
-        "--batch-size",
-        "1",
-    ];
+    let arguments = ["train", "--loss", "joint", "--batch-size", "1"];
+    let wild = ["--update-rule", "sum", "--alpha", "1e9"];
     let fault = scene.launch(&[&arguments[..], &wild].concat()).fault();
     assert!(fault.contains("finite"), "{fault}");
 }

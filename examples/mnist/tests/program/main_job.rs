@@ -54,7 +54,7 @@ fn an_interrupted_main_job_goes_on() {
         "{fault}"
     );
     let fault = scene.run(&["--resume", &out, "--epochs", "3"]).fault();
-    assert!(fault.contains("--epochs: a run that is resumed"), "{fault}");
+    assert!(fault.contains("--epochs: only a single run"), "{fault}");
     let printed = scene.run(&["--resume", &out]).printed();
     assert!(printed.contains("center"), "{printed}");
     assert!(center.join("metrics.jsonl").is_file());

@@ -203,7 +203,8 @@ fn the_data_sets_are_named_in_help() {
     let words = Vec::from_iter(help.split_whitespace()).join(" ");
     for part in [
         "Examples:",
-        "presets for joint: quick: 3, full: 8, mxnet: 30",
+        "presets for joint: quick: 32, full: 64",
+        "presets for joint: quick: 16000, full: all",
         "[default",
     ] {
         assert!(words.contains(part), "{part}: {help}");

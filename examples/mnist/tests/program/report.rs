@@ -103,8 +103,8 @@ fn assert_usable(page: &Path) {
     };
     // The lines in the legend and in the picture.
     let curves = "curves|loss 1/1, accuracy 3/3, loss 1/1, accuracy 4/4, loss 1/1, accuracy 4/4";
-    // The head and three losses, by the loss, its images and three methods.
-    let cells = "cells|20";
+    // The head and three losses, by the loss, its images, three methods and two measures.
+    let cells = "cells|28";
     assert_eq!(seen[..3], [all("test", 2), all("test", 1), all("train", 1)]);
     assert_eq!(seen[3..5], [curves, cells]);
     assert!(!seen[5].ends_with("|0"), "no settings");

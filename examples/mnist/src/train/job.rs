@@ -8,13 +8,13 @@ use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 
+use super::checkpoint::Checkpoint;
+use super::history::State;
+use super::snapshot::Snapshot;
 use crate::data::{Dataset, Source, ensure_size};
 use crate::network::Model;
-use crate::pictures;
 use crate::recipe::Recipe;
-use crate::results::Select;
 use crate::run::{Provenance, RunDirectory};
-use crate::train::{Trained, Training, checkpoint};
 
 /// The command that goes on with a single run.
 pub const TRAIN: &str = "mnist train";
@@ -28,6 +28,15 @@ pub struct TrainingJob {
     pub image_size: [usize; 2],
     /// The run whose last checkpoint this one starts from, an absolute path.
     pub start: Option<PathBuf>,
+}
+
+/// What a training run came to.
+pub struct Trained {
+    pub state: State,
+    /// One for each epoch.
+    pub snapshots: Vec<Snapshot>,
+    pub train_samples: usize,
+    pub test_samples: usize,
 }
 
 impl TrainingJob {
@@ -49,61 +58,45 @@ impl TrainingJob {
 
     /// The trained model that this run starts from, if it starts from one.
     pub fn start_record(&self, dataset: &Dataset) -> Result<Option<ModuleRecord>> {
-        let record = |run: &PathBuf| {
-            let last = last_checkpoint(run)?;
-            checkpoint::state(&last)?.ensure_classes(&dataset.classes)?;
-            checkpoint::model_record(&last)
-        };
-        self.start.as_ref().map(record).transpose()
+        let record = |run| last_of(run, dataset).map(|(_, record)| record);
+        self.start.as_deref().map(record).transpose()
     }
 
-    /// The model after the epoch of this run, in the directory `run`, that `select` says, and that epoch. `device` is not
-    /// in autodiff mode.
+    /// The number of epochs of this run, in the directory `run`, and the model after them. `device` is not in autodiff
+    /// mode.
     pub fn trained_model(
         &self,
         dataset: &Dataset,
         run: &Path,
-        select: Select,
         device: &Device,
     ) -> Result<(usize, Model)> {
-        let state = checkpoint::state(&last_checkpoint(run)?)?;
-        state.ensure_classes(&dataset.classes)?;
-        let epoch = select.epoch(&state);
-        let record = checkpoint::model_record(&checkpoint::of_epoch(run, epoch))?;
-        Ok((epoch, self.model(dataset, device)?.load(record)?.valid()))
+        let (state, record) = last_of(run, dataset)?;
+        let model = self.model(dataset, device)?.load(record)?;
+        Ok((state.epoch, model.valid()))
     }
 
     /// What this run, in `directory`, came to so far.
     pub fn trained(&self, dataset: &Dataset, directory: &RunDirectory) -> Result<Trained> {
-        let last = last_checkpoint(directory.path())?;
-        Trained::of(checkpoint::state(&last)?, dataset, directory)
-    }
-
-    /// Trains in `directory`, from where it stands, and draws the pictures.
-    pub fn run(
-        &self,
-        dataset: &Dataset,
-        device: &Device,
-        directory: &RunDirectory,
-    ) -> Result<Trained> {
-        // A run that has begun needs no other to start from.
-        let start = match checkpoint::last(directory.path())? {
-            Some(_) => None,
-            None => self.start_record(dataset)?,
-        };
-        let trained = Training {
-            recipe: &self.recipe,
-            dataset,
-            device,
-            directory,
-            start,
-        }
-        .run()?;
-        pictures::draw(self.recipe.loss.name(), &trained, directory)?;
-        Ok(trained)
+        let (state, _) = last_of(directory.path(), dataset)?;
+        Trained::of(state, dataset, directory)
     }
 }
 
-fn last_checkpoint(run: &Path) -> Result<PathBuf> {
-    checkpoint::last(run)?.with_context(|| format!("{}: has no checkpoint", run.display()))
+impl Trained {
+    /// What the run in `directory` came to, whose state is `state`.
+    pub fn of(state: State, dataset: &Dataset, directory: &RunDirectory) -> Result<Self> {
+        Ok(Self {
+            snapshots: Snapshot::all(directory, state.epoch)?,
+            state,
+            train_samples: dataset.train.len(),
+            test_samples: dataset.test.len(),
+        })
+    }
+}
+
+/// State and model of the last checkpoint of `run`, which was trained on such data.
+fn last_of(run: &Path, dataset: &Dataset) -> Result<(State, ModuleRecord)> {
+    let last = Checkpoint::last(run)?;
+    let last = last.with_context(|| format!("{}: has no checkpoint", run.display()))?;
+    Ok((last.state(&dataset.classes)?, last.model()?))
 }
