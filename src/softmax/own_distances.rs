@@ -2,7 +2,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::pairs::Positions;
 use crate::distance::{SoftmaxDistance, no_zero};
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
 /// Distances between features and the centers of their classes, of direct differences, and the scores of these
 /// classes. All without autodiff.
@@ -14,12 +14,12 @@ pub(super) struct OwnDistances {
     differences: Tensor<3>,
     /// The centers less the origin, of the same shape.
     centers: Tensor<3>,
-    /// `[batch_size, sub_centers]`
-    distances: Tensor<2>,
+    /// `[batch_size, sub_centers]`, if they count beside the score.
+    distances: Option<Tensor<2>>,
     /// The place of the nearest center among those of the class, `[batch_size, sub_centers]`, if it has several.
     is_nearest: Option<Tensor<2, Bool>>,
-    /// The distance to the nearest center, `[batch_size, 1]`.
-    pub nearest: Tensor<2>,
+    /// The distance to the nearest center, `[batch_size, 1]`, if it pulls.
+    pub nearest: Option<Tensor<2>>,
     /// The share of each center in the score of its class, `[batch_size, sub_centers]`, if it has several.
     shares: Option<Tensor<2>>,
     /// The score, `[batch_size, 1]`.
@@ -29,7 +29,7 @@ pub(super) struct OwnDistances {
 
 impl OwnDistances {
     /// Of samples of the given classes, `[batch_size]`.
-    pub fn new(positions: &Positions, classes: &Tensor<1, Int>, margin: f64) -> Self {
+    pub fn new(positions: &Positions, classes: &Tensor<1, Int>, margin: f64, pulls: bool) -> Self {
         let [batch_size, feature_dim] = positions.features.dims();
         let sub_centers = positions.sub_centers;
         let rows = positions.rows_of(classes);
@@ -39,25 +39,35 @@ impl OwnDistances {
         let origin = positions.origin.clone().unsqueeze_dim::<3>(0);
         let differences = features.clone() - centers.clone();
         let centers = centers - origin.clone();
-        let sum = |products: Tensor<3>| sum_dim(products, 2).squeeze_dim::<2>(2);
-        let squared = sum(differences.clone() * differences.clone());
+        let squared = differences.clone() * differences.clone();
         let (distances, scores) = match positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let along = features - origin - centers.clone().mul_scalar(0.5);
-                let scores = sum(centers.clone() * along).mul_scalar(positions.scale);
-                (squared, scores)
+                let scores = sum_then(centers.clone() * along, 2, |sum| {
+                    sum.mul_scalar(positions.scale)
+                });
+                let distances = (margin > 0.0 || pulls).then(|| sum_dim(squared, 2));
+                (distances, scores)
             }
             SoftmaxDistance::Euclidean => {
-                let distances = squared.sqrt();
-                (distances.clone(), distances.mul_scalar(-positions.scale))
+                let (distances, scores) = sum_then(squared, 2, |squared| {
+                    let distances = squared.sqrt();
+                    (distances.clone(), distances.mul_scalar(-positions.scale))
+                });
+                (Some(distances), scores)
             }
         };
-        let scores = if margin > 0.0 {
-            scores - distances.clone().mul_scalar(positions.rate() * margin)
-        } else {
-            scores
+        let (distances, scores) = (distances.map(squeezed), squeezed(scores));
+        let scores = match &distances {
+            Some(distances) if margin > 0.0 => {
+                scores - distances.clone().mul_scalar(positions.rate() * margin)
+            }
+            _ => scores,
         };
-        let (nearest, is_nearest) = nearest_of(&distances, classes);
+        let nearest = distances.as_ref().filter(|_| pulls);
+        let (nearest, is_nearest) = nearest
+            .map(|distances| nearest_of(distances, classes))
+            .unzip();
         let (score, shares) = if sub_centers == 1 {
             (scores, None)
         } else {
@@ -70,11 +80,15 @@ impl OwnDistances {
             rows,
             differences,
             centers,
-            is_nearest,
+            is_nearest: is_nearest.flatten(),
             nearest,
             distances,
             shares,
-            score: score + positions.zero_if_finite(),
+            // Under squared distances the origin is in the score.
+            score: match positions.distance {
+                SoftmaxDistance::SquaredEuclidean => score,
+                SoftmaxDistance::Euclidean => score + positions.zero_if_finite(),
+            },
             margin,
         }
     }
@@ -94,62 +108,78 @@ impl OwnDistances {
         }
     }
 
-    /// The gradients by the features, `[batch_size, feature_dim]`, and by the centers of their classes,
-    /// `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`: `by_score` by
-    /// minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of the score
-    /// that is linear in the features is in [`from`](Self::from).
+    /// The gradients by the features, `[batch_size, feature_dim]`, if there are any, and by the centers of their
+    /// classes, `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`:
+    /// `by_score` by minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of
+    /// the score that is linear in the features is in [`from`](Self::from). The centers of samples that rest,
+    /// `[batch_size, 1]`, get none.
     pub fn gradients(
         &self,
         positions: &Positions,
         by_score: &Tensor<2>,
         by_nearest: Option<Tensor<2>>,
-    ) -> [Tensor<2>; 2] {
+        rests: &Tensor<2, Bool>,
+    ) -> (Option<Tensor<2>>, Tensor<2>) {
         let [batch_size, sub_centers, feature_dim] = self.differences.dims();
         let shares = match self.shares.clone() {
             Some(shares) => shares * by_score.clone(),
             None => by_score.clone(),
         };
-        let rate = positions.rate();
+        let margin = match positions.distance {
+            SoftmaxDistance::SquaredEuclidean => self.margin,
+            SoftmaxDistance::Euclidean => 1.0 + self.margin,
+        };
+        let by_margin = shares.clone().mul_scalar(positions.rate() * margin);
+        let by_margin = (margin > 0.0).then_some(by_margin);
+        let by_nearest = by_nearest.map(|by_nearest| match self.is_nearest.clone() {
+            Some(is_nearest) => {
+                let by_nearest = by_nearest.expand(shares.dims());
+                by_nearest.mask_fill(is_nearest.bool_not(), 0.0)
+            }
+            None => by_nearest,
+        });
+        let sum = |one: Option<Tensor<2>>, other: Option<Tensor<2>>| {
+            one.into_iter()
+                .chain(other)
+                .reduce(|one, other| one + other)
+        };
         // The factor of the distances.
-        let mut by_distance = match positions.distance {
-            SoftmaxDistance::SquaredEuclidean => shares.clone().mul_scalar(rate * self.margin),
-            SoftmaxDistance::Euclidean => shares.clone().mul_scalar(rate * (1.0 + self.margin)),
-        };
-        if let Some(by_nearest) = by_nearest {
-            by_distance = by_distance
-                + match self.is_nearest.clone() {
-                    Some(is_nearest) => {
-                        let by_nearest = by_nearest.expand(shares.dims());
-                        by_nearest.mask_fill(is_nearest.bool_not(), 0.0)
-                    }
-                    None => by_nearest,
-                };
-        }
-        let (by_difference, by_product) = match positions.distance {
-            SoftmaxDistance::SquaredEuclidean => {
-                let by_product = shares.mul_scalar(-positions.scale);
-                (by_distance.mul_scalar(2.0), Some(by_product))
-            }
-            SoftmaxDistance::Euclidean => {
-                let distances = self.distances.clone();
+        let by_distance = sum(by_margin, by_nearest);
+        let (by_difference, by_product) = match (positions.distance, &self.distances) {
+            (SoftmaxDistance::Euclidean, Some(distances)) => {
                 let is_zero = distances.clone().equal_elem(0.0);
-                let by_difference = by_distance / no_zero(distances);
-                (by_difference.mask_fill(is_zero, 0.0), None)
+                let distances = no_zero(distances.clone());
+                let slopes = by_distance.map(|slopes| slopes / distances);
+                (slopes.map(|slopes| slopes.mask_fill(is_zero, 0.0)), None)
+            }
+            _ => {
+                let by_product = shares.mul_scalar(-positions.scale);
+                (
+                    by_distance.map(|slopes| slopes.mul_scalar(2.0)),
+                    Some(by_product),
+                )
             }
         };
-        let steps = |factors: Tensor<2>| self.differences.clone() * factors.unsqueeze_dim::<3>(2);
-        let by_features = steps(by_difference.clone());
-        let by_features = match sub_centers {
-            1 => by_features.squeeze_dim(1),
-            _ => sum_dim(by_features, 1).squeeze_dim(1),
+        let to_centers = sum(by_product, by_difference.clone().map(Tensor::neg));
+        let to_centers = to_centers.expect("the score depends on the centers");
+        let steps = |factors: Tensor<2>| {
+            self.differences.clone() * fusion_barrier(factors).unsqueeze_dim::<3>(2)
         };
-        let to_centers = match by_product {
-            Some(by_product) => by_product - by_difference,
-            None => by_difference.neg(),
-        };
-        let by_centers = steps(to_centers).reshape([batch_size * sub_centers, feature_dim]);
-        [by_features, by_centers]
+        let by_features = by_difference.map(|by_difference| match sub_centers {
+            1 => steps(by_difference).squeeze_dim(1),
+            _ => sum_dim(steps(by_difference), 1).squeeze_dim(1),
+        });
+        let rests = rests.clone().unsqueeze_dim::<3>(2);
+        let rests = rests.expand([batch_size, sub_centers, feature_dim]);
+        let by_centers = steps(to_centers).mask_fill(rests, 0.0);
+        let by_centers = by_centers.reshape([batch_size * sub_centers, feature_dim]);
+        (by_features, by_centers)
     }
+}
+
+/// `[batch_size, sub_centers, 1]` as `[batch_size, sub_centers]`.
+fn squeezed(numbers: Tensor<3>) -> Tensor<2> {
+    numbers.squeeze_dim(2)
 }
 
 /// The smallest of the distances of a row, `[batch_size, 1]`, and the place of the first of several.

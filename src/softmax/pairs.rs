@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::blocks::Sums;
 use crate::distance::{SoftmaxDistance, no_zero, squared_euclidean};
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
 /// The logarithm of a sum of no exponentials.
 pub(super) const NO_SUM: f64 = -1e30;
@@ -31,6 +31,8 @@ pub(super) struct Positions {
     pub centers: Tensor<2>,
     /// `[1, feature_dim]`
     pub origin: Tensor<2>,
+    /// Zero, or NaN in a column in which a center is not finite, `[1, feature_dim]`.
+    lost: Tensor<2>,
     pub distance: SoftmaxDistance,
     pub sub_centers: usize,
     /// The factor of the scores in the exponentials.
@@ -48,9 +50,12 @@ impl Positions {
     ) -> Self {
         let centers = centers.clone().without_autodiff();
         let [rows, _] = centers.dims();
+        let parts = centers.clone().div_scalar(rows as f64);
+        let (origin, lost) = sum_then(parts, 0, |origin| (origin.clone(), origin.clone() - origin));
         Self {
             features: features.clone().without_autodiff(),
-            origin: sum_dim(centers.clone(), 0).div_scalar(rows as f64),
+            origin,
+            lost,
             centers,
             distance,
             sub_centers,
@@ -86,8 +91,7 @@ impl Positions {
 
     /// Zero, or NaN if a center is not finite, `[1, 1]`.
     pub fn zero_if_finite(&self) -> Tensor<2> {
-        let origin = self.origin.clone();
-        (origin.clone() - origin).sum().unsqueeze_dim(1)
+        self.lost.clone().sum().unsqueeze_dim(1)
     }
 
     /// The rows of the centers of some classes.
@@ -99,19 +103,6 @@ impl Positions {
     pub fn centers_of(&self, classes: &Range<usize>) -> Tensor<2> {
         let rows = self.rows(classes);
         self.centers.clone().narrow(0, rows.start, rows.len())
-    }
-
-    /// The centers of the class of each sample among some classes, `[batch_size, rows]`.
-    fn is_own(&self, of_samples: &Tensor<1, Int>, classes: &Range<usize>) -> Tensor<2, Bool> {
-        let rows = self.rows(classes);
-        let shape = [of_samples.dims()[0], rows.len()];
-        let rows = rows.start as i64..rows.end as i64;
-        let rows = Tensor::<1, Int>::arange(rows, &of_samples.device()).cast(of_samples.dtype());
-        let rows = rows
-            .div_scalar(self.sub_centers as i64)
-            .unsqueeze_dim::<2>(0);
-        let of_samples = of_samples.clone().unsqueeze_dim::<2>(1);
-        of_samples.expand(shape).equal(rows.expand(shape))
     }
 }
 
@@ -148,12 +139,36 @@ pub(super) trait Pairs: Debug + Send + Sync {
 /// The work by Burn's tensor operations.
 #[derive(Debug)]
 pub(super) struct PairOperations {
-    pub positions: Positions,
-    /// `[batch_size]`
-    pub classes: Tensor<1, Int>,
+    positions: Positions,
+    /// The features less the origin, `[batch_size, feature_dim]`.
+    features: Tensor<2>,
+    /// The classes of the samples, `[batch_size, 1]`, and of the centers, `[1, rows]`.
+    classes: [Tensor<2, Int>; 2],
 }
 
 impl PairOperations {
+    /// With the classes of the samples, `[batch_size]`.
+    pub fn new(positions: Positions, classes: &Tensor<1, Int>) -> Self {
+        let [rows, _] = positions.centers.dims();
+        let rows = Tensor::<1, Int>::arange(0..rows as i64, &classes.device());
+        let rows = rows.div_scalar(positions.sub_centers as i64);
+        let rows = rows.cast(classes.dtype()).unsqueeze_dim(0);
+        Self {
+            features: fusion_barrier(positions.features.clone() - positions.origin.clone()),
+            classes: [classes.clone().unsqueeze_dim(1), rows],
+            positions,
+        }
+    }
+
+    /// The centers of the class of each sample among some classes, `[batch_size, rows]`.
+    fn is_own(&self, block: &Range<usize>) -> Tensor<2, Bool> {
+        let [of_samples, of_rows] = self.classes.clone();
+        let rows = self.positions.rows(block);
+        let shape = [of_samples.dims()[0], rows.len()];
+        let of_rows = of_rows.narrow(1, rows.start, rows.len());
+        of_samples.expand(shape).equal(of_rows.expand(shape))
+    }
+
     /// How fast a loss falls as the features and the centers of a block come closer, over their distance:
     /// `[batch_size, rows]`.
     pub fn slopes(
@@ -167,19 +182,18 @@ impl PairOperations {
         } = self.positions;
         let factors = upstream.gradient.clone().mul_scalar(scale);
         let exponents = scores.clone().mul_scalar(scale) - upstream.log_sum.clone();
-        let rests = upstream
-            .gradient
-            .clone()
-            .equal_elem(0.0)
-            .expand(scores.dims());
-        let rests = rests.bool_or(self.positions.is_own(&self.classes, block));
+        let rests = upstream.gradient.clone().equal_elem(0.0);
+        let rests = rests.expand(scores.dims());
+        // Burn's fusion knows no operation between masks, so that each mask fills on its own.
+        let exponents = exponents.mask_fill(rests.clone(), NO_SUM);
+        let slopes = exponents.mask_fill(self.is_own(block), NO_SUM).exp() * factors;
         if distance == SoftmaxDistance::SquaredEuclidean {
-            return exponents.mask_fill(rests, NO_SUM).exp() * factors;
+            return slopes;
         }
         // At a distance of zero there is no direction.
-        let rests = rests.bool_or(scores.clone().equal_elem(0.0));
-        let slopes = exponents.mask_fill(rests.clone(), NO_SUM).exp() * factors;
-        (slopes / no_zero(scores.neg())).mask_fill(rests, 0.0)
+        let is_zero = scores.clone().equal_elem(0.0);
+        let slopes = slopes / no_zero(scores.neg());
+        slopes.mask_fill(rests, 0.0).mask_fill(is_zero, 0.0)
     }
 }
 
@@ -192,9 +206,9 @@ impl Pairs for PairOperations {
         match self.positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let centers = centers - origin.clone();
-                let halves = sum_dim(centers.clone() * centers.clone().mul_scalar(0.5), 1);
-                let products = (features.clone() - origin.clone()).matmul(centers.transpose());
-                products - halves.transpose()
+                let squares = centers.clone() * centers.clone();
+                let halves = sum_then(squares, 1, |sum| sum.mul_scalar(0.5));
+                self.features.clone().matmul(centers.transpose()) - halves.transpose()
             }
             SoftmaxDistance::Euclidean => {
                 let squared = squared_euclidean(features.clone(), centers, MAX_ELEMENTS);
@@ -204,14 +218,14 @@ impl Pairs for PairOperations {
     }
 
     fn sums(&self, scores: Tensor<2>, block: &Range<usize>) -> (Tensor<2>, Sums) {
-        let is_own = self.positions.is_own(&self.classes, block);
+        let is_own = self.is_own(block);
         let exponents = scores.clone().mul_scalar(self.positions.scale);
         let exponents = exponents.mask_fill(is_own, NO_SUM);
         let largest = max_dim(exponents.clone(), 1);
+        let exponentials = (exponents - largest.clone()).exp();
         let sums = Sums {
-            exponentials: sum_dim((exponents - largest.clone()).exp(), 1),
+            log_sum: sum_then(exponentials, 1, |sum| sum.log() + largest),
             cosines: None,
-            largest,
         };
         (scores, sums)
     }
@@ -230,16 +244,15 @@ impl Pairs for PairOperations {
         let centers = self.positions.centers_of(block);
         let [by_features, by_centers] = match self.positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
-                let features = features.clone() - origin.clone();
-                let centers = centers - origin.clone();
+                let less_total = sum_then(slopes.clone(), 1, Tensor::neg);
+                let centers = fusion_barrier(centers - origin.clone());
                 [
                     wants_features.then(|| {
-                        let total = sum_dim(slopes.clone(), 1);
-                        slopes.clone().matmul(centers.clone()) - upstream.from.clone() * total
+                        slopes.clone().matmul(centers.clone()) + upstream.from.clone() * less_total
                     }),
                     wants_centers.then(|| {
                         let total = sum_dim(slopes.clone(), 0).transpose();
-                        slopes.transpose().matmul(features) - centers * total
+                        slopes.transpose().matmul(self.features.clone()) - centers * total
                     }),
                 ]
             }
@@ -252,11 +265,11 @@ impl Pairs for PairOperations {
                 ]
             }
         };
-        // Then no sample has a loss.
-        let is_bad = self.positions.zero_if_finite().is_nan();
+        // If a center is not finite, no sample has a loss.
         let by_centers = by_centers.map(|gradient| {
-            let is_bad = is_bad.expand(gradient.dims());
-            gradient.mask_fill(is_bad, 0.0)
+            let is_finite = self.positions.lost.clone().equal_elem(0.0);
+            let is_finite = is_finite.expand(gradient.dims());
+            gradient.zeros_like().mask_where(is_finite, gradient)
         });
         [by_features, by_centers]
     }

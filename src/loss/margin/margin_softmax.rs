@@ -563,7 +563,7 @@ impl LossWithLogits for MarginSoftmax {
         let may_train = call.may_train && batch.is_autodiff;
         let trains = may_train && self.updating.is_enabled();
         let constant = self.centers.constant();
-        let (features, classes) = (batch.features.clone(), batch.classes.clone());
+        let (features, classes) = (batch.features(), batch.classes.clone());
         let angles = target_angles(&features, &constant, &classes, config.sub_centers);
         let (qualities, norms) = self.qualities(&batch, &angles, trains).unzip();
         let margin = &config.margin;
