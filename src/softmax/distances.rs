@@ -264,7 +264,8 @@ impl DistanceBlocks {
         let is_zero = gradient.clone().equal_elem(0.0);
         let gradient = gradient.clone() * self.others.clone();
         Upstream {
-            gradient: gradient.mask_fill(is_zero, 0.0),
+            gradient: gradient.mask_fill(is_zero.clone(), 0.0),
+            is_zero,
             log_sum: self.log_sum.clone(),
             from: self.own.from(&self.positions),
         }
@@ -276,17 +277,13 @@ impl DistanceBlocks {
         gradient: Tensor<2>,
         upstream: &Upstream,
     ) -> (Option<Tensor<2>>, Tensor<2>) {
-        let rests = gradient.clone().equal_elem(0.0);
         let by_nearest = (self.pull > 0.0).then(|| gradient.mul_scalar(self.pull));
-        let by_score = &upstream.gradient;
-        self.own
-            .gradients(&self.positions, by_score, by_nearest, &rests)
+        self.own.gradients(&self.positions, upstream, by_nearest)
     }
 
     /// The gradients by features and centers, each if it is wanted, from that by the losses, `[batch_size, 1]`.
     fn gradients_of(&self, gradient: Tensor<2>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let upstream = self.upstream(&gradient);
-        let is_zero = gradient.clone().equal_elem(0.0);
         let (of_features, of_centers) = self.own_gradients(gradient, &upstream);
         let mut kept = std::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_features: Option<Tensor<2>> = None;
@@ -310,7 +307,7 @@ impl DistanceBlocks {
             }
         }
         let by_features = by_features.map(|by_features| {
-            let is_zero = is_zero.expand(by_features.dims());
+            let is_zero = upstream.is_zero.expand(by_features.dims());
             let sum = match of_features {
                 Some(of_features) => by_features + of_features,
                 None => by_features,

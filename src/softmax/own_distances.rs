@@ -1,6 +1,6 @@
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::pairs::Positions;
+use super::pairs::{Positions, Upstream};
 use crate::distance::{SoftmaxDistance, no_zero};
 use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
@@ -110,20 +110,18 @@ impl OwnDistances {
 
     /// The gradients by the features, `[batch_size, feature_dim]`, if there are any, and by the centers of their
     /// classes, `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`:
-    /// `by_score` by minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of
-    /// the score that is linear in the features is in [`from`](Self::from). The centers of samples that rest,
-    /// `[batch_size, 1]`, get none.
+    /// `upstream` by minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of
+    /// the score that is linear in the features is in [`from`](Self::from).
     pub fn gradients(
         &self,
         positions: &Positions,
-        by_score: &Tensor<2>,
+        upstream: &Upstream,
         by_nearest: Option<Tensor<2>>,
-        rests: &Tensor<2, Bool>,
     ) -> (Option<Tensor<2>>, Tensor<2>) {
         let [batch_size, sub_centers, feature_dim] = self.differences.dims();
         let shares = match self.shares.clone() {
-            Some(shares) => shares * by_score.clone(),
-            None => by_score.clone(),
+            Some(shares) => shares * upstream.gradient.clone(),
+            None => upstream.gradient.clone(),
         };
         let margin = match positions.distance {
             SoftmaxDistance::SquaredEuclidean => self.margin,
@@ -169,7 +167,7 @@ impl OwnDistances {
             1 => steps(by_difference).squeeze_dim(1),
             _ => sum_dim(steps(by_difference), 1).squeeze_dim(1),
         });
-        let rests = rests.clone().unsqueeze_dim::<3>(2);
+        let rests = upstream.is_zero.clone().unsqueeze_dim::<3>(2);
         let rests = rests.expand([batch_size, sub_centers, feature_dim]);
         let by_centers = steps(to_centers).mask_fill(rests, 0.0);
         let by_centers = by_centers.reshape([batch_size * sub_centers, feature_dim]);

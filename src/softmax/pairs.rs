@@ -31,8 +31,8 @@ pub(super) struct Positions {
     pub centers: Tensor<2>,
     /// `[1, feature_dim]`
     pub origin: Tensor<2>,
-    /// Zero, or NaN in a column in which a center is not finite, `[1, feature_dim]`.
-    lost: Tensor<2>,
+    /// The columns in which all centers are finite, `[1, feature_dim]`.
+    is_finite: Tensor<2, Bool>,
     pub distance: SoftmaxDistance,
     pub sub_centers: usize,
     /// The factor of the scores in the exponentials.
@@ -51,11 +51,14 @@ impl Positions {
         let centers = centers.clone().without_autodiff();
         let [rows, _] = centers.dims();
         let parts = centers.clone().div_scalar(rows as f64);
-        let (origin, lost) = sum_then(parts, 0, |origin| (origin.clone(), origin.clone() - origin));
+        let (origin, is_finite) = sum_then(parts, 0, |origin| {
+            let zeros = origin.clone() - origin.clone();
+            (origin, zeros.equal_elem(0.0))
+        });
         Self {
             features: features.clone().without_autodiff(),
             origin,
-            lost,
+            is_finite,
             centers,
             distance,
             sub_centers,
@@ -91,7 +94,8 @@ impl Positions {
 
     /// Zero, or NaN if a center is not finite, `[1, 1]`.
     pub fn zero_if_finite(&self) -> Tensor<2> {
-        self.lost.clone().sum().unsqueeze_dim(1)
+        let origin = self.origin.clone();
+        (origin.clone() - origin).sum().unsqueeze_dim(1)
     }
 
     /// The rows of the centers of some classes.
@@ -110,6 +114,8 @@ impl Positions {
 pub(super) struct Upstream {
     /// For the logarithm of the sum of their exponentials, `[batch_size, 1]`.
     pub gradient: Tensor<2>,
+    /// The samples without any gradient, `[batch_size, 1]`.
+    pub is_zero: Tensor<2, Bool>,
     /// That logarithm, `[batch_size, 1]`.
     pub log_sum: Tensor<2>,
     /// The place, less the origin, that features come from as they move towards the centers,
@@ -180,13 +186,12 @@ impl PairOperations {
         let Positions {
             distance, scale, ..
         } = self.positions;
-        let factors = upstream.gradient.clone().mul_scalar(scale);
         let exponents = scores.clone().mul_scalar(scale) - upstream.log_sum.clone();
-        let rests = upstream.gradient.clone().equal_elem(0.0);
-        let rests = rests.expand(scores.dims());
+        let rests = upstream.is_zero.clone().expand(scores.dims());
         // Burn's fusion knows no operation between masks, so that each mask fills on its own.
         let exponents = exponents.mask_fill(rests.clone(), NO_SUM);
-        let slopes = exponents.mask_fill(self.is_own(block), NO_SUM).exp() * factors;
+        let shares = exponents.mask_fill(self.is_own(block), NO_SUM).exp();
+        let slopes = (shares * upstream.gradient.clone()).mul_scalar(scale);
         if distance == SoftmaxDistance::SquaredEuclidean {
             return slopes;
         }
@@ -245,13 +250,13 @@ impl Pairs for PairOperations {
         let [by_features, by_centers] = match self.positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let less_total = sum_then(slopes.clone(), 1, Tensor::neg);
-                let centers = fusion_barrier(centers - origin.clone());
+                let centers = centers - origin.clone();
+                let total = sum_dim(slopes.clone(), 0).transpose();
                 [
                     wants_features.then(|| {
                         slopes.clone().matmul(centers.clone()) + upstream.from.clone() * less_total
                     }),
                     wants_centers.then(|| {
-                        let total = sum_dim(slopes.clone(), 0).transpose();
                         slopes.transpose().matmul(self.features.clone()) - centers * total
                     }),
                 ]
@@ -267,8 +272,7 @@ impl Pairs for PairOperations {
         };
         // If a center is not finite, no sample has a loss.
         let by_centers = by_centers.map(|gradient| {
-            let is_finite = self.positions.lost.clone().equal_elem(0.0);
-            let is_finite = is_finite.expand(gradient.dims());
+            let is_finite = self.positions.is_finite.clone().expand(gradient.dims());
             gradient.zeros_like().mask_where(is_finite, gradient)
         });
         [by_features, by_centers]
