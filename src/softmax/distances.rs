@@ -20,7 +20,7 @@ use crate::batch::Weights;
 use crate::device::is_flex;
 use crate::device::{is_host, runs_shaders};
 use crate::distance::{SoftmaxDistance, no_zero};
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim};
 
 /// Features, centers, and the rule that makes losses of their distances.
 ///
@@ -285,6 +285,8 @@ impl DistanceBlocks {
     fn gradients_of(&self, gradient: Tensor<2>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let upstream = self.upstream(&gradient);
         let (of_features, of_centers) = self.own_gradients(gradient, &upstream);
+        let rests = upstream.is_zero.clone();
+        let rests = rests.expand(self.positions.features.dims());
         let mut kept = std::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_features: Option<Tensor<2>> = None;
         let mut by_centers: Option<Tensor<2>> = None;
@@ -307,12 +309,11 @@ impl DistanceBlocks {
             }
         }
         let by_features = by_features.map(|by_features| {
-            let is_zero = upstream.is_zero.expand(by_features.dims());
             let sum = match of_features {
                 Some(of_features) => by_features + of_features,
                 None => by_features,
             };
-            sum.mask_fill(is_zero, 0.0)
+            fusion_barrier(sum.mask_fill(rests, 0.0))
         });
         let by_centers = by_centers.map(|by_centers| {
             let rows = self.own.rows.clone();

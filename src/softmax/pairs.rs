@@ -6,6 +6,7 @@ use std::ops::Range;
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::blocks::Sums;
+use super::problem::numbers_like;
 use crate::distance::{SoftmaxDistance, no_zero, squared_euclidean};
 use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
@@ -156,9 +157,10 @@ impl PairOperations {
     /// With the classes of the samples, `[batch_size]`.
     pub fn new(positions: Positions, classes: &Tensor<1, Int>) -> Self {
         let [rows, _] = positions.centers.dims();
-        let rows = Tensor::<1, Int>::arange(0..rows as i64, &classes.device());
-        let rows = rows.div_scalar(positions.sub_centers as i64);
-        let rows = rows.cast(classes.dtype()).unsqueeze_dim(0);
+        let mut rows = numbers_like(classes, rows);
+        if positions.sub_centers > 1 {
+            rows = rows.div_scalar(positions.sub_centers as i64);
+        }
         Self {
             features: fusion_barrier(positions.features.clone() - positions.origin.clone()),
             classes: [classes.clone().unsqueeze_dim(1), rows],
@@ -245,20 +247,23 @@ impl Pairs for PairOperations {
         let Positions {
             features, origin, ..
         } = &self.positions;
-        let slopes = self.slopes(scores, block, upstream);
         let centers = self.positions.centers_of(block);
+        // If a center is not finite, no sample has a loss. Burn fuses with a mask that is there before.
+        let is_finite = self.positions.is_finite.clone().expand(centers.dims());
+        let slopes = self.slopes(scores, block, upstream);
         let [by_features, by_centers] = match self.positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let less_total = sum_then(slopes.clone(), 1, Tensor::neg);
-                let centers = centers - origin.clone();
                 let total = sum_dim(slopes.clone(), 0).transpose();
+                let centers = centers - origin.clone();
+                let by_features = wants_features.then(|| slopes.clone().matmul(centers.clone()));
+                let features = self.features.clone();
+                let by_centers = wants_centers.then(|| slopes.transpose().matmul(features));
+                let products = [by_features, by_centers];
+                let [by_features, by_centers] = products.map(|sum| sum.map(fusion_barrier));
                 [
-                    wants_features.then(|| {
-                        slopes.clone().matmul(centers.clone()) + upstream.from.clone() * less_total
-                    }),
-                    wants_centers.then(|| {
-                        slopes.transpose().matmul(self.features.clone()) - centers * total
-                    }),
+                    by_features.map(|sum| sum + upstream.from.clone() * less_total),
+                    by_centers.map(|sum| sum - centers * total),
                 ]
             }
             SoftmaxDistance::Euclidean => {
@@ -270,11 +275,8 @@ impl Pairs for PairOperations {
                 ]
             }
         };
-        // If a center is not finite, no sample has a loss.
-        let by_centers = by_centers.map(|gradient| {
-            let is_finite = self.positions.is_finite.clone().expand(gradient.dims());
-            gradient.zeros_like().mask_where(is_finite, gradient)
-        });
+        let by_centers =
+            by_centers.map(|gradient| gradient.zeros_like().mask_where(is_finite, gradient));
         [by_features, by_centers]
     }
 }
