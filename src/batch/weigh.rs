@@ -154,8 +154,8 @@ impl CheckedBatch {
             Some(factor) => (None, factor, None),
             None => {
                 let num_classes = self.rules.num_classes;
-                let (each, factor, total) =
-                    weighing.factors(self.weights(), &self.classes, num_classes);
+                let weights = self.weights();
+                let (each, factor, total) = weighing.factors(weights, &self.classes, num_classes);
                 (Some(each), factor, total)
             }
         };
@@ -253,14 +253,8 @@ impl Weights {
     /// The factor of each sample's loss, `[batch_size, 1]`, like `losses`.
     pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<2> {
         match &self.each {
-            Some(each) => {
-                let coefficients = each.clone().mul_scalar(self.factor);
-                fusion_barrier(coefficients.unsqueeze_dim(1))
-            }
-            None => {
-                let options = (&losses.device(), losses.dtype());
-                Tensor::full([losses.dims()[0], 1], self.factor, options)
-            }
+            Some(each) => fusion_barrier(each.clone().mul_scalar(self.factor).unsqueeze_dim(1)),
+            None => losses.clone().unsqueeze_dim(1).full_like(self.factor),
         }
     }
 

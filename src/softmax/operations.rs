@@ -69,12 +69,12 @@ impl Kernels for Operations {
         // Burn fuses nothing with a product of matrices if a sum follows.
         let by_units = fusion_barrier(by_units);
         let along = by_units.clone() * units.clone();
-        let (along, inverse) = sum_then(along, 1, |along| {
+        let (less_along, inverse) = sum_then(along, 1, |along| {
             let is_zero = norms.clone().equal_elem(0.0);
             let inverse = no_zero(norms).recip().mask_fill(is_zero, 0.0);
-            (along * inverse.clone(), inverse)
+            (along.neg(), inverse)
         });
-        by_units * inverse - units * along
+        (by_units + units * less_along) * inverse
     }
 }
 
@@ -148,15 +148,15 @@ pub(super) fn sum_on_graph(
     let products = products.filter_map(|(input, gradient)| {
         gradient.map(|gradient| (zeros_of(input) * gradient).sum())
     });
+    // All sums come before what is fused with them.
     let products: Vec<_> = products.collect();
     let value = weights.reduce(weighed);
     let zero = products.into_iter().reduce(|one, other| one + other);
     let zero = zero.expect("features or class vectors are on the graph");
-    let zero = match weights.all_rest() {
-        Some(all_rest) => zero.mask_fill(all_rest, 0.0),
-        None => zero,
-    };
-    fusion_barrier(zero + value)
+    fusion_barrier(match weights.all_rest() {
+        Some(all_rest) => zero.mask_fill(all_rest, 0.0) + value,
+        None => zero + value,
+    })
 }
 
 /// Zeros that pass their gradients on to the tensor.

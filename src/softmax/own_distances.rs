@@ -57,7 +57,8 @@ impl OwnDistances {
                 (Some(distances), scores)
             }
         };
-        let (distances, scores) = (distances.map(squeezed), squeezed(scores));
+        let distances = distances.map(|distances| distances.squeeze_dim::<2>(2));
+        let scores = scores.squeeze_dim::<2>(2);
         let scores = match &distances {
             Some(distances) if margin > 0.0 => {
                 scores - distances.clone().mul_scalar(positions.rate() * margin)
@@ -123,43 +124,39 @@ impl OwnDistances {
             Some(shares) => shares * upstream.gradient.clone(),
             None => upstream.gradient.clone(),
         };
-        let margin = match positions.distance {
-            SoftmaxDistance::SquaredEuclidean => self.margin,
-            SoftmaxDistance::Euclidean => 1.0 + self.margin,
-        };
-        let by_margin = shares.clone().mul_scalar(positions.rate() * margin);
-        let by_margin = (margin > 0.0).then_some(by_margin);
-        let by_nearest = by_nearest.map(|by_nearest| match self.is_nearest.clone() {
-            Some(is_nearest) => {
-                let by_nearest = by_nearest.expand(shares.dims());
-                by_nearest.mask_fill(is_nearest.bool_not(), 0.0)
+        let by_difference = self.distances.clone().map(|distances| {
+            let margin = match positions.distance {
+                SoftmaxDistance::SquaredEuclidean => self.margin,
+                SoftmaxDistance::Euclidean => 1.0 + self.margin,
+            };
+            // The factor of the distances.
+            let mut by_distance = shares.clone().mul_scalar(positions.rate() * margin);
+            if let Some(mut by_nearest) = by_nearest {
+                if let Some(is_nearest) = self.is_nearest.clone() {
+                    let each = by_nearest.expand(shares.dims());
+                    by_nearest = each.mask_fill(is_nearest.bool_not(), 0.0);
+                }
+                by_distance = by_distance + by_nearest;
             }
-            None => by_nearest,
+            match positions.distance {
+                SoftmaxDistance::SquaredEuclidean => by_distance.mul_scalar(2.0),
+                SoftmaxDistance::Euclidean => {
+                    let is_zero = distances.clone().equal_elem(0.0);
+                    (by_distance / no_zero(distances)).mask_fill(is_zero, 0.0)
+                }
+            }
         });
-        let sum = |one: Option<Tensor<2>>, other: Option<Tensor<2>>| {
-            one.into_iter()
-                .chain(other)
-                .reduce(|one, other| one + other)
-        };
-        // The factor of the distances.
-        let by_distance = sum(by_margin, by_nearest);
-        let (by_difference, by_product) = match (positions.distance, &self.distances) {
-            (SoftmaxDistance::Euclidean, Some(distances)) => {
-                let is_zero = distances.clone().equal_elem(0.0);
-                let distances = no_zero(distances.clone());
-                let slopes = by_distance.map(|slopes| slopes / distances);
-                (slopes.map(|slopes| slopes.mask_fill(is_zero, 0.0)), None)
-            }
-            _ => {
+        let to_centers = by_difference.clone().map(Tensor::neg);
+        let to_centers = match positions.distance {
+            SoftmaxDistance::SquaredEuclidean => {
                 let by_product = shares.mul_scalar(-positions.scale);
-                (
-                    by_distance.map(|slopes| slopes.mul_scalar(2.0)),
-                    Some(by_product),
-                )
+                match to_centers {
+                    Some(to_centers) => by_product + to_centers,
+                    None => by_product,
+                }
             }
+            SoftmaxDistance::Euclidean => to_centers.expect("the score is a distance"),
         };
-        let to_centers = sum(by_product, by_difference.clone().map(Tensor::neg));
-        let to_centers = to_centers.expect("the score depends on the centers");
         let steps = |factors: Tensor<2>| {
             self.differences.clone() * fusion_barrier(factors).unsqueeze_dim::<3>(2)
         };
@@ -173,11 +170,6 @@ impl OwnDistances {
         let by_centers = by_centers.reshape([batch_size * sub_centers, feature_dim]);
         (by_features, by_centers)
     }
-}
-
-/// `[batch_size, sub_centers, 1]` as `[batch_size, sub_centers]`.
-fn squeezed(numbers: Tensor<3>) -> Tensor<2> {
-    numbers.squeeze_dim(2)
 }
 
 /// The smallest of the distances of a row, `[batch_size, 1]`, and the place of the first of several.
