@@ -61,7 +61,7 @@ impl Softmax {
         #[cfg(feature = "flex")]
         if host::serves(&self.features) {
             let (losses, blocks) = Blocks::forward(self, classes);
-            let engine = Engine::Host(blocks);
+            let engine = Engine::Host(Box::new(blocks));
             return SoftmaxPass {
                 inputs,
                 losses,
@@ -69,7 +69,7 @@ impl Softmax {
             };
         }
         let (losses, blocks) = Blocks::forward(self, classes);
-        let engine = Engine::Operations(blocks);
+        let engine = Engine::Operations(Box::new(blocks));
         SoftmaxPass {
             inputs,
             losses,
@@ -88,8 +88,8 @@ pub(crate) struct SoftmaxPass {
 
 enum Engine {
     #[cfg(feature = "flex")]
-    Host(Blocks<HostLoops>),
-    Operations(Blocks<Operations>),
+    Host(Box<Blocks<HostLoops>>),
+    Operations(Box<Blocks<Operations>>),
 }
 
 impl SoftmaxPass {
@@ -123,8 +123,8 @@ impl SoftmaxPass {
         }
         match engine {
             #[cfg(feature = "flex")]
-            Engine::Host(blocks) => weights.apply(custom_backward(inputs, losses, blocks)),
-            Engine::Operations(blocks) => attached(blocks, inputs, losses, weights),
+            Engine::Host(blocks) => weights.apply(custom_backward(inputs, losses, *blocks)),
+            Engine::Operations(blocks) => attached(*blocks, inputs, losses, weights),
         }
     }
 }
