@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{max_then, sum_dim, sum_then};
 
 /// The distance between a feature and its center.
 ///
@@ -73,9 +73,9 @@ pub(crate) fn squared_euclidean(x: Tensor<2>, y: Tensor<2>, max_elements: usize)
 
 /// Rows divided by their Euclidean norm; a zero row stays zero.
 pub(crate) fn unit_rows(rows: Tensor<2>) -> Tensor<2> {
-    let root = root_of_largest(&rows);
-    let scaled = scaled_rows(rows, root);
-    let norms = scaled_norms(scaled.clone());
+    let (_, divisors) = root_of_largest(&rows);
+    let scaled = scaled_rows(rows, divisors);
+    let norms = sum_then(scaled.clone() * scaled.clone(), 1, scaled_norms);
     scaled / norms
 }
 
@@ -88,25 +88,11 @@ pub(crate) struct Directions {
     pub norms: Tensor<2>,
 }
 
-impl Directions {
-    /// Of rows whose squares neither overflow nor vanish.
-    pub fn unscaled(rows: Tensor<2>) -> Self {
-        let norms = sum_dim(rows.clone() * rows.clone(), 1).sqrt();
+impl From<Scaled> for Directions {
+    fn from(scaled: Scaled) -> Self {
         Self {
-            units: rows / no_zero(norms.clone()),
-            norms,
-        }
-    }
-
-    pub fn of(rows: Tensor<2>) -> Self {
-        let Scaled {
-            rows,
-            scaled_norms,
-            norms,
-        } = Scaled::of(rows);
-        Self {
-            units: rows / scaled_norms,
-            norms,
+            units: scaled.rows / scaled.scaled_norms,
+            norms: scaled.norms,
         }
     }
 }
@@ -123,51 +109,68 @@ pub(crate) fn norms(rows: Tensor<2>) -> Tensor<2> {
     sum_dim(zeros * (scaled.rows / scaled.scaled_norms), 1) + scaled.norms
 }
 
-/// Rows without autodiff, divided by their largest absolute entry.
-struct Scaled {
+/// Rows without autodiff, divided by their largest absolute entry where squares may overflow or vanish.
+pub(crate) struct Scaled {
     /// `[rows, columns]`
     rows: Tensor<2>,
-    /// Of the divided rows, `[rows, 1]`.
+    /// Of the divided rows, `[rows, 1]`; above zero.
     scaled_norms: Tensor<2>,
     /// Of the rows as they were, `[rows, 1]`.
     norms: Tensor<2>,
 }
 
 impl Scaled {
-    fn of(rows: Tensor<2>) -> Self {
+    pub fn of(rows: Tensor<2>) -> Self {
         let rows = rows.without_autodiff();
-        let root = root_of_largest(&rows);
-        let rows = scaled_rows(rows, root.clone());
-        let scaled_norms = scaled_norms(rows.clone());
+        let (root, divisors) = root_of_largest(&rows);
+        let rows = scaled_rows(rows, divisors);
+        let (scaled_norms, norms) = sum_then(rows.clone() * rows.clone(), 1, |squared| {
+            let norms = scaled_norms(squared);
+            (norms.clone(), norms * root.clone() * root)
+        });
         Self {
             rows,
-            norms: scaled_norms.clone() * root.clone() * root,
             scaled_norms,
+            norms,
+        }
+    }
+
+    /// Rows whose squares neither overflow nor vanish, as they are.
+    pub fn undivided(rows: Tensor<2>) -> Self {
+        let (scaled_norms, norms) = sum_then(rows.clone() * rows.clone(), 1, |squared| {
+            let norms = squared.sqrt();
+            (no_zero(norms.clone()), norms)
+        });
+        Self {
+            rows,
+            scaled_norms,
+            norms,
         }
     }
 }
 
-/// Rows divided by their largest absolute entry, of which this is the root, so that squares neither overflow
+/// Rows divided by their largest absolute entry, of which the divisor is the root, so that squares neither overflow
 /// nor vanish. A zero row stays zero.
 ///
 /// Dividing by the root twice keeps gradients finite. The reciprocal of a subnormal number, which the
 /// gradient of a division is multiplied by, is infinite.
-fn scaled_rows(rows: Tensor<2>, root: Tensor<2>) -> Tensor<2> {
-    let root = no_zero(root);
-    rows / root.clone() / root
+fn scaled_rows(rows: Tensor<2>, divisors: Tensor<2>) -> Tensor<2> {
+    rows / divisors.clone() / divisors
 }
 
-/// The root of the largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out.
-fn root_of_largest(rows: &Tensor<2>) -> Tensor<2> {
-    let largest = max_dim(rows.clone().without_autodiff().abs(), 1);
-    let root = largest.clone().sqrt();
-    if rows.dtype() != DType::F64 {
-        return root;
-    }
-    // The root of a number that is not zero but below the normal ones is NaN on some GPUs.
-    let is_small = largest.lower_elem(f64::MIN_POSITIVE);
-    root.clone()
-        .mask_fill(root.is_nan().bool_and(is_small), 0.0)
+/// The root of the largest absolute entry of each row, `[rows, 1]`, as a constant: scaling by it cancels out. And the
+/// same as a divisor.
+fn root_of_largest(rows: &Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    max_then(rows.clone().without_autodiff().abs(), 1, |largest| {
+        let mut root = largest.clone().sqrt();
+        if root.dtype() == DType::F64 {
+            // The root of a number that is not zero but below the normal ones is NaN on some GPUs.
+            let is_small = largest.lower_elem(f64::MIN_POSITIVE);
+            let is_lost = root.clone().is_nan().bool_and(is_small);
+            root = root.mask_fill(is_lost, 0.0);
+        }
+        (root.clone(), no_zero(root))
+    })
 }
 
 /// Divisors, with 1 in place of 0: where the divisor is zero, so is all that it divides.
@@ -176,10 +179,10 @@ pub(crate) fn no_zero<const D: usize>(divisors: Tensor<D>) -> Tensor<D> {
     divisors.mask_fill(zero, 1.0)
 }
 
-/// Norms of rows whose largest entry is 1 or which are zero; the latter are given a norm above zero, since the slope of
-/// the root at zero is infinite.
-fn scaled_norms(rows: Tensor<2>) -> Tensor<2> {
-    let squared = sum_dim(rows.clone() * rows, 1).clamp_min(0.5);
+/// Norms of rows whose largest entry is 1 or which are zero, from their squares; the latter are given a norm above zero,
+/// since the slope of the root at zero is infinite.
+fn scaled_norms(squared: Tensor<2>) -> Tensor<2> {
+    let squared = squared.clamp_min(0.5);
     // A Newton step from the root has the root's value and slope. Burn 0.22.1's own slope of `sqrt` is wrong in f64 on
     // wgpu, where the power that it takes is not to be had.
     let root = squared.clone().without_autodiff().sqrt();

@@ -4,7 +4,7 @@ use burn::tensor::{Bool, DType, Device, FloatDType, Int, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LossError;
-use crate::reduce::{fusion_barrier, sum_dim};
+use crate::reduce::{fusion_barrier, sum_then};
 
 /// A labelled batch, with one weight per sample if there are weights.
 ///
@@ -111,9 +111,6 @@ pub(crate) struct BatchRules {
 /// A batch whose shapes and devices fit. Under deferred checking its bad samples are known too; under
 /// strict checking [`weigh`](Self::weigh) finds them.
 pub(crate) struct CheckedBatch {
-    /// `[batch_size, feature_dim]`, in the data type of the centers, on the graph of the given features. A
-    /// row is zero where a sample takes no part.
-    pub features: Tensor<2>,
     /// `[batch_size]`, in range and in the device's own integer type.
     pub classes: Tensor<1, Int>,
     /// Whether the features are on an autodiff device.
@@ -123,15 +120,16 @@ pub(crate) struct CheckedBatch {
     pub(super) labels: Tensor<1, Int>,
     /// In the data type of the centers, without autodiff.
     pub(super) weights: Option<Tensor<1>>,
-    /// The features in the data type of the centers, and as they were given, for messages.
-    pub(super) unmasked: Tensor<2>,
+    /// The features in the data type of the centers, on the graph of the given ones, and as they were given, for
+    /// messages.
+    unmasked: Tensor<2>,
     pub(super) given: Tensor<2>,
     /// The samples that take no part, `[batch_size]`, if there may be any.
     pub(super) resting: Option<Tensor<1, Bool>>,
     /// Under deferred checking, the standing of each sample, `[batch_size]`: 0 if it takes part, 1 to 4 if it is
     /// skipped by its label, features, weight or loss, and [`RESTS`]. A GPU starts fewer kernels for one number
     /// than for a mask each.
-    pub(super) standing: Option<Tensor<1>>,
+    pub(super) standing: Option<Tensor<1, Int>>,
 }
 
 impl BatchRules {
@@ -162,9 +160,8 @@ impl BatchRules {
             // A weight that is finite in f64 need not be in f32, so weights are checked after the cast.
             weights: weights.map(|weights| weights.without_autodiff().cast(dtype)),
             labels,
-            unmasked: features.clone().without_autodiff(),
+            unmasked: features,
             given: given.without_autodiff(),
-            features,
             resting: None,
             standing: None,
         };
@@ -243,6 +240,21 @@ impl CheckedBatch {
         self.labels.device()
     }
 
+    /// `[batch_size, feature_dim]`, in the data type of the centers, on the graph of the given features. A
+    /// row is zero where a sample takes no part.
+    pub fn features(&self) -> Tensor<2> {
+        match &self.resting {
+            // What becomes of the features is fused without what masks them.
+            Some(_) => fusion_barrier(self.masked(self.unmasked.clone())),
+            None => self.unmasked.clone(),
+        }
+    }
+
+    /// The features in the data type of the centers, without autodiff.
+    pub(super) fn unmasked(&self) -> Tensor<2> {
+        self.unmasked.clone().without_autodiff()
+    }
+
     /// The weight of each sample, `[batch_size]`: 1 without weights, 0 where a sample takes no part.
     pub fn weights(&self) -> Tensor<1> {
         let weights = match &self.weights {
@@ -271,29 +283,30 @@ impl CheckedBatch {
         let Some(before) = self.standing.clone() else {
             return;
         };
-        let (mut standing, reason) = (before.clone(), before.full_like(4.0));
+        let (mut standing, reason) = (before.clone(), before.full_like(4));
         for numbers in numbers {
             standing = reason.clone().mask_where(is_finite(numbers), standing);
         }
-        let takes_part = before.clone().equal_elem(0.0);
+        let takes_part = before.clone().equal_elem(0);
         self.stand(before.mask_where(takes_part, standing));
     }
 
     /// The first reason that holds is the last one written.
     fn skip_bad_samples(&mut self) {
-        let magnitudes = row_magnitudes(self.unmasked.clone());
-        let mut standing = magnitudes.zeros_like();
-        let reason = |reason: f64| magnitudes.full_like(reason);
+        let magnitudes = row_magnitudes(self.unmasked());
+        let mut standing = Tensor::<1, Int>::zeros(magnitudes.dims(), &self.device());
+        let reason = |reason: i64| standing.full_like(reason);
+        let [of_features, of_weights] = [2, 3].map(reason);
         if let Some(weights) = &self.weights {
-            standing = standing.mask_fill(weights.clone().lower_elem(1e-15), 3.0);
+            standing = standing.mask_fill(weights.clone().lower_elem(1e-15), 3);
             standing = standing.mask_fill(weights.clone().equal_elem(0.0), RESTS);
             // NaN is not within.
             let is_within = weights.clone().lower_equal_elem(1e15);
-            standing = reason(3.0).mask_where(is_within, standing);
+            standing = of_weights.mask_where(is_within, standing);
         }
-        standing = reason(2.0).mask_where(is_finite(magnitudes.clone()), standing);
+        standing = of_features.mask_where(is_finite(magnitudes), standing);
         for outside in self.rules.outside(&self.labels) {
-            standing = standing.mask_fill(outside, 1.0);
+            standing = standing.mask_fill(outside, 1);
         }
         if let Some(ignored) = self.rules.is_ignored(&self.labels) {
             standing = standing.mask_fill(ignored, RESTS);
@@ -301,15 +314,13 @@ impl CheckedBatch {
         self.stand(standing);
     }
 
-    fn stand(&mut self, standing: Tensor<1>) {
-        let resting = standing.clone().greater_elem(0.0);
-        self.features = zero_rows(self.features.clone(), resting.clone());
+    fn stand(&mut self, standing: Tensor<1, Int>) {
+        let resting = standing.clone().greater_elem(0);
         (self.standing, self.resting) = (Some(standing), Some(resting));
     }
 
     /// Lets more samples take no part.
     fn rest(&mut self, resting: Tensor<1, Bool>) {
-        self.features = zero_rows(self.features.clone(), resting.clone());
         self.resting = Some(match self.resting.take() {
             Some(others) => others.bool_or(resting),
             None => resting,
@@ -318,7 +329,7 @@ impl CheckedBatch {
 }
 
 /// The standing of a sample that is ignored or has weight 0.
-const RESTS: f64 = 5.0;
+const RESTS: i64 = 5;
 
 /// Burn's `is_finite` by one comparison, which its fusion knows.
 fn is_finite<const D: usize>(numbers: Tensor<D>) -> Tensor<D, Bool> {
@@ -350,9 +361,10 @@ pub(crate) fn zero_rows(rows: Tensor<2>, resting: Tensor<1, Bool>) -> Tensor<2> 
     rows.mask_fill(resting.unsqueeze_dim::<2>(1).expand(shape), 0.0)
 }
 
-/// Half of the mean of each row, `[rows]`: finite if and only if the row is. Each value is divided before
+/// Half of the absolute mean of each row, `[rows]`: finite if and only if the row is. Each value is divided before
 /// they are added, and half of that leaves room for rounding.
 pub(crate) fn row_magnitudes(rows: Tensor<2>) -> Tensor<1> {
     let [_, columns] = rows.dims();
-    sum_dim(rows.mul_scalar(0.5 / columns as f64), 1).squeeze_dim(1)
+    let halves = rows.mul_scalar(0.5 / columns as f64);
+    sum_then(halves, 1, Tensor::abs).squeeze_dim(1)
 }

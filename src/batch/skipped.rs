@@ -53,15 +53,14 @@ pub(crate) struct SkippedCounter {
 
 impl SkippedCounter {
     /// Counts the samples of a batch by their standing, `[batch_size]`, without reading it.
-    pub fn add(&self, standing: Tensor<1>) {
-        let reasons = standing.int();
-        let (device, ones) = (reasons.device(), reasons.ones_like());
+    pub fn add(&self, standing: Tensor<1, Int>) {
+        let (device, ones) = (standing.device(), standing.ones_like());
         let mut counts = self.counts.lock();
         let count = match counts.iter().position(|count| count.device() == device) {
             Some(i) => counts.swap_remove(i),
             None => Tensor::zeros([6], &device),
         };
-        counts.push(count.select_assign(0, reasons, ones, IndexingUpdateOp::Add));
+        counts.push(count.select_assign(0, standing, ones, IndexingUpdateOp::Add));
     }
 
     /// Reads the counts of all devices and starts counting anew. If a device does not return its counts,

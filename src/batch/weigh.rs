@@ -65,13 +65,14 @@ impl Weighing<'_> {
         })
     }
 
-    /// The factors of samples with weights and classes, `[batch_size]`, and their common factor.
+    /// The factors of samples with weights and classes, `[batch_size]`, their common factor, and the sum of the weights
+    /// in a weighted mean, `[1]`.
     pub fn factors(
         &self,
         weights: Tensor<1>,
         classes: &Tensor<1, Int>,
         num_classes: usize,
-    ) -> (Tensor<1>, f64) {
+    ) -> (Tensor<1>, f64, Option<Tensor<1>>) {
         let mut each = weights.clone();
         if let Some(class_weights) = self.class_weights {
             let class_weights = class_weights.clone().without_autodiff();
@@ -79,7 +80,7 @@ impl Weighing<'_> {
         }
         let mut factor = self.lambda;
         let total = match self.reduction {
-            Some(Reduction::Mean | Reduction::Auto) => Some(no_zero(each.clone().sum())),
+            Some(Reduction::Mean | Reduction::Auto) => Some(each.clone().sum()),
             Some(Reduction::BatchMean) => {
                 factor /= weights.dims()[0] as f64;
                 None
@@ -91,10 +92,10 @@ impl Weighing<'_> {
             let totals = class_totals(classes, weights, num_classes);
             each = each / no_zero(totals);
         }
-        if let Some(total) = total {
-            each = each / total;
+        if let Some(total) = total.clone() {
+            each = each / no_zero(total);
         }
-        (each, factor)
+        (each, factor, total)
     }
 
     /// All samples count alike.
@@ -114,10 +115,12 @@ pub(crate) struct Weights {
     each: Option<Tensor<1>>,
     /// The factor that all samples have in common.
     factor: f64,
+    /// The sum of the weights in a weighted mean, `[1]`.
+    total: Option<Tensor<1>>,
     resting: Option<Tensor<1, Bool>>,
     pub is_reduced: bool,
     /// Under deferred checking, the standing of each sample, `[batch_size]`.
-    pub skipped: Option<Tensor<1>>,
+    pub skipped: Option<Tensor<1, Int>>,
 }
 
 impl CheckedBatch {
@@ -147,17 +150,19 @@ impl CheckedBatch {
         let is_plain = self.resting.is_none() && self.weights.is_none();
         let [batch_size] = losses.dims();
         let common = weighing.common_factor(batch_size).filter(|_| is_plain);
-        let (each, factor) = match common {
-            Some(factor) => (None, factor),
+        let (each, factor, total) = match common {
+            Some(factor) => (None, factor, None),
             None => {
                 let num_classes = self.rules.num_classes;
-                let (each, factor) = weighing.factors(self.weights(), &self.classes, num_classes);
-                (Some(each), factor)
+                let weights = self.weights();
+                let (each, factor, total) = weighing.factors(weights, &self.classes, num_classes);
+                (Some(each), factor, total)
             }
         };
         Ok(Weights {
             each,
             factor,
+            total,
             resting: self.resting.clone(),
             is_reduced: weighing.reduction.is_some(),
             skipped: self.standing.clone(),
@@ -172,7 +177,7 @@ impl CheckedBatch {
     ) -> Result<(), LossError> {
         let mut reads = Reads::from(&self.device())
             .register(self.labels.clone())
-            .register(row_magnitudes(self.unmasked.clone()))
+            .register(row_magnitudes(self.unmasked()))
             .register(losses.clone());
         for tensor in [&self.weights, &step].into_iter().flatten() {
             reads = reads.register(tensor.clone());
@@ -187,7 +192,7 @@ impl CheckedBatch {
         let not_finite = |name, sample| LossError::NotFinite {
             name,
             sample,
-            dtype: format!("{:?}", self.unmasked.dtype()),
+            dtype: format!("{:?}", self.unmasked().dtype()),
         };
         let mut taking_part = Vec::with_capacity(losses.len());
         for (sample, label) in labels.into_iter().enumerate() {
@@ -229,7 +234,7 @@ impl CheckedBatch {
     /// The first entry of a row that is not finite, as it was given or in the data type of the centers.
     fn bad_feature(&self, sample: usize) -> Result<LossError, LossError> {
         let found = match not_finite_entry(&self.given, sample)? {
-            None => not_finite_entry(&self.unmasked, sample)?,
+            None => not_finite_entry(&self.unmasked(), sample)?,
             found => found,
         };
         let (dim, value) = found.expect("the mean of finite values is finite");
@@ -238,22 +243,29 @@ impl CheckedBatch {
 }
 
 impl Weights {
-    /// Whether a sample may take no part.
-    pub fn may_rest(&self) -> bool {
-        self.resting.is_some()
+    /// Whether no sample takes part, `[1]`, if that may be.
+    pub fn all_rest(&self) -> Option<Tensor<1, Bool>> {
+        let each = self.each.as_ref().filter(|_| self.resting.is_some())?;
+        let total = self.total.clone().unwrap_or_else(|| each.clone().sum());
+        Some(total.equal_elem(0.0))
     }
 
-    /// The factor of each sample's loss, `[batch_size]`, like `losses`.
-    pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<1> {
+    /// The factor of each sample's loss, `[batch_size, 1]`, like `losses`.
+    pub fn coefficients(&self, losses: &Tensor<1>) -> Tensor<2> {
         match &self.each {
-            Some(each) => each.clone().mul_scalar(self.factor),
-            None => losses.full_like(self.factor),
+            Some(each) => fusion_barrier(each.clone().mul_scalar(self.factor).unsqueeze_dim(1)),
+            None => losses.clone().unsqueeze_dim(1).full_like(self.factor),
         }
     }
 
     /// The weighed losses of the samples, `[batch_size]`, or their sum, `[1]`, on the graph of the losses. A
     /// sample that takes no part has loss 0, and no gradient passes, whatever arrives.
     pub fn apply(&self, losses: Tensor<1>) -> Tensor<1> {
+        self.reduce(self.weigh(losses))
+    }
+
+    /// [`apply`](Self::apply) up to the sum.
+    pub fn weigh(&self, losses: Tensor<1>) -> Tensor<1> {
         let losses = match &self.each {
             Some(each) => losses * each.clone(),
             None => losses,
@@ -263,14 +275,18 @@ impl Weights {
         } else {
             losses.mul_scalar(self.factor)
         };
-        let losses = match &self.resting {
+        match &self.resting {
             Some(resting) => losses.mask_fill(resting.clone(), 0.0),
             None => losses,
-        };
-        if self.is_reduced {
-            losses.sum().mul_scalar(self.factor)
-        } else {
-            losses
+        }
+    }
+
+    /// The sum of weighed losses, or themselves if they are not reduced.
+    pub fn reduce(&self, losses: Tensor<1>) -> Tensor<1> {
+        match self.is_reduced {
+            // Burn fuses nothing with a sum of all values, but with what follows it.
+            true => fusion_barrier(losses.sum()).mul_scalar(self.factor),
+            false => losses,
         }
     }
 }

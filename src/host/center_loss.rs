@@ -282,7 +282,7 @@ fn coefficients(problem: &Problem, batch_size: usize) -> Option<Vec<f64>> {
     };
     let classes = problem.rules.classes(&labels.clone().without_autodiff());
     let num_classes = problem.rules.num_classes;
-    let (each, factor) = problem.weighing.factors(weights, &classes, num_classes);
+    let (each, factor, _) = problem.weighing.factors(weights, &classes, num_classes);
     let mut each = floats(&each)?;
     each.iter_mut().for_each(|each| *each *= factor);
     Some(each)

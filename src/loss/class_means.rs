@@ -26,8 +26,8 @@ pub(crate) fn class_means<C: LossConfig>(
         let batch = LabelledBatch::new(features.without_autodiff(), labels);
         let mut batch = rules.check(batch, device, centers.dtype())?;
         let features = match config.distance() {
-            CenterDistance::Euclidean => batch.features.clone(),
-            CenterDistance::Cosine => unit_rows(batch.features.clone()),
+            CenterDistance::Euclidean => batch.features(),
+            CenterDistance::Cosine => unit_rows(batch.features()),
         };
         let zeros = Tensor::zeros([features.dims()[0]], options);
         batch.weigh(&zeros, None, &Weighing::plain(), &means)?;

@@ -415,7 +415,7 @@ impl LossWithLogits for DistanceSoftmax {
         let may_train = call.may_train && batch.is_autodiff;
         let constant = self.centers.constant();
         let distances = Distances {
-            features: batch.features.clone(),
+            features: batch.features(),
             centers: if may_train {
                 self.centers.tracked()
             } else {

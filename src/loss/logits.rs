@@ -22,7 +22,7 @@ pub(crate) fn checked_features<C: LossConfig>(
     };
     let batch = LabelledBatch::new(features, labels);
     let batch = rules.check(batch, centers.device(), centers.dtype())?;
-    Ok(batch.features)
+    Ok(batch.features())
 }
 
 /// A loss whose scores are at hand after a pass.

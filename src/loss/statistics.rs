@@ -81,7 +81,7 @@ pub(super) fn statistics<C: LossConfig>(
         CenterDistance::Cosine => unit_rows(rows),
     };
     let sub_centers = config.sub_centers();
-    let (features, centers) = (position(batch.features.clone()), centers.constant());
+    let (features, centers) = (position(batch.features()), centers.constant());
     let mut distances: Option<Tensor<1>> = None;
     for sub_center in 0..sub_centers {
         let rows = batch.classes.clone() * sub_centers as i64 + sub_center as i64;

@@ -42,24 +42,21 @@ pub(super) trait Kernels: Debug + Send + Sync {
 
 /// Sums over some classes, `[batch_size, 1]` each, in one data type.
 pub(super) struct Sums {
-    /// The largest score.
-    pub largest: Tensor<2>,
-    /// Of the scores less the largest one.
-    pub exponentials: Tensor<2>,
+    /// The logarithm of the sum of the exponentials of the scores.
+    pub log_sum: Tensor<2>,
     /// If labels are smoothed.
     pub cosines: Option<Tensor<2>>,
 }
 
 impl Sums {
     pub fn and(self, other: Self) -> Self {
-        let largest = self.largest.clone().max_pair(other.largest.clone());
-        let shifted = |sums: Tensor<2>, from: Tensor<2>| sums * (from - largest.clone()).exp();
+        let largest = self.log_sum.clone().max_pair(other.log_sum.clone());
+        let exponential = |log_sum: Tensor<2>| (log_sum - largest.clone()).exp();
+        let sum = exponential(self.log_sum) + exponential(other.log_sum);
         let cosines = self.cosines.zip(other.cosines);
         Self {
-            exponentials: shifted(self.exponentials, self.largest)
-                + shifted(other.exponentials, other.largest),
+            log_sum: sum.log() + largest,
             cosines: cosines.map(|(one, other)| one + other),
-            largest,
         }
     }
 }
@@ -83,6 +80,8 @@ pub(super) struct Blocks<K> {
     pub directions: Directions,
     /// The number of classes of each block but the last one.
     step: usize,
+    /// The values of the target classes and their slopes, `[batch_size, 1]`.
+    pub target: [Tensor<2>; 2],
     /// `[batch_size, 1]`, in the data type of the sums.
     log_sum: Tensor<2>,
     /// The blocks, if their scores are within the budget, until the backward pass takes them.
@@ -112,6 +111,7 @@ impl<K: Kernels> Blocks<K> {
                 None => kernels.directions(softmax.features.clone()),
             },
             log_sum: column(&softmax.target.value),
+            target: [&softmax.target.value, &softmax.target.slope].map(column),
             kept: Mutex::new(Vec::new()),
             kernels,
             softmax,
@@ -125,8 +125,8 @@ impl<K: Kernels> Blocks<K> {
             // Comparisons may drop NaN.
             if blocks.softmax.sub_centers > 1 || blocks.softmax.bound.is_some() {
                 let is_nan = centers.units.clone().sum().is_nan().unsqueeze_dim::<2>(1);
-                let is_nan = is_nan.expand(found.largest.dims());
-                found.exponentials = found.exponentials.mask_fill(is_nan, f64::NAN);
+                let is_nan = is_nan.expand(found.log_sum.dims());
+                found.log_sum = found.log_sum.mask_fill(is_nan, f64::NAN);
             }
             sums = Some(match sums {
                 Some(sums) => sums.and(found),
@@ -138,7 +138,7 @@ impl<K: Kernels> Blocks<K> {
         }
         blocks.kept = Mutex::new(kept);
         let sums = sums.expect("there is at least one class");
-        blocks.log_sum = sums.exponentials.log() + sums.largest;
+        blocks.log_sum = sums.log_sum;
         let target = blocks
             .target_scores()
             .mul_scalar(1.0 - blocks.softmax.smoothing);
@@ -190,12 +190,12 @@ impl<K: Kernels> Blocks<K> {
     /// The scores of the target classes, `[batch_size, 1]`, rounded as they are in the sums, so that they cancel
     /// where they are nearly all of them.
     fn target_scores(&self) -> Tensor<2> {
-        let scores = self.softmax.scaled(column(&self.softmax.target.value));
+        let [values, _] = self.target.clone();
+        let scores = self.softmax.scaled(values);
         scores.cast(self.log_sum.dtype())
     }
 
-    pub fn upstream(&self, gradient: Tensor<1>) -> Upstream {
-        let gradient = column(&gradient);
+    pub fn upstream(&self, gradient: Tensor<2>) -> Upstream {
         let is_zero = gradient.clone().equal_elem(0.0);
         let log_sum = self.log_sum.clone().mask_fill(is_zero.clone(), 1e30);
         Upstream {
@@ -206,13 +206,16 @@ impl<K: Kernels> Blocks<K> {
     }
 
     /// The gradients by features and class vectors, each if it is wanted, from that by the losses,
-    /// `[batch_size]`.
+    /// `[batch_size, 1]`.
     pub fn gradients_of(
         &self,
-        upstream: Tensor<1>,
+        upstream: Tensor<2>,
         [wants_features, wants_centers]: [bool; 2],
     ) -> [Option<Tensor<2>>; 2] {
         let upstream = self.upstream(upstream);
+        let [values, slopes] = self.target.clone();
+        let by_value = self.slopes_by_value(&upstream);
+        let by_angle = by_value.clone() * slopes;
         let mut kept = std::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_units: Option<Tensor<2>> = None;
         let mut by_centers: Option<Tensor<2>> = None;
@@ -244,8 +247,6 @@ impl<K: Kernels> Blocks<K> {
                 });
             }
         }
-        let by_value = self.slopes_by_value(&upstream);
-        let by_angle = by_value.clone() * column(&self.softmax.target.slope);
         let by_centers = by_centers.map(|by_centers| {
             let targets = self.softmax.angles.by_centers.clone() * by_angle.clone();
             let rows = self.softmax.angles.rows.clone();
@@ -257,7 +258,7 @@ impl<K: Kernels> Blocks<K> {
                 // The scores of the other classes are linear in the feature, that of the target class in its norm.
                 Scale::Length(_) => {
                     let Directions { units, norms } = self.directions.clone();
-                    let by_norm = by_value * column(&self.softmax.target.value);
+                    let by_norm = by_value * values;
                     (by_units + units * by_norm) / no_zero(norms)
                 }
             };

@@ -13,7 +13,6 @@ use super::host_pairs::HostPairs;
 use super::operations::{sum_on_graph, zeros_of};
 use super::own_distances::OwnDistances;
 use super::pairs::{PairOperations, Pairs, Positions, Upstream};
-use super::problem::column;
 #[cfg(feature = "flex")]
 use crate::backward::{Derivative, custom_backward};
 use crate::batch::Weights;
@@ -21,7 +20,7 @@ use crate::batch::Weights;
 use crate::device::is_flex;
 use crate::device::{is_host, runs_shaders};
 use crate::distance::{SoftmaxDistance, no_zero};
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim};
 
 /// Features, centers, and the rule that makes losses of their distances.
 ///
@@ -127,8 +126,7 @@ fn pairs(positions: &Positions, classes: &Tensor<1, Int>) -> Box<dyn Pairs> {
     if host::serves(&positions.features) {
         return Box::new(HostPairs::new(positions, classes));
     }
-    let classes = classes.clone();
-    Box::new(PairOperations { positions, classes })
+    Box::new(PairOperations::new(positions, classes))
 }
 
 /// The number of classes of a block.
@@ -184,7 +182,7 @@ impl Distances {
         );
         let size = features.dims()[0] * centers.dims()[0] * dtype.size();
         let keeps = inputs.iter().any(Tensor::is_autodiff) && size <= self.budget;
-        let own = OwnDistances::new(&positions, &self.classes, self.margin);
+        let own = OwnDistances::new(&positions, &self.classes, self.margin, self.pull > 0.0);
         let pairs = pairs(&positions, &self.classes);
         let step = step.unwrap_or_else(|| classes_at_once(&positions));
         let mut kept = Vec::new();
@@ -201,20 +199,17 @@ impl Distances {
             }
         }
         let sums = sums.expect("there is at least one class");
-        let log_sum = sums.exponentials.log() + sums.largest;
+        let log_sum = sums.log_sum;
         // How far the other classes lead.
         let wide = log_sum.dtype();
         let lead = log_sum.clone() - own.score.clone().cast(wide);
         let small = lead.clone().abs().neg().exp();
         let mut losses = lead.clone().clamp_min(0.0) + log_1p(small.clone());
-        if self.pull > 0.0 {
-            losses = losses + own.nearest.clone().cast(wide).mul_scalar(self.pull);
+        if let Some(nearest) = own.nearest.clone() {
+            losses = losses + nearest.cast(wide).mul_scalar(self.pull);
         }
         let leads = lead.greater_elem(0.0);
-        let share = small
-            .ones_like()
-            .mask_where(leads.bool_not(), small.clone())
-            / (small + 1.0);
+        let share = small.clone().mask_fill(leads, 1.0) / (small + 1.0);
         let blocks = DistanceBlocks {
             classes: self.classes,
             pairs,
@@ -255,7 +250,7 @@ struct DistanceBlocks {
 #[cfg(feature = "flex")]
 impl Derivative for DistanceBlocks {
     fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        self.gradients_of(upstream, wanted)
+        self.gradients_of(upstream.unsqueeze_dim(1), wanted)
     }
 }
 
@@ -269,23 +264,29 @@ impl DistanceBlocks {
         let is_zero = gradient.clone().equal_elem(0.0);
         let gradient = gradient.clone() * self.others.clone();
         Upstream {
-            gradient: gradient.mask_fill(is_zero, 0.0),
+            gradient: gradient.mask_fill(is_zero.clone(), 0.0),
+            is_zero,
             log_sum: self.log_sum.clone(),
             from: self.own.from(&self.positions),
         }
     }
 
     /// The gradients by features and by the centers of their classes, through the distances between them.
-    fn own_gradients(&self, gradient: Tensor<2>, upstream: &Upstream) -> [Tensor<2>; 2] {
+    fn own_gradients(
+        &self,
+        gradient: Tensor<2>,
+        upstream: &Upstream,
+    ) -> (Option<Tensor<2>>, Tensor<2>) {
         let by_nearest = (self.pull > 0.0).then(|| gradient.mul_scalar(self.pull));
-        self.own
-            .gradients(&self.positions, &upstream.gradient, by_nearest)
+        self.own.gradients(&self.positions, upstream, by_nearest)
     }
 
-    /// The gradients by features and centers, each if it is wanted, from that by the losses, `[batch_size]`.
-    fn gradients_of(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        let gradient = column(&upstream);
+    /// The gradients by features and centers, each if it is wanted, from that by the losses, `[batch_size, 1]`.
+    fn gradients_of(&self, gradient: Tensor<2>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
         let upstream = self.upstream(&gradient);
+        let (of_features, of_centers) = self.own_gradients(gradient, &upstream);
+        let rests = upstream.is_zero.clone();
+        let rests = rests.expand(self.positions.features.dims());
         let mut kept = std::mem::take(&mut *self.kept.lock()).into_iter();
         let mut by_features: Option<Tensor<2>> = None;
         let mut by_centers: Option<Tensor<2>> = None;
@@ -307,21 +308,14 @@ impl DistanceBlocks {
                 });
             }
         }
-        let is_zero = gradient.clone().equal_elem(0.0);
-        let [of_features, of_centers] = self.own_gradients(gradient, &upstream);
-        let rests = |shape| is_zero.clone().expand(shape);
         let by_features = by_features.map(|by_features| {
-            let shape = by_features.dims();
-            (by_features + of_features).mask_fill(rests(shape), 0.0)
+            let sum = match of_features {
+                Some(of_features) => by_features + of_features,
+                None => by_features,
+            };
+            fusion_barrier(sum.mask_fill(rests, 0.0))
         });
         let by_centers = by_centers.map(|by_centers| {
-            let [rows, feature_dim] = of_centers.dims();
-            let [batch_size, _] = is_zero.dims();
-            let of_centers = of_centers.reshape([batch_size, rows / batch_size * feature_dim]);
-            let shape = of_centers.dims();
-            let of_centers = of_centers
-                .mask_fill(rests(shape), 0.0)
-                .reshape([rows, feature_dim]);
             let rows = self.own.rows.clone();
             by_centers.select_assign(0, rows, of_centers, IndexingUpdateOp::Add)
         });
@@ -330,23 +324,20 @@ impl DistanceBlocks {
 
     /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of all
     /// scores.
-    fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
+    fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<2>) -> Tensor<1> {
         let [features, centers] = inputs;
         let is_zero = coefficients.clone().equal_elem(0.0);
         let ones = coefficients.ones_like().mask_fill(is_zero.clone(), 0.0);
-        let mut zeros = column(&coefficients.zeros_like());
+        let mut zeros = coefficients.zeros_like();
         if features.is_autodiff()
             && let [Some(gradient), _] = self.gradients_of(ones.clone(), [true, false])
         {
             zeros = zeros + sum_dim(zeros_of(features) * gradient, 1);
         }
         if centers.is_autodiff() {
-            let (gradient, all) = (column(&ones), 0..self.positions.num_classes());
+            let (gradient, all) = (ones, 0..self.positions.num_classes());
             let upstream = self.upstream(&gradient);
-            let operations = PairOperations {
-                positions: self.positions.clone(),
-                classes: self.classes.clone(),
-            };
+            let operations = PairOperations::new(self.positions.clone(), &self.classes);
             let slopes = operations.slopes(operations.scores(&all), &all, &upstream);
             let changes = zeros_of(centers);
             let Positions { origin, .. } = &self.positions;
@@ -355,14 +346,13 @@ impl DistanceBlocks {
             let along = sum_dim(to * changes.clone(), 1);
             let products = from.matmul(changes.clone().transpose());
             let others = sum_dim(products * slopes.clone(), 1) - slopes.matmul(along);
-            let [_, of_centers] = self.own_gradients(gradient, &upstream);
+            let (_, of_centers) = self.own_gradients(gradient, &upstream);
             let [batch_size, _] = zeros.dims();
             let own = changes.select(0, self.own.rows.clone()) * of_centers;
             let [rows, columns] = own.dims();
             let own = own.reshape([batch_size, rows / batch_size * columns]);
             zeros = zeros + others + sum_dim(own, 1);
         }
-        let is_zero = is_zero.unsqueeze_dim::<2>(1);
         zeros.mask_fill(is_zero, 0.0).squeeze_dim(1)
     }
 }
@@ -414,12 +404,11 @@ impl DistancePass {
         if is_flex(&losses.device()) {
             return weights.apply(custom_backward(inputs, losses, blocks));
         }
-        let coefficients = weights.coefficients(&losses);
         if weights.is_reduced {
             let gradients = |upstream, wanted| blocks.gradients_of(upstream, wanted);
-            weights.apply(losses)
-                + sum_on_graph(inputs, coefficients, weights.may_rest(), gradients)
+            sum_on_graph(inputs, losses, weights, gradients)
         } else {
+            let coefficients = weights.coefficients(&losses);
             weights.apply(losses + blocks.each_on_graph(inputs, coefficients))
         }
     }

@@ -35,7 +35,7 @@ pub(super) struct HostLoops {
 
 impl<K: Kernels> Derivative for Blocks<K> {
     fn gradients(&self, upstream: Tensor<1>, wanted: [bool; 2]) -> [Option<Tensor<2>>; 2] {
-        self.gradients_of(upstream, wanted)
+        self.gradients_of(upstream.unsqueeze_dim(1), wanted)
     }
 }
 
@@ -124,8 +124,7 @@ impl Kernels for HostLoops {
         });
         let sum = |nth: usize| matrix(sums.iter().map(|sums| sums[nth]).collect(), 1);
         let sums = Sums {
-            largest: sum(0),
-            exponentials: sum(1),
+            log_sum: sum(1).log() + sum(0),
             cosines: (softmax.smoothing > 0.0).then(|| sum(2)),
         };
         (Tensor::from_primitive::<Flex>(cosines), sums)

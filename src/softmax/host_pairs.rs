@@ -165,8 +165,7 @@ impl Pairs for HostPairs {
         });
         let sum = |nth: usize| matrix(sums.iter().map(|sums| sums[nth]).collect::<Vec<f64>>(), 1);
         let sums = Sums {
-            largest: sum(0),
-            exponentials: sum(1),
+            log_sum: sum(1).log() + sum(0),
             cosines: None,
         };
         (Tensor::from_primitive::<Flex>(scores), sums)

@@ -4,25 +4,29 @@ use burn::tensor::{Bool, Int, Tensor};
 
 use super::blocks::{Blocks, Kernels, Sums, Upstream};
 use super::problem::{Softmax, column};
-use crate::distance::{Directions, no_zero};
-use crate::reduce::{max_dim, sum_dim};
+use crate::batch::Weights;
+use crate::distance::{Directions, Scaled, no_zero};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
 /// The work on a block by Burn's tensor operations.
 #[derive(Debug)]
 pub(super) struct Operations {
     /// The numbers of the classes, `[1, num_classes]`.
     columns: Tensor<2, Int>,
+    /// The values of the target classes, `[batch_size, 1]`.
+    values: Tensor<2>,
 }
 
 impl Kernels for Operations {
     fn of(softmax: &Softmax) -> Self {
         Self {
             columns: softmax.columns(),
+            values: column(&softmax.target.value),
         }
     }
 
     fn directions(&self, rows: Tensor<2>) -> Directions {
-        Directions::of(rows)
+        Scaled::of(rows).into()
     }
 
     fn sums(
@@ -34,10 +38,10 @@ impl Kernels for Operations {
         let (cosines, _) = self.with_targets(softmax, cosines, range);
         let scores = softmax.scaled(cosines.clone());
         let largest = max_dim(scores.clone(), 1);
+        let exponentials = (scores - largest.clone()).exp();
         let sums = Sums {
-            exponentials: sum_dim((scores - largest.clone()).exp(), 1),
+            log_sum: sum_then(exponentials, 1, |sum| sum.log() + largest),
             cosines: (softmax.smoothing > 0.0).then(|| sum_dim(cosines.clone(), 1)),
-            largest,
         };
         (cosines, sums)
     }
@@ -62,10 +66,15 @@ impl Kernels for Operations {
 
     fn through_directions(&self, by_units: Tensor<2>, rows: &Directions) -> Tensor<2> {
         let Directions { units, norms } = rows.clone();
-        let along = sum_dim(by_units.clone() * units.clone(), 1);
-        let is_zero = norms.clone().equal_elem(0.0);
-        let inverse = no_zero(norms).recip().mask_fill(is_zero, 0.0);
-        (by_units - units * along) * inverse
+        // Burn fuses nothing with a product of matrices if a sum follows.
+        let by_units = fusion_barrier(by_units);
+        let along = by_units.clone() * units.clone();
+        let (less_along, inverse) = sum_then(along, 1, |along| {
+            let is_zero = norms.clone().equal_elem(0.0);
+            let inverse = no_zero(norms).recip().mask_fill(is_zero, 0.0);
+            (along.neg(), inverse)
+        });
+        (by_units + units * less_along) * inverse
     }
 }
 
@@ -84,7 +93,7 @@ impl Operations {
         };
         let columns = self.columns.clone().narrow(1, range.start, range.len());
         let is_target = softmax.is_target(columns);
-        let values = column(&softmax.target.value).expand(cosines.dims());
+        let values = self.values.clone().expand(cosines.dims());
         (cosines.mask_where(is_target.clone(), values), is_target)
     }
 }
@@ -92,11 +101,11 @@ impl Operations {
 impl Blocks<Operations> {
     /// Zeros, `[batch_size]`, with the gradients of the losses whose coefficient is not zero. Keeps a matrix of
     /// all scores.
-    pub fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<1>) -> Tensor<1> {
+    pub fn each_on_graph(&self, inputs: [Tensor<2>; 2], coefficients: Tensor<2>) -> Tensor<1> {
         let [features, centers] = inputs;
         let is_zero = coefficients.clone().equal_elem(0.0);
         let ones = coefficients.ones_like().mask_fill(is_zero, 0.0);
-        let mut zeros = column(&coefficients.zeros_like());
+        let mut zeros = coefficients.zeros_like();
         if features.is_autodiff()
             && let [Some(gradient), _] = self.gradients_of(ones.clone(), [true, false])
         {
@@ -115,35 +124,39 @@ impl Blocks<Operations> {
             let turns = self.times_centers(&slopes, &turns) * self.directions.units.clone();
             let targets = changes.select(0, self.softmax.angles.rows.clone());
             let targets = sum_dim(targets * self.softmax.angles.by_centers.clone(), 1);
-            let by_angle = self.slopes_by_value(&upstream) * column(&self.softmax.target.slope);
+            let [_, slope] = self.target.clone();
+            let by_angle = self.slopes_by_value(&upstream) * slope;
             zeros = zeros + sum_dim(turns, 1) + targets * by_angle;
         }
         zeros.squeeze_dim(1)
     }
 }
 
-/// Zero, `[1]`, with the gradients of the sum of the losses times the coefficients, `[batch_size]`. `inputs` are
-/// features and class vectors on the graph. `gradients` gives their gradients, each if it is wanted. If samples may
-/// rest, a batch of which all do passes no gradient, whatever arrives.
+/// The sum of the weighed losses, `[1]`, with its gradients. `inputs` are features and class vectors on the graph.
+/// `gradients` gives their gradients, each if it is wanted, from that by the losses, `[batch_size, 1]`. A batch in
+/// which no sample takes part passes no gradient, whatever arrives.
 pub(super) fn sum_on_graph(
     inputs: [Tensor<2>; 2],
-    coefficients: Tensor<1>,
-    may_rest: bool,
-    gradients: impl FnOnce(Tensor<1>, [bool; 2]) -> [Option<Tensor<2>>; 2],
+    losses: Tensor<1>,
+    weights: &Weights,
+    gradients: impl FnOnce(Tensor<2>, [bool; 2]) -> [Option<Tensor<2>>; 2],
 ) -> Tensor<1> {
     let wanted = inputs.each_ref().map(Tensor::is_autodiff);
-    let all_rest = may_rest.then(|| coefficients.clone().equal_elem(0.0).all());
-    let gradients = gradients(coefficients, wanted);
+    let weighed = weights.weigh(losses.clone());
+    let gradients = gradients(weights.coefficients(&losses), wanted);
     let products = inputs.into_iter().zip(gradients);
     let products = products.filter_map(|(input, gradient)| {
         gradient.map(|gradient| (zeros_of(input) * gradient).sum())
     });
-    let sum = products.reduce(|one, other| one + other);
-    let sum = sum.expect("features or class vectors are on the graph");
-    match all_rest {
-        Some(all_rest) => sum.mask_fill(all_rest, 0.0),
-        None => sum,
-    }
+    // All sums come before what is fused with them.
+    let products: Vec<_> = products.collect();
+    let value = weights.reduce(weighed);
+    let zero = products.into_iter().reduce(|one, other| one + other);
+    let zero = zero.expect("features or class vectors are on the graph");
+    fusion_barrier(match weights.all_rest() {
+        Some(all_rest) => zero.mask_fill(all_rest, 0.0) + value,
+        None => zero + value,
+    })
 }
 
 /// Zeros that pass their gradients on to the tensor.

@@ -1,8 +1,8 @@
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::pairs::Positions;
+use super::pairs::{Positions, Upstream};
 use crate::distance::{SoftmaxDistance, no_zero};
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
 /// Distances between features and the centers of their classes, of direct differences, and the scores of these
 /// classes. All without autodiff.
@@ -14,12 +14,12 @@ pub(super) struct OwnDistances {
     differences: Tensor<3>,
     /// The centers less the origin, of the same shape.
     centers: Tensor<3>,
-    /// `[batch_size, sub_centers]`
-    distances: Tensor<2>,
+    /// `[batch_size, sub_centers]`, if they count beside the score.
+    distances: Option<Tensor<2>>,
     /// The place of the nearest center among those of the class, `[batch_size, sub_centers]`, if it has several.
     is_nearest: Option<Tensor<2, Bool>>,
-    /// The distance to the nearest center, `[batch_size, 1]`.
-    pub nearest: Tensor<2>,
+    /// The distance to the nearest center, `[batch_size, 1]`, if it pulls.
+    pub nearest: Option<Tensor<2>>,
     /// The share of each center in the score of its class, `[batch_size, sub_centers]`, if it has several.
     shares: Option<Tensor<2>>,
     /// The score, `[batch_size, 1]`.
@@ -29,7 +29,7 @@ pub(super) struct OwnDistances {
 
 impl OwnDistances {
     /// Of samples of the given classes, `[batch_size]`.
-    pub fn new(positions: &Positions, classes: &Tensor<1, Int>, margin: f64) -> Self {
+    pub fn new(positions: &Positions, classes: &Tensor<1, Int>, margin: f64, pulls: bool) -> Self {
         let [batch_size, feature_dim] = positions.features.dims();
         let sub_centers = positions.sub_centers;
         let rows = positions.rows_of(classes);
@@ -39,25 +39,36 @@ impl OwnDistances {
         let origin = positions.origin.clone().unsqueeze_dim::<3>(0);
         let differences = features.clone() - centers.clone();
         let centers = centers - origin.clone();
-        let sum = |products: Tensor<3>| sum_dim(products, 2).squeeze_dim::<2>(2);
-        let squared = sum(differences.clone() * differences.clone());
+        let squared = differences.clone() * differences.clone();
         let (distances, scores) = match positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let along = features - origin - centers.clone().mul_scalar(0.5);
-                let scores = sum(centers.clone() * along).mul_scalar(positions.scale);
-                (squared, scores)
+                let scores = sum_then(centers.clone() * along, 2, |sum| {
+                    sum.mul_scalar(positions.scale)
+                });
+                let distances = (margin > 0.0 || pulls).then(|| sum_dim(squared, 2));
+                (distances, scores)
             }
             SoftmaxDistance::Euclidean => {
-                let distances = squared.sqrt();
-                (distances.clone(), distances.mul_scalar(-positions.scale))
+                let (distances, scores) = sum_then(squared, 2, |squared| {
+                    let distances = squared.sqrt();
+                    (distances.clone(), distances.mul_scalar(-positions.scale))
+                });
+                (Some(distances), scores)
             }
         };
-        let scores = if margin > 0.0 {
-            scores - distances.clone().mul_scalar(positions.rate() * margin)
-        } else {
-            scores
+        let distances = distances.map(|distances| distances.squeeze_dim::<2>(2));
+        let scores = scores.squeeze_dim::<2>(2);
+        let scores = match &distances {
+            Some(distances) if margin > 0.0 => {
+                scores - distances.clone().mul_scalar(positions.rate() * margin)
+            }
+            _ => scores,
         };
-        let (nearest, is_nearest) = nearest_of(&distances, classes);
+        let nearest = distances.as_ref().filter(|_| pulls);
+        let (nearest, is_nearest) = nearest
+            .map(|distances| nearest_of(distances, classes))
+            .unzip();
         let (score, shares) = if sub_centers == 1 {
             (scores, None)
         } else {
@@ -70,11 +81,15 @@ impl OwnDistances {
             rows,
             differences,
             centers,
-            is_nearest,
+            is_nearest: is_nearest.flatten(),
             nearest,
             distances,
             shares,
-            score: score + positions.zero_if_finite(),
+            // Under squared distances the origin is in the score.
+            score: match positions.distance {
+                SoftmaxDistance::SquaredEuclidean => score,
+                SoftmaxDistance::Euclidean => score + positions.zero_if_finite(),
+            },
             margin,
         }
     }
@@ -94,61 +109,66 @@ impl OwnDistances {
         }
     }
 
-    /// The gradients by the features, `[batch_size, feature_dim]`, and by the centers of their classes,
-    /// `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`: `by_score` by
-    /// minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of the score
-    /// that is linear in the features is in [`from`](Self::from).
+    /// The gradients by the features, `[batch_size, feature_dim]`, if there are any, and by the centers of their
+    /// classes, `[batch_size * sub_centers, feature_dim]`, of losses with these derivatives, `[batch_size, 1]`:
+    /// `upstream` by minus the score, and `by_nearest` by the distance to the nearest center, if it counts. The part of
+    /// the score that is linear in the features is in [`from`](Self::from).
     pub fn gradients(
         &self,
         positions: &Positions,
-        by_score: &Tensor<2>,
+        upstream: &Upstream,
         by_nearest: Option<Tensor<2>>,
-    ) -> [Tensor<2>; 2] {
+    ) -> (Option<Tensor<2>>, Tensor<2>) {
         let [batch_size, sub_centers, feature_dim] = self.differences.dims();
         let shares = match self.shares.clone() {
-            Some(shares) => shares * by_score.clone(),
-            None => by_score.clone(),
+            Some(shares) => shares * upstream.gradient.clone(),
+            None => upstream.gradient.clone(),
         };
-        let rate = positions.rate();
-        // The factor of the distances.
-        let mut by_distance = match positions.distance {
-            SoftmaxDistance::SquaredEuclidean => shares.clone().mul_scalar(rate * self.margin),
-            SoftmaxDistance::Euclidean => shares.clone().mul_scalar(rate * (1.0 + self.margin)),
-        };
-        if let Some(by_nearest) = by_nearest {
-            by_distance = by_distance
-                + match self.is_nearest.clone() {
-                    Some(is_nearest) => {
-                        let by_nearest = by_nearest.expand(shares.dims());
-                        by_nearest.mask_fill(is_nearest.bool_not(), 0.0)
-                    }
-                    None => by_nearest,
-                };
-        }
-        let (by_difference, by_product) = match positions.distance {
+        let by_difference = self.distances.clone().map(|distances| {
+            let margin = match positions.distance {
+                SoftmaxDistance::SquaredEuclidean => self.margin,
+                SoftmaxDistance::Euclidean => 1.0 + self.margin,
+            };
+            // The factor of the distances.
+            let mut by_distance = shares.clone().mul_scalar(positions.rate() * margin);
+            if let Some(mut by_nearest) = by_nearest {
+                if let Some(is_nearest) = self.is_nearest.clone() {
+                    let each = by_nearest.expand(shares.dims());
+                    by_nearest = each.mask_fill(is_nearest.bool_not(), 0.0);
+                }
+                by_distance = by_distance + by_nearest;
+            }
+            match positions.distance {
+                SoftmaxDistance::SquaredEuclidean => by_distance.mul_scalar(2.0),
+                SoftmaxDistance::Euclidean => {
+                    let is_zero = distances.clone().equal_elem(0.0);
+                    (by_distance / no_zero(distances)).mask_fill(is_zero, 0.0)
+                }
+            }
+        });
+        let to_centers = by_difference.clone().map(Tensor::neg);
+        let to_centers = match positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let by_product = shares.mul_scalar(-positions.scale);
-                (by_distance.mul_scalar(2.0), Some(by_product))
+                match to_centers {
+                    Some(to_centers) => by_product + to_centers,
+                    None => by_product,
+                }
             }
-            SoftmaxDistance::Euclidean => {
-                let distances = self.distances.clone();
-                let is_zero = distances.clone().equal_elem(0.0);
-                let by_difference = by_distance / no_zero(distances);
-                (by_difference.mask_fill(is_zero, 0.0), None)
-            }
+            SoftmaxDistance::Euclidean => to_centers.expect("the score is a distance"),
         };
-        let steps = |factors: Tensor<2>| self.differences.clone() * factors.unsqueeze_dim::<3>(2);
-        let by_features = steps(by_difference.clone());
-        let by_features = match sub_centers {
-            1 => by_features.squeeze_dim(1),
-            _ => sum_dim(by_features, 1).squeeze_dim(1),
+        let steps = |factors: Tensor<2>| {
+            self.differences.clone() * fusion_barrier(factors).unsqueeze_dim::<3>(2)
         };
-        let to_centers = match by_product {
-            Some(by_product) => by_product - by_difference,
-            None => by_difference.neg(),
-        };
-        let by_centers = steps(to_centers).reshape([batch_size * sub_centers, feature_dim]);
-        [by_features, by_centers]
+        let by_features = by_difference.map(|by_difference| match sub_centers {
+            1 => steps(by_difference).squeeze_dim(1),
+            _ => sum_dim(steps(by_difference), 1).squeeze_dim(1),
+        });
+        let rests = upstream.is_zero.clone().unsqueeze_dim::<3>(2);
+        let rests = rests.expand([batch_size, sub_centers, feature_dim]);
+        let by_centers = steps(to_centers).mask_fill(rests, 0.0);
+        let by_centers = by_centers.reshape([batch_size * sub_centers, feature_dim]);
+        (by_features, by_centers)
     }
 }
 

@@ -6,8 +6,9 @@ use std::ops::Range;
 use burn::tensor::{Bool, Int, Tensor};
 
 use super::blocks::Sums;
+use super::problem::numbers_like;
 use crate::distance::{SoftmaxDistance, no_zero, squared_euclidean};
-use crate::reduce::{max_dim, sum_dim};
+use crate::reduce::{fusion_barrier, max_dim, sum_dim, sum_then};
 
 /// The logarithm of a sum of no exponentials.
 pub(super) const NO_SUM: f64 = -1e30;
@@ -31,6 +32,8 @@ pub(super) struct Positions {
     pub centers: Tensor<2>,
     /// `[1, feature_dim]`
     pub origin: Tensor<2>,
+    /// The columns in which all centers are finite, `[1, feature_dim]`.
+    is_finite: Tensor<2, Bool>,
     pub distance: SoftmaxDistance,
     pub sub_centers: usize,
     /// The factor of the scores in the exponentials.
@@ -48,9 +51,15 @@ impl Positions {
     ) -> Self {
         let centers = centers.clone().without_autodiff();
         let [rows, _] = centers.dims();
+        let parts = centers.clone().div_scalar(rows as f64);
+        let (origin, is_finite) = sum_then(parts, 0, |origin| {
+            let zeros = origin.clone() - origin.clone();
+            (origin, zeros.equal_elem(0.0))
+        });
         Self {
             features: features.clone().without_autodiff(),
-            origin: sum_dim(centers.clone(), 0).div_scalar(rows as f64),
+            origin,
+            is_finite,
             centers,
             distance,
             sub_centers,
@@ -100,25 +109,14 @@ impl Positions {
         let rows = self.rows(classes);
         self.centers.clone().narrow(0, rows.start, rows.len())
     }
-
-    /// The centers of the class of each sample among some classes, `[batch_size, rows]`.
-    fn is_own(&self, of_samples: &Tensor<1, Int>, classes: &Range<usize>) -> Tensor<2, Bool> {
-        let rows = self.rows(classes);
-        let shape = [of_samples.dims()[0], rows.len()];
-        let rows = rows.start as i64..rows.end as i64;
-        let rows = Tensor::<1, Int>::arange(rows, &of_samples.device()).cast(of_samples.dtype());
-        let rows = rows
-            .div_scalar(self.sub_centers as i64)
-            .unsqueeze_dim::<2>(0);
-        let of_samples = of_samples.clone().unsqueeze_dim::<2>(1);
-        of_samples.expand(shape).equal(rows.expand(shape))
-    }
 }
 
 /// The gradient that arrives for the scores of other classes.
 pub(super) struct Upstream {
     /// For the logarithm of the sum of their exponentials, `[batch_size, 1]`.
     pub gradient: Tensor<2>,
+    /// The samples without any gradient, `[batch_size, 1]`.
+    pub is_zero: Tensor<2, Bool>,
     /// That logarithm, `[batch_size, 1]`.
     pub log_sum: Tensor<2>,
     /// The place, less the origin, that features come from as they move towards the centers,
@@ -148,12 +146,37 @@ pub(super) trait Pairs: Debug + Send + Sync {
 /// The work by Burn's tensor operations.
 #[derive(Debug)]
 pub(super) struct PairOperations {
-    pub positions: Positions,
-    /// `[batch_size]`
-    pub classes: Tensor<1, Int>,
+    positions: Positions,
+    /// The features less the origin, `[batch_size, feature_dim]`.
+    features: Tensor<2>,
+    /// The classes of the samples, `[batch_size, 1]`, and of the centers, `[1, rows]`.
+    classes: [Tensor<2, Int>; 2],
 }
 
 impl PairOperations {
+    /// With the classes of the samples, `[batch_size]`.
+    pub fn new(positions: Positions, classes: &Tensor<1, Int>) -> Self {
+        let [rows, _] = positions.centers.dims();
+        let mut rows = numbers_like(classes, rows);
+        if positions.sub_centers > 1 {
+            rows = rows.div_scalar(positions.sub_centers as i64);
+        }
+        Self {
+            features: fusion_barrier(positions.features.clone() - positions.origin.clone()),
+            classes: [classes.clone().unsqueeze_dim(1), rows],
+            positions,
+        }
+    }
+
+    /// The centers of the class of each sample among some classes, `[batch_size, rows]`.
+    fn is_own(&self, block: &Range<usize>) -> Tensor<2, Bool> {
+        let [of_samples, of_rows] = self.classes.clone();
+        let rows = self.positions.rows(block);
+        let shape = [of_samples.dims()[0], rows.len()];
+        let of_rows = of_rows.narrow(1, rows.start, rows.len());
+        of_samples.expand(shape).equal(of_rows.expand(shape))
+    }
+
     /// How fast a loss falls as the features and the centers of a block come closer, over their distance:
     /// `[batch_size, rows]`.
     pub fn slopes(
@@ -165,21 +188,19 @@ impl PairOperations {
         let Positions {
             distance, scale, ..
         } = self.positions;
-        let factors = upstream.gradient.clone().mul_scalar(scale);
         let exponents = scores.clone().mul_scalar(scale) - upstream.log_sum.clone();
-        let rests = upstream
-            .gradient
-            .clone()
-            .equal_elem(0.0)
-            .expand(scores.dims());
-        let rests = rests.bool_or(self.positions.is_own(&self.classes, block));
+        let rests = upstream.is_zero.clone().expand(scores.dims());
+        // Burn's fusion knows no operation between masks, so that each mask fills on its own.
+        let exponents = exponents.mask_fill(rests.clone(), NO_SUM);
+        let shares = exponents.mask_fill(self.is_own(block), NO_SUM).exp();
+        let slopes = (shares * upstream.gradient.clone()).mul_scalar(scale);
         if distance == SoftmaxDistance::SquaredEuclidean {
-            return exponents.mask_fill(rests, NO_SUM).exp() * factors;
+            return slopes;
         }
         // At a distance of zero there is no direction.
-        let rests = rests.bool_or(scores.clone().equal_elem(0.0));
-        let slopes = exponents.mask_fill(rests.clone(), NO_SUM).exp() * factors;
-        (slopes / no_zero(scores.neg())).mask_fill(rests, 0.0)
+        let is_zero = scores.clone().equal_elem(0.0);
+        let slopes = slopes / no_zero(scores.neg());
+        slopes.mask_fill(rests, 0.0).mask_fill(is_zero, 0.0)
     }
 }
 
@@ -192,9 +213,9 @@ impl Pairs for PairOperations {
         match self.positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
                 let centers = centers - origin.clone();
-                let halves = sum_dim(centers.clone() * centers.clone().mul_scalar(0.5), 1);
-                let products = (features.clone() - origin.clone()).matmul(centers.transpose());
-                products - halves.transpose()
+                let squares = centers.clone() * centers.clone();
+                let halves = sum_then(squares, 1, |sum| sum.mul_scalar(0.5));
+                self.features.clone().matmul(centers.transpose()) - halves.transpose()
             }
             SoftmaxDistance::Euclidean => {
                 let squared = squared_euclidean(features.clone(), centers, MAX_ELEMENTS);
@@ -204,14 +225,14 @@ impl Pairs for PairOperations {
     }
 
     fn sums(&self, scores: Tensor<2>, block: &Range<usize>) -> (Tensor<2>, Sums) {
-        let is_own = self.positions.is_own(&self.classes, block);
+        let is_own = self.is_own(block);
         let exponents = scores.clone().mul_scalar(self.positions.scale);
         let exponents = exponents.mask_fill(is_own, NO_SUM);
         let largest = max_dim(exponents.clone(), 1);
+        let exponentials = (exponents - largest.clone()).exp();
         let sums = Sums {
-            exponentials: sum_dim((exponents - largest.clone()).exp(), 1),
+            log_sum: sum_then(exponentials, 1, |sum| sum.log() + largest),
             cosines: None,
-            largest,
         };
         (scores, sums)
     }
@@ -226,21 +247,23 @@ impl Pairs for PairOperations {
         let Positions {
             features, origin, ..
         } = &self.positions;
-        let slopes = self.slopes(scores, block, upstream);
         let centers = self.positions.centers_of(block);
+        // If a center is not finite, no sample has a loss. Burn fuses with a mask that is there before.
+        let is_finite = self.positions.is_finite.clone().expand(centers.dims());
+        let slopes = self.slopes(scores, block, upstream);
         let [by_features, by_centers] = match self.positions.distance {
             SoftmaxDistance::SquaredEuclidean => {
-                let features = features.clone() - origin.clone();
+                let less_total = sum_then(slopes.clone(), 1, Tensor::neg);
+                let total = sum_dim(slopes.clone(), 0).transpose();
                 let centers = centers - origin.clone();
+                let by_features = wants_features.then(|| slopes.clone().matmul(centers.clone()));
+                let features = self.features.clone();
+                let by_centers = wants_centers.then(|| slopes.transpose().matmul(features));
+                let products = [by_features, by_centers];
+                let [by_features, by_centers] = products.map(|sum| sum.map(fusion_barrier));
                 [
-                    wants_features.then(|| {
-                        let total = sum_dim(slopes.clone(), 1);
-                        slopes.clone().matmul(centers.clone()) - upstream.from.clone() * total
-                    }),
-                    wants_centers.then(|| {
-                        let total = sum_dim(slopes.clone(), 0).transpose();
-                        slopes.transpose().matmul(features) - centers * total
-                    }),
+                    by_features.map(|sum| sum + upstream.from.clone() * less_total),
+                    by_centers.map(|sum| sum - centers * total),
                 ]
             }
             SoftmaxDistance::Euclidean => {
@@ -252,12 +275,8 @@ impl Pairs for PairOperations {
                 ]
             }
         };
-        // Then no sample has a loss.
-        let is_bad = self.positions.zero_if_finite().is_nan();
-        let by_centers = by_centers.map(|gradient| {
-            let is_bad = is_bad.expand(gradient.dims());
-            gradient.mask_fill(is_bad, 0.0)
-        });
+        let by_centers =
+            by_centers.map(|gradient| gradient.zeros_like().mask_where(is_finite, gradient));
         [by_features, by_centers]
     }
 }

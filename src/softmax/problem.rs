@@ -1,6 +1,8 @@
 use burn::tensor::{Bool, Int, Tensor};
+use burn_std::sync::Mutex;
 
 use super::target_angles::TargetAngles;
+use crate::device::{is_host, is_remote};
 
 /// The factor `r_i` that turns the cosines of a sample into scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -70,9 +72,7 @@ impl Softmax {
 
     /// The numbers of the classes, `[1, num_classes]`, in the type of the classes.
     pub fn columns(&self) -> Tensor<2, Int> {
-        let columns = 0..self.num_classes() as i64;
-        let columns = Tensor::<1, Int>::arange(columns, &self.classes.device());
-        columns.cast(self.classes.dtype()).unsqueeze_dim(0)
+        numbers_like(&self.classes, self.num_classes())
     }
 
     /// The place of the target class of each sample among classes, `[1, classes]`: `[batch_size, classes]`.
@@ -81,6 +81,31 @@ impl Softmax {
         let targets = self.classes.clone().unsqueeze_dim::<2>(1);
         targets.expand(shape).equal(columns.expand(shape))
     }
+}
+
+/// The whole numbers below `count`, `[1, count]`, on the device and in the type of classes. A GPU starts three kernels
+/// for them, so that those of the last few losses are kept.
+pub(super) fn numbers_like(classes: &Tensor<1, Int>, count: usize) -> Tensor<2, Int> {
+    static KEPT: Mutex<Vec<Tensor<2, Int>>> = Mutex::new(Vec::new());
+    let (device, dtype) = (classes.device(), classes.dtype());
+    let make = || {
+        let numbers = Tensor::<1, Int>::arange(0..count as i64, &device);
+        numbers.cast(dtype).unsqueeze_dim(0)
+    };
+    if is_host(&device) || is_remote(&device) {
+        return make();
+    }
+    let mut kept = KEPT.lock();
+    let is_like = |numbers: &&Tensor<2, Int>| {
+        numbers.dims() == [1, count] && numbers.device() == device && numbers.dtype() == dtype
+    };
+    if let Some(numbers) = kept.iter().find(is_like) {
+        return numbers.clone();
+    }
+    let numbers = make();
+    kept.insert(0, numbers.clone());
+    kept.truncate(8);
+    numbers
 }
 
 /// Numbers of the samples, `[batch_size]`, as `[batch_size, 1]`.

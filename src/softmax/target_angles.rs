@@ -1,8 +1,8 @@
 use burn::tensor::{DType, Int, Tensor};
 
 use crate::device::is_host;
-use crate::distance::Directions;
-use crate::reduce::{fusion_barrier, sum_dim};
+use crate::distance::{Directions, Scaled};
+use crate::reduce::{fusion_barrier, sum_then};
 
 /// Position of each feature to the vector of its class: of its sub-centers, to the closest one. All without
 /// autodiff.
@@ -42,11 +42,11 @@ pub(super) fn to_closest(
         let centers = centers.clone().select(0, rows.clone());
         pairs(features.clone(), centers, rows)
     };
+    if sub_centers == 1 {
+        return pairs(classes.clone());
+    }
     let first = classes.clone().mul_scalar(sub_centers as i64);
     let found = pairs(first.clone());
-    if sub_centers == 1 {
-        return found;
-    }
     let (mut rows, mut largest) = (found.rows, found.cosine);
     for sub_center in 1..sub_centers {
         let other = pairs(first.clone().add_scalar(sub_center as i64));
@@ -66,67 +66,58 @@ pub(super) fn pairs(
     wide: DType,
 ) -> TargetAngles {
     let dtype = features.dtype();
+    // A GPU may compute in f64 without having functions of angles in it.
+    let narrow = match is_host(&features.device()) {
+        true => wide,
+        false => dtype,
+    };
     // In f64 no square of an f32 overflows or vanishes.
     let has_room = wide == DType::F64 && dtype != DType::F64;
     let [x, w] = [features, centers].map(|rows| match has_room {
-        true => Directions::unscaled(rows.cast(wide)),
-        false => Directions::of(rows.cast(wide)),
+        true => Scaled::undivided(rows.cast(wide)),
+        false => Scaled::of(rows.cast(wide)),
     });
-    // Burn's fusion knows no operation between masks, so that each mask fills on its own.
+    let [x, w] = [x, w].map(Directions::from);
     let is_zero = |rows: &Directions| rows.norms.clone().equal_elem(0.0);
-    // Two unit rows at a right angle have a difference and a sum of this norm.
-    let right_angle = std::f64::consts::SQRT_2;
-    let norm_of = |rows: Tensor<2>| {
-        let norms = norm(&rows).mask_fill(is_zero(&x), right_angle);
-        norms.mask_fill(is_zero(&w), right_angle)
-    };
-    let difference = norm_of(x.units.clone() - w.units.clone());
-    let sum = norm_of(x.units.clone() + w.units.clone());
-    let sine = (difference.clone() * sum.clone()).mul_scalar(0.5);
-    let cosine =
-        ((sum.clone() - difference.clone()) * (sum.clone() + difference.clone())).mul_scalar(0.25);
+    let (cosine, narrow_cosine) = sum_then(x.units.clone() * w.units.clone(), 1, |cosine| {
+        (cosine.clone(), cosine.cast(narrow))
+    });
+    // A row of the length of the sine.
+    let across =
+        |to: &Directions, from: &Directions| to.units.clone() - from.units.clone() * cosine.clone();
+    let of_features = across(&w, &x);
     // A sine up to this is rounding.
     let rounding = if wide == DType::F64 { 1e-14 } else { 1e-6 };
-    let is_collinear = sine.clone().lower_equal_elem(rounding);
-    let negative_gradient = |to: &Directions, from: &Directions| {
-        // A row of the length of the sine.
-        let across = to.units.clone() - from.units.clone() * cosine.clone();
-        let divisors =
-            (sine.clone() * from.norms.clone()).mask_fill(is_collinear.clone(), f64::INFINITY);
-        (across / divisors.mask_fill(is_zero(from), f64::INFINITY)).cast(dtype)
-    };
-    // A GPU may compute in f64 without having functions of angles in it.
-    let narrow = if is_host(&x.units.device()) {
-        wide
-    } else {
-        dtype
-    };
-    let numbers = |column: Tensor<2>| column.squeeze_dim::<1>(1).cast(narrow);
-    // The angle comes last: Burn's fusion knows no arc tangent, and would fuse nothing after it.
-    let [by_features, by_centers] = [negative_gradient(&w, &x), negative_gradient(&x, &w)];
-    let [cosine, sine] = [cosine.clone(), sine.clone()].map(numbers);
+    let (sine, divisors) = sum_then(of_features.clone() * of_features, 1, |squared| {
+        // With a class vector of zero the angle is a right one, as it is with such a feature.
+        let sine = squared.sqrt().mask_fill(is_zero(&w), 1.0);
+        let divisors = [&x, &w].map(|from| {
+            let is_collinear = sine.clone().lower_equal_elem(rounding);
+            let divisors = sine.clone() * from.norms.clone();
+            // Burn's fusion knows no operation between masks, so that each mask fills on its own.
+            divisors
+                .mask_fill(is_collinear, f64::INFINITY)
+                .mask_fill(is_zero(from), f64::INFINITY)
+        });
+        (sine.cast(narrow), divisors)
+    });
+    let [of_features, of_centers] = divisors;
+    let by_features = (across(&w, &x) / of_features).cast(dtype);
+    let by_centers = (across(&x, &w) / of_centers).cast(dtype);
     let directions = Directions {
-        units: x.units.clone().cast(dtype),
-        norms: x.norms.clone().cast(dtype),
+        units: x.units.cast(dtype),
+        norms: x.norms.cast(dtype),
     };
+    let [cosine, sine] = [narrow_cosine, sine].map(|column| column.squeeze_dim::<1>(1));
     TargetAngles {
+        // Burn's fusion knows no arc tangent, and would fuse nothing after it.
+        angle: fusion_barrier(sine.clone().atan2(cosine.clone())),
         by_features,
         by_centers,
         cosine,
         sine,
         norms: directions.norms.clone().squeeze_dim(1),
         directions: Some(directions),
-        angle: fusion_barrier(numbers(difference).atan2(numbers(sum))).mul_scalar(2.0),
         rows,
     }
-}
-
-/// The inner products of rows, `[rows, 1]`.
-fn dot(one: &Tensor<2>, other: &Tensor<2>) -> Tensor<2> {
-    sum_dim(one.clone() * other.clone(), 1)
-}
-
-/// The norms of rows whose squares neither overflow nor vanish, `[rows, 1]`.
-fn norm(rows: &Tensor<2>) -> Tensor<2> {
-    dot(rows, rows).sqrt()
 }

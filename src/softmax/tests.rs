@@ -274,7 +274,7 @@ fn losses_and_gradients_are_those_of_all_scores_at_once() {
                     for step in [Some(1), Some(8), None] {
                         let leaves = inputs.leaves(&device, dtype);
                         let mut batch = inputs.check(&leaves, dtype, Checking::Strict);
-                        let (features, classes) = (batch.features.clone(), batch.classes.clone());
+                        let (features, classes) = (batch.features(), batch.classes.clone());
                         let mut softmax = softmax(&case, features, leaves.centers.clone(), classes);
                         softmax.budget = budget;
                         let pass = softmax.forward_in_blocks(step);
@@ -361,7 +361,7 @@ fn infinite_gradients_of_samples_that_take_no_part() {
             let inputs = inputs(&case);
             let leaves = inputs.leaves(&device, dtype);
             let mut batch = inputs.check(&leaves, dtype, Checking::Strict);
-            let (features, classes) = (batch.features.clone(), batch.classes.clone());
+            let (features, classes) = (batch.features(), batch.classes.clone());
             let pass = softmax(&case, features, leaves.centers.clone(), classes).forward();
             let weights = weigh(&mut batch, &pass, &leaves, None);
             // The slope of the root at zero is infinite.
@@ -391,7 +391,7 @@ fn a_skipped_batch_has_no_gradient() {
                 let centers = leaves.centers.inner().slice_assign([6..7, 2..3], bad);
                 leaves.centers = centers.autodiff().require_grad();
                 let mut batch = inputs.check(&leaves, dtype, Checking::Deferred);
-                let (features, classes) = (batch.features.clone(), batch.classes.clone());
+                let (features, classes) = (batch.features(), batch.classes.clone());
                 let softmax = softmax(&case, features, leaves.centers.clone(), classes);
                 let pass = softmax.forward_in_blocks(Some(8));
                 let weights = weigh(&mut batch, &pass, &leaves, reduction);
@@ -428,7 +428,7 @@ fn zero_rows_have_no_direction() {
             leaves.features = zeroed(leaves.features, 2);
             leaves.centers = zeroed(leaves.centers, 7);
             let mut batch = inputs.check(&leaves, dtype, Checking::Strict);
-            let (features, classes) = (batch.features.clone(), batch.classes.clone());
+            let (features, classes) = (batch.features(), batch.classes.clone());
             let pass = softmax(&PLAIN, features, leaves.centers.clone(), classes).forward();
             let weights = weigh(&mut batch, &pass, &leaves, reduction);
             let gradients = pass.finish(&weights).sum().backward();

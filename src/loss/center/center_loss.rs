@@ -467,11 +467,11 @@ impl CenterLoss {
         let near = centers.select(0, batch.classes.clone());
         let (offsets, differences) = match config.distance {
             CenterDistance::Euclidean => {
-                let offsets = batch.features.clone() - near;
+                let offsets = batch.features() - near;
                 (offsets.clone(), offsets.without_autodiff())
             }
             CenterDistance::Cosine => {
-                let units = unit_rows(batch.features.clone());
+                let units = unit_rows(batch.features());
                 let (features, constant) = (units.clone(), near.clone().without_autodiff());
                 let differences = features.without_autodiff() - constant;
                 (units - unit_rows(near), differences)

@@ -179,7 +179,7 @@ impl MarginSoftmax {
         let weights = batch.weights();
         batch.weigh(&weights, None, &Weighing::plain(), &centers)?;
         check_finite(&centers)?;
-        let (features, classes) = (batch.features.clone(), batch.classes.clone());
+        let (features, classes) = (batch.features(), batch.classes.clone());
         let target = target_angles(&features, &centers, &classes, config.sub_centers);
         let qualities = self.qualities(&batch, &target, false);
         let qualities = qualities.map(|(qualities, _)| qualities);

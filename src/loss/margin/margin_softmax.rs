@@ -307,9 +307,9 @@ impl MarginSoftmaxConfig {
 /// # Numbers
 ///
 /// The angle between a feature and the vector of its class is `2 atan2(|u - v|, |u + v|)` of the unit vectors
-/// `u` and `v`, and its gradient is a projection. At angles near 0 and pi the gradient neither grows without
-/// bound nor vanishes, and nothing is clamped. A vector of length 0 has cosine 0 with everything and receives
-/// no gradient.
+/// `u` and `v` on flex, and `atan2(|v - (u.v) u|, u.v)` on other devices. Its gradient is a projection. At angles
+/// near 0 and pi the gradient neither grows without bound nor vanishes, and nothing is clamped. A vector of length 0
+/// has cosine 0 with everything and receives no gradient.
 ///
 /// # Cost
 ///
@@ -563,7 +563,7 @@ impl LossWithLogits for MarginSoftmax {
         let may_train = call.may_train && batch.is_autodiff;
         let trains = may_train && self.updating.is_enabled();
         let constant = self.centers.constant();
-        let (features, classes) = (batch.features.clone(), batch.classes.clone());
+        let (features, classes) = (batch.features(), batch.classes.clone());
         let angles = target_angles(&features, &constant, &classes, config.sub_centers);
         let (qualities, norms) = self.qualities(&batch, &angles, trains).unzip();
         let margin = &config.margin;

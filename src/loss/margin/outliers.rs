@@ -71,7 +71,7 @@ impl MarginSoftmax {
         batch.weigh(&weights, None, &Weighing::plain(), &centers)?;
         check_finite(&centers)?;
         let sub_centers = self.config.sub_centers;
-        let closest = target_angles(&batch.features, &centers, &batch.classes, sub_centers).rows;
+        let closest = target_angles(&batch.features(), &centers, &batch.classes, sub_centers).rows;
         let closest = closest.try_into_data()?;
         let closest: Vec<usize> = closest.iter::<i64>().map(|row| row as usize).collect();
         let weights = weights.try_into_data()?;
@@ -90,7 +90,7 @@ impl MarginSoftmax {
         };
         let rows: Vec<usize> = closest.iter().map(dominant_row).collect();
         let rows = index(&rows, device);
-        let angles = target_angles(&batch.features, &centers, &rows, 1).angle;
+        let angles = target_angles(&batch.features(), &centers, &rows, 1).angle;
         let angles = angles.try_into_data()?;
         let is_far =
             |(sample, found): (usize, f64)| (counts[sample] && found > angle).then_some(sample);

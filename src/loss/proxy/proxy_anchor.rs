@@ -207,7 +207,7 @@ impl ProxyAnchor {
 
     fn loss(&self, batch: &CheckedBatch, proxies: Tensor<2>) -> Tensor<1> {
         let ProxyAnchorConfig { scale, margin, .. } = *self.config;
-        let scores = scaled_cosines(batch.features.clone(), proxies, scale);
+        let scores = scaled_cosines(batch.features(), proxies, scale);
         let (shape, dtype) = (scores.dims(), scores.dtype());
         let [_, num_classes] = shape;
 

@@ -223,13 +223,13 @@ impl ProxyNca {
     /// The softmax with all classes in the denominator, and without a margin.
     fn softmax(&self, batch: &CheckedBatch, proxies: Tensor<2>) -> Softmax {
         let constant = self.centers.constant();
-        let angles = target_angles(&batch.features, &constant, &batch.classes, 1);
+        let angles = target_angles(&batch.features(), &constant, &batch.classes, 1);
         let target = TargetScores {
             value: angles.cosine.clone(),
             slope: angles.sine.clone(),
         };
         Softmax {
-            features: batch.features.clone(),
+            features: batch.features(),
             centers: proxies,
             classes: batch.classes.clone(),
             sub_centers: 1,
@@ -262,7 +262,7 @@ impl LossWithLogits for ProxyNca {
                 (pass.finish(&weights), logits, weights.skipped)
             }
             Denominator::OtherClasses => {
-                let features = batch.features.clone();
+                let features = batch.features();
                 let scores = scaled_cosines(features, proxies, self.cosine_scale());
                 let losses = losses_among_others(scores.clone(), &batch.classes);
                 let found = losses.clone().without_autodiff();

@@ -181,7 +181,7 @@ impl Loss for SoftTriple {
     fn value(&self, batch: LabelledBatch, call: Call) -> Result<Tensor<1>, LossError> {
         let config = &*self.config;
         let (mut batch, proxies) = check(config, config.checking, &self.centers, batch, call)?;
-        let similarities = self.similarities(batch.features.clone(), proxies);
+        let similarities = self.similarities(batch.features(), proxies);
         let is_target = is_target_class(&batch.classes, config.num_classes);
         let lowered = similarities.clone().sub_scalar(config.margin);
         let scores = similarities

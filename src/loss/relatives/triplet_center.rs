@@ -217,7 +217,7 @@ fn losses(
 /// The class of the nearest center of another class, `[batch_size]`; of several equally near ones the lowest.
 /// `centers` are without autodiff. With one class it is that class.
 fn nearest_others(batch: &CheckedBatch, centers: &Tensor<2>) -> Tensor<1, Int> {
-    let features = batch.features.clone().without_autodiff();
+    let features = batch.features().without_autodiff();
     let classes = &batch.classes;
     let found = match is_host(&batch.device()) {
         true => by_search(features.clone(), classes, centers),

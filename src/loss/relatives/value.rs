@@ -33,7 +33,7 @@ pub(super) fn weigh(
 /// The differences of the features from rows, `[batch_size, feature_dim]` or `[1, feature_dim]`. Zero where a
 /// sample takes no part.
 pub(super) fn offsets(batch: &CheckedBatch, rows: Tensor<2>) -> Tensor<2> {
-    batch.masked(batch.features.clone() - rows)
+    batch.masked(batch.features() - rows)
 }
 
 /// The squared norms of rows, `[rows, 1]`.
