@@ -84,7 +84,7 @@ fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
     }
     Ok(json!({
         "title": format!("{}, seed {}", recipe.loss.name(), recipe.seed),
-        "maps": maps(recipe.loss.name(), &part.trained)?,
+        "maps": maps(&recipe.loss.name(), &part.trained)?,
         "epoch": state.epoch,
         "lines": row.map(gallery_lines),
         "last": state.history.last().map(|last| format!("Epoch {}: {last}", last.epoch)),

@@ -23,7 +23,6 @@ impl Classes {
     /// A class for each label that occurs in `labels`. `mapping` is EMNIST's file of names, if there is one.
     pub fn of(labels: &[u8], mapping: Option<&Path>) -> Result<Self> {
         let mut names = mapping.map(read_mapping).transpose()?.unwrap_or_default();
-        let labels = (0..=u8::MAX).filter(|label| labels.contains(label));
         let class = |label: u8| Class {
             name: names.remove(&label).unwrap_or_else(|| label.to_string()),
             label,

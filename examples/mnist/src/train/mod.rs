@@ -8,6 +8,5 @@ mod tally;
 mod training;
 
 pub use checkpoint::Checkpoint;
-pub use history::EpochMetrics;
 pub use job::{TRAIN, Trained, TrainingJob};
 pub use snapshot::Snapshot;
