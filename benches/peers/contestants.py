@@ -7,6 +7,7 @@ a loss are those of a model that the library's optimizer steps, as on the Rust s
 side's are. Whatever imports a library is inside the function that needs it.
 """
 
+import functools
 import inspect
 import json
 import platform
@@ -75,36 +76,60 @@ def torch_gather(*shape):
     return torch_training(*shape, centers_buffer, forward)
 
 
-def torch_paper(*shape, divisors):
-    def forward(torch, centers, features, labels):
-        differences = features - centers[labels]
-        loss = half_mean_square(differences)
-        with torch.no_grad():
-            rows = ALPHA * differences / divisors(torch, len(centers), labels).unsqueeze(1)
-            centers.index_add_(0, labels, rows)
-        return loss
+def paper(torch, centers, features, labels, divisors):
+    """Center loss, and the paper's update of the centers."""
+    differences = features - centers[labels]
+    loss = half_mean_square(differences)
+    with torch.no_grad():
+        rows = ALPHA * differences / divisors(torch, len(centers), labels).unsqueeze(1)
+        centers.index_add_(0, labels, rows)
+    return loss
 
-    return torch_training(*shape, centers_buffer, forward)
+
+def unique_divisors(torch, num_classes, labels):
+    """Each sample's class is counted among those of the batch."""
+    _, place, counts = torch.unique(labels, return_inverse=True, return_counts=True)
+    return 1 + counts[place]
+
+
+def divisors_of_counts(torch, num_classes, labels):
+    """Every class is counted."""
+    counts = torch.zeros(num_classes).index_add_(0, labels, torch.ones(len(labels)))
+    return 1 + counts[labels]
 
 
 def torch_paper_unique(*shape):
-    """The paper's step; each sample's class is counted among those of the batch."""
-
-    def divisors(torch, num_classes, labels):
-        _, place, counts = torch.unique(labels, return_inverse=True, return_counts=True)
-        return 1 + counts[place]
-
-    return torch_paper(*shape, divisors=divisors)
+    return torch_training(*shape, centers_buffer, functools.partial(paper, divisors=unique_divisors))
 
 
 def torch_paper_counts(*shape):
-    """The paper's step; every class is counted."""
+    return torch_training(*shape, centers_buffer, functools.partial(paper, divisors=divisors_of_counts))
 
-    def divisors(torch, num_classes, labels):
-        counts = torch.zeros(num_classes).index_add_(0, labels, torch.ones(len(labels)))
-        return 1 + counts[labels]
 
-    return torch_paper(*shape, divisors=divisors)
+def torch_lenet_step(batch_size, side):
+    """A step of LeNet++ with two features, softmax and center loss, by Adam, as the MNIST program has it."""
+    import torch
+    from torch import nn
+
+    def block(inputs, outputs):
+        first, second = nn.Conv2d(inputs, outputs, 5, padding=2), nn.Conv2d(outputs, outputs, 5, padding=2)
+        return first, nn.LeakyReLU(0.01), second, nn.LeakyReLU(0.01), nn.MaxPool2d(2)
+
+    torch.manual_seed(1)
+    blocks = block(1, 32) + block(32, 64) + block(64, 128)
+    network = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(128 * (side // 8) ** 2, 2, bias=False))
+    classes, centers = nn.Linear(2, 10, bias=False), torch.rand(10, 2)
+    optimizer = torch.optim.Adam([*network.parameters(), *classes.parameters()])
+    images, labels = torch.rand(batch_size, 1, side, side), torch.randint(10, (batch_size,))
+
+    def step():
+        optimizer.zero_grad()
+        features = network(images)
+        softmax = nn.functional.cross_entropy(classes(features), labels)
+        (softmax + 0.1 * paper(torch, centers, features, labels, unique_divisors)).backward()
+        optimizer.step()
+
+    return step
 
 
 def torch_embedding(*shape, sparse):
@@ -420,6 +445,7 @@ CONTESTANTS = {
         torch_gather,
         torch_paper_unique,
         torch_paper_counts,
+        torch_lenet_step,
         torch_embedding_dense,
         torch_embedding_sparse,
         torch_full_matrix,

@@ -21,6 +21,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -34,6 +35,7 @@ MXNET_PACKAGES = ["mxnet==1.9.1", "numpy==1.23.5"]
 MXNET_PYTHONS = [(3, 11), (3, 10), (3, 9), (3, 8)]
 
 TIMEOUT = 900
+MESSAGES = "--message-format=json-render-diagnostics"
 # Values of options that need not be said.
 DEFAULTS = {"device": "flex"}
 # The full matrix and its gradient take a few times this many values of four bytes.
@@ -101,10 +103,14 @@ KNN_CASES = [
 ]
 NEAREST_SHAPES = [(10, 10_000, 2)]
 # Contestants that compute on the CPU only.
-CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "numpy", "torch_pml_accuracy_calculator"]
+CPU_ONLY = ["mxnet", "memory_copy", "faiss", "sklearn", "numpy", "torch_pml_accuracy_calculator", "torch_lenet"]
 RETRIEVAL_SHAPES = [(10_000, 1_000, 128), (60_000, 6_000, 128)]
 ROC_SCORES = [10_000_000]
 SCORE_NORM_SHAPES = [(5_000, 20_000, 256, 300), (1_000, 20_000, 256, 20_000)]
+# The batch size of the MNIST program, and the side of its images: as they are, and as the preset `quick` takes them.
+LENET_SHAPES = [(32, 28), (32, 14)]
+MNIST_SIDE = 28
+LENET_STEPS = 50
 
 # The size that grows, the shapes (B, C, D), and the sizes that are held.
 SWEEPS = [
@@ -193,6 +199,10 @@ def cases_on_cpu():
         what = "numpy, products in blocks and `partition`, float32"
         pairs = [("s-norm", ("rust:score_norm", *numbers), what, ("numpy_score_norm", *numbers))]
         found.append(Case(f"score norm N{rows} cohort {cohort} D{feature_dim} k{k}", pairs))
+    for batch_size, side in LENET_SHAPES:
+        theirs = ("torch_lenet_step", batch_size, side)
+        pairs = [("joint, one step", ("mnist:joint", batch_size, side), "torch, the same network and losses", theirs)]
+        found.append(Case(f"LeNet++ B{batch_size} {side}x{side}", pairs))
     return found
 
 
@@ -245,24 +255,30 @@ def build(device, features):
     cargo = os.environ.get("CARGO", "cargo")
     if shutil.which(cargo) is None:
         sys.exit("cargo is not on the path")
-    command = [cargo, "bench", "--no-run", "--bench", "peers", "--message-format=json-render-diagnostics"]
+    command = [cargo, "bench", "--no-run", "--bench", "peers", MESSAGES]
     # Not `burn/autotune`: README says why.
     all_features = [] if device == "flex" else [device, "burn/fusion"]
     all_features += [features] if features else []
     if all_features:
         command += ["--features", ",".join(all_features)]
+    return built(command, "peers")
+
+
+def built(command, name):
+    """The path of the program `name` that cargo builds."""
     say(" ".join(command))
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in output.splitlines():
         message = json.loads(line)
-        if message.get("reason") == "compiler-artifact" and message["target"]["name"] == "peers":
+        if message.get("reason") == "compiler-artifact" and message["target"]["name"] == name:
             return Path(message["executable"])
     sys.exit("cargo named no program")
 
 
 class Runner:
-    def __init__(self, binary, python, mxnet_python, seconds, threads, device):
+    def __init__(self, binary, python, mxnet_python, seconds, threads, device, mnist=None):
         self.binary = binary
+        self.mnist = mnist
         self.device = device
         self.python = python
         self.mxnet_python = mxnet_python
@@ -286,6 +302,8 @@ class Runner:
 
     def run(self, contestant):
         """The line that the contestant prints, or {"failed": why}."""
+        if contestant[0].startswith("mnist:"):
+            return self.run_mnist(*contestant)
         command = self.command(contestant)
         if command is None:
             return {"failed": "not installed"}
@@ -297,6 +315,27 @@ class Runner:
             lines = done.stderr.strip().splitlines()
             return {"failed": lines[-1] if lines else f"exit code {done.returncode}"}
         return json.loads(done.stdout.splitlines()[-1])
+
+    def run_mnist(self, name, batch_size, side):
+        """The time of a step of the MNIST program, from the images per second of three epochs."""
+        if self.mnist is None:
+            return {"failed": "not built"}
+        options = {
+            "loss": name[len("mnist:") :],
+            "preset": "quick",
+            "shrink": MNIST_SIDE // side,
+            "batch-size": batch_size,
+            "train-size": LENET_STEPS * batch_size,
+            "epochs": 3,
+        }
+        with tempfile.TemporaryDirectory() as directory:
+            run = Path(directory) / "run"
+            command = [str(self.mnist), "train", "--out-dir", str(run), "--validation-size", "32", "--test-size", "32"]
+            command += [word for option, value in options.items() for word in (f"--{option}", str(value))]
+            subprocess.run(command, env=self.variables, capture_output=True, check=True)
+            lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        times = [batch_size / json.loads(line)["images_per_second"] * 1e6 for line in lines]
+        return {"times": {"median_us": statistics.median(times), "min_us": min(times)}}
 
 
 def measure(case, runner, rounds):
@@ -498,7 +537,10 @@ def compare(arguments, venv, binary):
         mxnet_python = mxnet_environment(venv.with_name(f"{venv.name}-mxnet"))
     seconds = arguments.seconds or (0.1 if arguments.quick else 1.0)
     rounds = arguments.rounds or (1 if arguments.quick else 3)
-    runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count, arguments.device)
+    mnist = None
+    if arguments.binary is None and any(name[0].startswith("mnist:") for case in chosen for name in case.contestants):
+        mnist = built([os.environ.get("CARGO", "cargo"), "build", "--release", "-p", "mnist", MESSAGES], "mnist")
+    runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count, arguments.device, mnist)
 
     results, all_summaries, rows, short_rows, others = {}, {}, [], [], []
     for case in chosen:

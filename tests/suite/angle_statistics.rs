@@ -1,7 +1,7 @@
 //! The statistics of angles against the fixture and a loop in f64.
 
 use burn::tensor::{DType, Device, Tensor};
-use burn_center_loss::margin::{AdaFace, AngleStatistics, AngleSummary, ClosestClasses};
+use burn_center_loss::margin::{AdaFace, AngleSummary};
 use burn_center_loss::{CenterDType, Margin, MarginSoftmax, MarginSoftmaxConfig};
 use serde::Deserialize;
 
@@ -268,6 +268,7 @@ fn the_margin_is_that_of_the_step() {
 fn metrics_are_means_over_samples() {
     use burn::train::metric::{Metric, Numeric};
     use burn_center_loss::AngleMetric;
+    use burn_center_loss::margin::{AngleStatistics, ClosestClasses};
 
     let summary = |mean| {
         Some(AngleSummary {
