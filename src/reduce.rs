@@ -8,7 +8,7 @@
 //! The operations before a reduction become a part of its kernel only if one follows that Burn can fuse too. The functions
 //! with `then` take it.
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use crate::device::{is_host, is_remote};
 
@@ -23,10 +23,7 @@ pub(crate) fn sum_then<const D: usize, T>(
     dim: usize,
     then: impl FnOnce(Tensor<D>) -> T,
 ) -> T {
-    let device = tensor.device();
-    let found = then(tensor.sum_dim(dim));
-    send(&device);
-    found
+    sent(tensor, |tensor| then(tensor.sum_dim(dim)))
 }
 
 /// Burn's `max_dim`, which nothing after it is fused with.
@@ -40,23 +37,21 @@ pub(crate) fn max_then<const D: usize, T>(
     dim: usize,
     then: impl FnOnce(Tensor<D>) -> T,
 ) -> T {
-    let device = tensor.device();
-    let found = then(tensor.max_dim(dim));
-    send(&device);
-    found
+    sent(tensor, |tensor| then(tensor.max_dim(dim)))
 }
 
 /// The tensor itself. On a GPU, the operations that wait to be fused are sent to the device.
 pub(crate) fn fusion_barrier<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    send(&tensor.device());
-    tensor
+    sent(tensor, |tensor| tensor)
 }
 
-/// Sends the operations that wait to be fused to a GPU.
-fn send(device: &Device) {
-    let device = device.clone().without_autodiff();
+/// What `operations` make of a tensor. On a GPU, they and all that wait to be fused are sent to the device.
+fn sent<const D: usize, T>(tensor: Tensor<D>, operations: impl FnOnce(Tensor<D>) -> T) -> T {
+    let device = tensor.device().without_autodiff();
+    let found = operations(tensor);
     if !is_host(&device) && !is_remote(&device) {
         // A device that has failed says so when something is read from it.
         let _ = device.flush();
     }
+    found
 }

@@ -35,7 +35,6 @@ MXNET_PACKAGES = ["mxnet==1.9.1", "numpy==1.23.5"]
 MXNET_PYTHONS = [(3, 11), (3, 10), (3, 9), (3, 8)]
 
 TIMEOUT = 900
-MESSAGES = "--message-format=json-render-diagnostics"
 # Values of options that need not be said.
 DEFAULTS = {"device": "flex"}
 # The full matrix and its gradient take a few times this many values of four bytes.
@@ -252,20 +251,21 @@ def mxnet_environment(venv):
 
 def build(device, features):
     """Builds this crate's program for a device, with more features if any are given, and gives its path."""
-    cargo = os.environ.get("CARGO", "cargo")
-    if shutil.which(cargo) is None:
-        sys.exit("cargo is not on the path")
-    command = [cargo, "bench", "--no-run", "--bench", "peers", MESSAGES]
+    arguments = ["bench", "--no-run", "--bench", "peers"]
     # Not `burn/autotune`: README says why.
     all_features = [] if device == "flex" else [device, "burn/fusion"]
     all_features += [features] if features else []
     if all_features:
-        command += ["--features", ",".join(all_features)]
-    return built(command, "peers")
+        arguments += ["--features", ",".join(all_features)]
+    return built("peers", *arguments)
 
 
-def built(command, name):
-    """The path of the program `name` that cargo builds."""
+def built(name, *arguments):
+    """The path of the program `name` that cargo builds with these arguments."""
+    cargo = os.environ.get("CARGO", "cargo")
+    if shutil.which(cargo) is None:
+        sys.exit("cargo is not on the path")
+    command = [cargo, *arguments, "--message-format=json-render-diagnostics"]
     say(" ".join(command))
     output = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
     for line in output.splitlines():
@@ -304,7 +304,34 @@ class Runner:
         """The line that the contestant prints, or {"failed": why}."""
         if contestant[0].startswith("mnist:"):
             return self.run_mnist(*contestant)
-        command = self.command(contestant)
+        done = self.launch(self.command(contestant))
+        return done if isinstance(done, dict) else json.loads(done.splitlines()[-1])
+
+    def run_mnist(self, name, batch_size, side):
+        """The time of a step of the MNIST program, from the images per second of three epochs."""
+        options = {
+            "loss": name[len("mnist:") :],
+            "preset": "quick",
+            "shrink": MNIST_SIDE // side,
+            "batch-size": batch_size,
+            "train-size": LENET_STEPS * batch_size,
+            "validation-size": batch_size,
+            "test-size": batch_size,
+            "epochs": 3,
+        }
+        with tempfile.TemporaryDirectory() as directory:
+            run = Path(directory) / "run"
+            command = [str(self.mnist), "train", "--out-dir", str(run)]
+            command += [word for option, value in options.items() for word in (f"--{option}", str(value))]
+            done = self.launch(command if self.mnist else None)
+            if isinstance(done, dict):
+                return done
+            lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        times = [batch_size / json.loads(line)["images_per_second"] * 1e6 for line in lines]
+        return {"times": {"median_us": statistics.median(times), "min_us": min(times)}}
+
+    def launch(self, command):
+        """What a program prints, or {"failed": why}; a command of None is not installed."""
         if command is None:
             return {"failed": "not installed"}
         try:
@@ -314,28 +341,7 @@ class Runner:
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines()
             return {"failed": lines[-1] if lines else f"exit code {done.returncode}"}
-        return json.loads(done.stdout.splitlines()[-1])
-
-    def run_mnist(self, name, batch_size, side):
-        """The time of a step of the MNIST program, from the images per second of three epochs."""
-        if self.mnist is None:
-            return {"failed": "not built"}
-        options = {
-            "loss": name[len("mnist:") :],
-            "preset": "quick",
-            "shrink": MNIST_SIDE // side,
-            "batch-size": batch_size,
-            "train-size": LENET_STEPS * batch_size,
-            "epochs": 3,
-        }
-        with tempfile.TemporaryDirectory() as directory:
-            run = Path(directory) / "run"
-            command = [str(self.mnist), "train", "--out-dir", str(run), "--validation-size", "32", "--test-size", "32"]
-            command += [word for option, value in options.items() for word in (f"--{option}", str(value))]
-            subprocess.run(command, env=self.variables, capture_output=True, check=True)
-            lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        times = [batch_size / json.loads(line)["images_per_second"] * 1e6 for line in lines]
-        return {"times": {"median_us": statistics.median(times), "min_us": min(times)}}
+        return done.stdout
 
 
 def measure(case, runner, rounds):
@@ -539,7 +545,7 @@ def compare(arguments, venv, binary):
     rounds = arguments.rounds or (1 if arguments.quick else 3)
     mnist = None
     if arguments.binary is None and any(name[0].startswith("mnist:") for case in chosen for name in case.contestants):
-        mnist = built([os.environ.get("CARGO", "cargo"), "build", "--release", "-p", "mnist", MESSAGES], "mnist")
+        mnist = built("mnist", "build", "--release", "-p", "mnist")
     runner = Runner(binary, python, mxnet_python, seconds, arguments.thread_count, arguments.device, mnist)
 
     results, all_summaries, rows, short_rows, others = {}, {}, [], [], []

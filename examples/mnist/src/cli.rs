@@ -149,9 +149,9 @@ pub enum Method {
     Knn,
     /// Whether the nearest test samples of a test sample are of its class
     Retrieval,
-    /// Whether two test samples are of one class; writes a ROC curve
+    /// Whether two test samples are of one class; adds a ROC curve to the report
     Verification,
-    /// Whether a sample is of a class that was trained; writes ROC curves
+    /// Whether a sample is of a class that was trained; adds ROC curves to the report
     OpenSet,
 }
 

@@ -18,8 +18,11 @@ use crate::train::{Snapshot, Trained};
 /// The set of samples that is shown first.
 const TEST: &str = "test";
 
-/// The feature maps of a run, called `title`, with their sets and epochs.
-pub fn maps(title: &str, trained: &Trained) -> Result<Vec<(&'static str, usize, String)>> {
+/// Feature maps as SVG, with their sets and epochs.
+pub type Maps = Vec<(&'static str, usize, String)>;
+
+/// The feature maps of a run, called `title`.
+pub fn maps(title: &str, trained: &Trained) -> Result<Maps> {
     // One view for all epochs: the one that shows the last of them best. And the same axes.
     let last = trained.snapshots.last().context("no epoch was trained")?;
     let projection = Projection::fit(&last.train.features, last.train.feature_dim);
@@ -42,14 +45,14 @@ pub fn maps(title: &str, trained: &Trained) -> Result<Vec<(&'static str, usize, 
     maps.iter().map(draw).collect()
 }
 
-/// Draws the feature maps of a run, called `title`, into its directory.
-pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<()> {
+/// Draws the feature maps of a run into its directory.
+pub fn draw(maps: &Maps, directory: &RunDirectory) -> Result<()> {
     let folder = directory.folder("maps")?;
     let mut frames = Vec::new();
-    for (set, epoch, map) in maps(title, trained)? {
+    for (set, epoch, map) in maps {
         interrupt::check()?;
-        let picture = save_png(&map, &folder.join(format!("{set}-{epoch:03}.png")))?;
-        if set == TEST {
+        let picture = save_png(map, &folder.join(format!("{set}-{epoch:03}.png")))?;
+        if *set == TEST {
             frames.push(picture);
         }
     }
@@ -59,8 +62,13 @@ pub fn draw(title: &str, trained: &Trained, directory: &RunDirectory) -> Result<
 /// The map of the test samples of one snapshot, with axes of its own, as a panel of a gallery.
 pub fn panel(row: &Row, classes: &Classes, snapshot: &Snapshot) -> (FeatureMap, Vec<String>) {
     let projection = Projection::fit(&snapshot.train.features, snapshot.train.feature_dim);
-    let name = row.loss.name().to_owned();
-    let map = feature_map(name, &snapshot.test, classes, snapshot, &projection);
+    let map = feature_map(
+        row.loss.name(),
+        &snapshot.test,
+        classes,
+        snapshot,
+        &projection,
+    );
     (map, gallery_lines(row).to_vec())
 }
 

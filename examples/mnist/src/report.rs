@@ -8,7 +8,7 @@ use minijinja::{Environment, value::Serde};
 use serde_json::{Value, json};
 
 use crate::data::Source;
-use crate::pictures::{gallery_lines, maps, panel, save_png};
+use crate::pictures::{Maps, gallery_lines, panel, save_png};
 use crate::plot::{DAY, NAMES, NIGHT, gallery};
 use crate::recipe::{Changes, value};
 use crate::results::{Row, Table};
@@ -28,6 +28,7 @@ pub fn roc_path(run: &Path, kind: &str) -> PathBuf {
 pub struct Part {
     pub job: TrainingJob,
     pub trained: Trained,
+    pub maps: Maps,
     pub run: PathBuf,
 }
 
@@ -84,7 +85,7 @@ fn run(part: &Part, table: Option<&Table>) -> Result<Value> {
     }
     Ok(json!({
         "title": format!("{}, seed {}", recipe.loss.name(), recipe.seed),
-        "maps": maps(&recipe.loss.name(), &part.trained)?,
+        "maps": part.maps,
         "epoch": state.epoch,
         "lines": row.map(gallery_lines),
         "last": state.history.last().map(|last| format!("Epoch {}: {last}", last.epoch)),

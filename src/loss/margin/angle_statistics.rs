@@ -129,8 +129,8 @@ impl MarginSoftmax {
     /// vectors of the samples from the device.
     ///
     /// All samples count alike; ignored labels do not count. The class vectors are searched in blocks, as the loss does
-    /// it. Angles are computed in `f64` by `2 atan2(|u - w|, |u + w|)` of unit vectors. A zero vector is at a right angle
-    /// to everything. `closest_classes` of the answer is `None`: [`closest_classes`](Self::closest_classes) takes as many
+    /// it. Angles are those of the loss, in `f64` where the device computes in it. A zero vector is at a right angle to
+    /// everything. `closest_classes` of the answer is `None`: [`closest_classes`](Self::closest_classes) takes as many
     /// products as there are pairs of classes.
     ///
     /// A margin that not all features can meet is no error: the display says it.

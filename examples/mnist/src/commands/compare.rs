@@ -180,7 +180,8 @@ impl Comparison {
             terminal::note(format_args!("run {number} of {count}: {title}"));
             let dataset = job.dataset(&source)?;
             let trained = job.train(&dataset, device, &part)?;
-            pictures::draw(&recipe.loss.name(), &trained, &part)?;
+            let maps = pictures::maps(&recipe.loss.name(), &trained)?;
+            pictures::draw(&maps, &part)?;
             if let (Some(metrics), Some(snapshot)) =
                 (trained.state.history.last(), trained.snapshots.last())
             {
@@ -202,7 +203,12 @@ impl Comparison {
             // Further seeds look alike; their pictures are in their own directories.
             if recipe.seed == self.recipes[0].seed && !open_set {
                 let run = part.path().to_owned();
-                shown.push(Part { job, trained, run });
+                shown.push(Part {
+                    job,
+                    trained,
+                    maps,
+                    run,
+                });
             }
         }
         write_json(&directory.path().join("results.json"), &table)?;

@@ -12,6 +12,7 @@ use crate::evaluate::{
     Confusion, DEFAULT_K, Embedding, classes, detections, pairs, verification_lines,
 };
 use crate::network::Model;
+use crate::pictures;
 use crate::report::{OPEN_SET, Part, VERIFICATION, roc_path, write_report};
 use crate::run::{self, RunDirectory};
 use crate::terminal::{columns, print};
@@ -217,8 +218,12 @@ impl Evaluation<'_> {
         let run = self.directory.path().to_owned();
         run::write_json(&roc_path(&run, kind), chart)?;
         let trained = self.job.trained(&self.dataset, &self.directory)?;
-        let job = self.job.clone();
-        let part = Part { job, trained, run };
+        let part = Part {
+            job: self.job.clone(),
+            maps: pictures::maps(&self.job.recipe.loss.name(), &trained)?,
+            trained,
+            run,
+        };
         let report = write_report(&self.job.provenance.data, None, &[part], &self.directory)?;
         print(format_args!("Report: {}", report.display()))
     }

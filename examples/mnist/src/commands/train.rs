@@ -24,9 +24,15 @@ pub fn command(args: &TrainArgs) -> Result<()> {
     terminal::note(format_args!("{title} on {}; output: {output}", chosen.name));
     let work = || -> Result<()> {
         let trained = job.train(&dataset, &chosen.device, &directory)?;
-        pictures::draw(&title, &trained, &directory)?;
+        let maps = pictures::maps(&title, &trained)?;
+        pictures::draw(&maps, &directory)?;
         let (job, run) = (job.clone(), directory.path().to_owned());
-        let part = [Part { job, trained, run }];
+        let part = [Part {
+            job,
+            trained,
+            maps,
+            run,
+        }];
         let report = write_report(&part[0].job.provenance.data, None, &part, &directory)?;
         let last = part[0].trained.state.history.last();
         if let Some(last) = last.filter(|_| !terminal::is_one_screen()) {
@@ -52,7 +58,9 @@ fn resume(args: &TrainArgs, path: &Path) -> Result<(TrainingJob, RunDirectory, D
             "--epochs {epochs}: the run has gone through {done} already"
         );
     }
-    directory.record(&job)?;
+    if args.job.recipe.is_given("epochs") {
+        directory.record(&job)?;
+    }
     Ok((job, directory, dataset))
 }
 

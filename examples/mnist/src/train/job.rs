@@ -58,8 +58,12 @@ impl TrainingJob {
 
     /// The trained model that this run starts from, if it starts from one.
     pub fn start_record(&self, dataset: &Dataset) -> Result<Option<ModuleRecord>> {
-        let record = |run| last_of(run, dataset).map(|(_, record)| record);
-        self.start.as_deref().map(record).transpose()
+        let Some(run) = &self.start else {
+            return Ok(None);
+        };
+        let last = last_of(run)?;
+        last.state(&dataset.classes)?;
+        Ok(Some(last.model()?))
     }
 
     /// The number of epochs of this run, in the directory `run`, and the model after them. `device` is not in autodiff
@@ -70,14 +74,15 @@ impl TrainingJob {
         run: &Path,
         device: &Device,
     ) -> Result<(usize, Model)> {
-        let (state, record) = last_of(run, dataset)?;
-        let model = self.model(dataset, device)?.load(record)?;
-        Ok((state.epoch, model.valid()))
+        let last = last_of(run)?;
+        let epoch = last.state(&dataset.classes)?.epoch;
+        let model = self.model(dataset, device)?.load(last.model()?)?;
+        Ok((epoch, model.valid()))
     }
 
     /// What this run, in `directory`, came to so far.
     pub fn trained(&self, dataset: &Dataset, directory: &RunDirectory) -> Result<Trained> {
-        let (state, _) = last_of(directory.path(), dataset)?;
+        let state = last_of(directory.path())?.state(&dataset.classes)?;
         Trained::of(state, dataset, directory)
     }
 }
@@ -94,9 +99,7 @@ impl Trained {
     }
 }
 
-/// State and model of the last checkpoint of `run`, which was trained on such data.
-fn last_of(run: &Path, dataset: &Dataset) -> Result<(State, ModuleRecord)> {
-    let last = Checkpoint::last(run)?;
-    let last = last.with_context(|| format!("{}: has no checkpoint", run.display()))?;
-    Ok((last.state(&dataset.classes)?, last.model()?))
+/// The last checkpoint of `run`.
+fn last_of(run: &Path) -> Result<Checkpoint> {
+    Checkpoint::last(run)?.with_context(|| format!("{}: has no checkpoint", run.display()))
 }
